@@ -1,0 +1,49 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both make their own environment.
+PYTHON ?= python3
+PIP_FLAGS ?= --quiet --disable-pip-version-check
+DEMO := .venv/demo
+TEST := .venv/test
+
+.PHONY: demo test check format bench clean
+
+demo: $(DEMO)/ready
+	$(DEMO)/bin/python examples/demo.py
+
+test: $(TEST)/ready
+	$(TEST)/bin/python -m pytest
+
+check: $(TEST)/ready
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/mypy
+
+format: $(TEST)/ready
+	$(TEST)/bin/ruff check --fix .
+	$(TEST)/bin/ruff format .
+
+bench: $(TEST)/ready
+	$(TEST)/bin/python -m benchmarks.indexing
+	$(TEST)/bin/python -m benchmarks.cold_search
+	$(TEST)/bin/python -m benchmarks.kill
+	$(TEST)/bin/python -m benchmarks.bad_files
+
+# A real install of the built package, as a user gets it.
+$(DEMO)/ready: pyproject.toml $(shell find virtue -name '*.py')
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "virtue needs Python 3.11 or newer: make PYTHON=python3.12 demo" >&2; exit 1; }
+	test -d $(DEMO) || $(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install $(PIP_FLAGS) --upgrade --force-reinstall --no-deps .
+	$(DEMO)/bin/python -m pip install $(PIP_FLAGS) .
+	touch $@
+
+# torch by its exact version: a range may draw several gigabytes of CUDA libraries where a CPU build is at hand.
+$(TEST)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "virtue needs Python 3.11 or newer: make PYTHON=python3.12 test" >&2; exit 1; }
+	test -d $(TEST) || $(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/python -m pip install $(PIP_FLAGS) torch==2.13.0
+	$(TEST)/bin/python -m pip install $(PIP_FLAGS) --editable '.[train,test]'
+	touch $@
+
+clean:
+	rm -rf .venv demo.virtue demo.html

@@ -1,0 +1,40 @@
+"""virtue finds things in pictures: by words, by a picture, or by a box drawn on one.
+
+The public names load on first use, so that `import virtue` costs milliseconds.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from virtue.embedder import Embedder
+    from virtue.errors import VirtueError
+    from virtue.geometry import Box, Point, Prompt
+    from virtue.library import Library
+    from virtue.retrieval import Hit, Query
+
+__version__ = "0.1.0"
+
+__all__ = ["Box", "Embedder", "Hit", "Library", "Point", "Prompt", "Query", "VirtueError"]
+
+_HOMES = {
+    "Box": "virtue.geometry",
+    "Embedder": "virtue.embedder",
+    "Hit": "virtue.retrieval",
+    "Library": "virtue.library",
+    "Point": "virtue.geometry",
+    "Prompt": "virtue.geometry",
+    "Query": "virtue.retrieval",
+    "VirtueError": "virtue.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'virtue' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,3 @@
+from virtue.cli import main
+
+main()

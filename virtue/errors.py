@@ -1,0 +1,64 @@
+"""Every error that virtue raises on purpose. Each message is one sentence that names the thing
+and says what to do next.
+
+    VirtueError
+    ├── InputError (also ValueError)   what the caller gave cannot be used
+    │   ├── PictureError               a picture that cannot be read
+    │   └── PromptError                a box, point or mask that does not fit its picture
+    ├── ModelError                     a model that is missing or cannot do what is asked
+    └── StoreError                     a library on disk
+        ├── LibraryNotFoundError       there is none here
+        ├── EmptyLibraryError          there is one, with nothing in it to search
+        ├── LockedError                another process is writing to it
+        ├── DamagedError               its files contradict each other
+        ├── SchemaError                it was written by a newer virtue
+        └── ModelMismatchError         its vectors are of another model
+"""
+
+
+class VirtueError(Exception):
+    """The root; catching it catches everything below and nothing else."""
+
+
+class InputError(VirtueError, ValueError):
+    pass
+
+
+class PictureError(InputError):
+    pass
+
+
+class PromptError(InputError):
+    pass
+
+
+class ModelError(VirtueError):
+    pass
+
+
+class StoreError(VirtueError):
+    pass
+
+
+class LibraryNotFoundError(StoreError):
+    pass
+
+
+class EmptyLibraryError(StoreError):
+    pass
+
+
+class LockedError(StoreError):
+    pass
+
+
+class DamagedError(StoreError):
+    pass
+
+
+class SchemaError(StoreError):
+    pass
+
+
+class ModelMismatchError(StoreError):
+    pass
