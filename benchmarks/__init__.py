@@ -1,0 +1,1 @@
+"""What performance and soundness are measured with: each module is a command that prints JSON."""

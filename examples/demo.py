@@ -1,0 +1,40 @@
+"""The demo behind `make demo`: index a dozen photos, ask three questions, write a report.
+
+Each command is printed before it runs, so that it can be typed again.
+"""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+LIBRARY = Path("demo.virtue")
+REPORT = Path("demo.html")
+VIRTUE = Path(sys.executable).with_name("virtue")
+PHOTOS = HERE / "photos"
+GABLE = HERE / "query" / "gable.jpg"
+
+
+def run(title: str, *arguments: object) -> None:
+    words = [str(argument) for argument in arguments]
+    print(f"\n# {title}\n$ {VIRTUE} {shlex.join(words)}", flush=True)
+    subprocess.run([VIRTUE, *words], check=True)
+
+
+def main() -> None:
+    shutil.rmtree(LIBRARY, ignore_errors=True)
+    library = ("--database", LIBRARY)
+    box = ("--box", "250,160,190,190", GABLE)
+    run("Index a folder of photos", "index", PHOTOS, *library)
+    run("A text: where is the cup?", "search", "a cup of espresso", "--top", 3, *library)
+    run(
+        "A box drawn on a photo that is not in the library: where else is this gable?",
+        "search", *box, "--top", 3, *library, "--html", REPORT,
+    )  # fmt: skip
+    run("The same box, with captions as the answer", "search", *box, "--find", "captions", "--top", 3, *library)
+    print(f"\nThe hits of the drawn box, with pictures: {REPORT.absolute()}")
+
+
+main()

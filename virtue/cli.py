@@ -1,0 +1,309 @@
+"""The command line: parses, calls the library, prints. Nothing is decided here.
+
+Results go to stdout, everything else to stderr. Exit status: 0 found or done, 1 nothing found or
+damage found, 2 error, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from virtue.errors import InputError, VirtueError
+
+if TYPE_CHECKING:
+    from virtue.library import Library
+
+FOUND, NOTHING, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="virtue",
+    help="Finds things in pictures: by words, by a picture, or by a box drawn on one.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def option(*names: str, **settings: Any) -> Any:
+    """A `typer.Option` that can be set as VIRTUE_NAME too."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = "VIRTUE_" + long.split("/")[0].lstrip("-").replace("-", "_").upper()
+    return typer.Option(*names, envvar=variable, show_envvar=False, **settings)
+
+
+Database = Annotated[
+    Path | None,
+    option(
+        "--database",
+        "-d",
+        metavar="FOLDER",
+        help="The library. Default: $VIRTUE_DATABASE, else the nearest .virtue/ from here up, "
+        "else the user's data folder.",
+    ),
+]
+ReadOnly = Annotated[
+    bool, option("--read-only", help="Never write: for network shares and read-only disks.")
+]
+AsJson = Annotated[bool, option("--json", help="One JSON object a line.")]
+Debug = Annotated[bool, option("--debug", help="Show the traceback of an error.")]
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where photos are.")] = Path("."),
+    debug: Debug = False,
+) -> int:
+    """Make a library in FOLDER/.virtue, found from every folder below."""
+    from virtue.library import Library
+    from virtue.location import NAME
+
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: name one that exists")
+    with Library.create(folder / NAME) as library:
+        note(f"made {library.folder}; next: virtue index {folder}")
+    return FOUND
+
+
+@app.command()
+def index(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH...", help="Photos, or folders of photos. None: those indexed before."),
+    ] = None,
+    database: Database = None,
+    model: Annotated[
+        str | None, option("--model", help="The model of a new library, or the new one with --reembed.")
+    ] = None,
+    regions: Annotated[
+        str | None,
+        option(
+            "--regions",
+            metavar="auto|N|none",
+            help="Regions a photo. Default: as indexed before, else auto.",
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, option("--exclude", metavar="GLOB", help="Names or paths to leave out; repeatable.")
+    ] = None,
+    annotations: Annotated[
+        Path | None, option("--annotations", metavar="FILE", help="COCO JSON with boxes, masks, captions.")
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        option("--captions", metavar="FILE", help="CSV or JSONL: path, caption, optional x, y, w, h."),
+    ] = None,
+    rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
+    reembed: Annotated[bool, option("--reembed", help="Embed everything anew, with --model.")] = False,
+    workers: Annotated[
+        int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
+    ] = None,
+    strict: Annotated[bool, option("--strict", help="Exit status 2 if a file could not be read.")] = False,
+    as_json: Annotated[bool, option("--json", help="Print the summary as JSON.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", help="No progress, no summary.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Index photos: themselves, the regions inside them, their captions."""
+    from virtue.console import IndexProgress, print_report
+
+    with library_at(database, embedder=model) as library, IndexProgress(quiet) as progress:
+        report = library.index(
+            paths or (),
+            regions=regions,
+            exclude=exclude or (),
+            annotations=annotations,
+            captions=captions,
+            rehash=rehash,
+            reembed=reembed,
+            workers=workers,
+            progress=progress,
+        )
+    print_report(report, as_json=as_json, quiet=quiet)
+    return ERROR if strict and report.problems else FOUND
+
+
+@app.command()
+def search(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUERY]...", help="Words, or pictures; img.jpg@x,y,w,h is a picture with a box."
+        ),
+    ] = None,
+    database: Database = None,
+    text: Annotated[list[str] | None, option("--text", help="Words, whatever they look like.")] = None,
+    image: Annotated[list[str] | None, option("--image", help="A picture; repeatable.")] = None,
+    box: Annotated[
+        str | None,
+        option("--box", metavar="x,y,w,h", help="What is meant in the picture, in pixels, upright."),
+    ] = None,
+    point: Annotated[
+        list[str] | None, option("--point", metavar="x,y", help="A point on what is meant; repeatable.")
+    ] = None,
+    not_point: Annotated[
+        list[str] | None, option("--not-point", metavar="x,y", help="A point on what is not meant.")
+    ] = None,
+    mask: Annotated[
+        Path | None, option("--mask", metavar="FILE", help="A picture, white where it is meant.")
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        option("--without", metavar="TEXT_OR_IMAGE", help="What hits should not look like; repeatable."),
+    ] = None,
+    find: Annotated[str, option("--find", metavar="regions|photos|captions")] = "regions",
+    top: Annotated[int, option("--top", "-n", min=1, help="How many hits.")] = 10,
+    all_regions: Annotated[
+        bool, option("--all-regions", help="More than one region of the same photo.")
+    ] = False,
+    min_score: Annotated[float | None, option("--min-score", help="Drop hits that score less.")] = None,
+    as_json: AsJson = False,
+    files: Annotated[bool, option("--files", "-f", help="Print paths only.")] = False,
+    null: Annotated[bool, option("--null", "-0", help="Paths only, each ended by a zero byte.")] = False,
+    preview: Annotated[bool, option("--preview", "-p", help="Show the hits in the terminal.")] = False,
+    html: Annotated[
+        Path | None, option("--html", metavar="FILE", help="Write a report with pictures and boxes.")
+    ] = None,
+    read_only: ReadOnly = False,
+    debug: Debug = False,
+) -> int:
+    """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
+    from virtue.console import print_hits, print_paths, print_previews
+    from virtue.geometry import Box, Point
+    from virtue.retrieval import parse_arguments, write_report
+
+    if find not in ("regions", "photos", "captions"):
+        raise InputError(f"--find {find} is unknown: it takes regions, photos or captions")
+    query = parse_arguments(
+        words or (),
+        texts=text or (),
+        images=image or (),
+        box=Box.parse(box) if box else None,
+        points=[Point.parse(item) for item in point or ()],
+        not_points=[Point.parse(item, positive=False) for item in not_point or ()],
+        mask=mask,
+        without=without or (),
+    )
+    with library_at(database, read_only=read_only) as library:
+        hits = library.search(query, find=find, top=top, all_regions=all_regions, min_score=min_score)
+    if files or null:
+        print_paths(hits, b"\0" if null else b"\n")
+    else:
+        print_hits(hits, as_json=as_json)
+    if preview:
+        print_previews(hits)
+    if html:
+        write_report(html, query, hits)
+        note(f"wrote {html}")
+    if not hits:
+        note("nothing found")
+    return FOUND if hits else NOTHING
+
+
+@app.command()
+def status(
+    database: Database = None,
+    problems: Annotated[
+        bool, option("--problems", help="List the files that could not be read, and why.")
+    ] = False,
+    as_json: AsJson = False,
+    read_only: ReadOnly = False,
+    debug: Debug = False,
+) -> int:
+    """What the library holds."""
+    from virtue.console import print_problems, print_status
+
+    with library_at(database, read_only=read_only) as library, library.store.read() as snapshot:
+        if problems:
+            print_problems(snapshot.problems(), as_json=as_json)
+        else:
+            print_status(library.folder, snapshot, as_json=as_json)
+    return FOUND
+
+
+@app.command()
+def verify(
+    database: Database = None,
+    repair: Annotated[bool, option("--repair", help="Rebuild what can be rebuilt.")] = False,
+    read_only: ReadOnly = False,
+    debug: Debug = False,
+) -> int:
+    """Check files, checksums and counts. Exit status 0: sound, 1: damaged."""
+    with library_at(database, read_only=read_only) as library:
+        faults = library.verify(repair=repair)
+        for fault in faults:
+            print(fault)
+        left = library.verify() if repair and faults else faults
+    if not left:
+        note("repaired" if faults else "sound")
+    elif repair:
+        note("some damage is left: " + "; ".join(str(fault) for fault in left))
+    return NOTHING if left else FOUND
+
+
+@app.command()
+def forget(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")],
+    database: Database = None,
+    debug: Debug = False,
+) -> int:
+    """Take photos out of the library. The files themselves stay."""
+    with library_at(database) as library:
+        count = library.forget(paths)
+    note(f"forgot {count} file{'s' * (count != 1)}")
+    return FOUND if count else NOTHING
+
+
+@app.command()
+def models(as_json: AsJson = False, debug: Debug = False) -> int:
+    """The models that can be named, with size and licence."""
+    from virtue.console import print_models
+    from virtue.embedder import available_models
+
+    print_models(available_models(), as_json=as_json)
+    return FOUND
+
+
+def library_at(folder: Path | None, **settings: Any) -> Library:
+    from virtue.library import Library
+
+    return Library(folder, **settings)
+
+
+def note(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and exits with its status; the only place where errors become sentences."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FOUND
+    sys.exit(status)
+
+
+def _run(words: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(words, prog_name="virtue", standalone_mode=False) or FOUND
+    except typer.TyperException as error:
+        hint = " (a text that starts with - goes after --, as in: virtue search -- -40 degrees)"
+        note(f"virtue: {error}{hint if type(error).__name__ == 'NoSuchOption' else ''}")
+        return ERROR
+    except VirtueError as error:
+        if "--debug" in words or os.environ.get("VIRTUE_DEBUG"):
+            raise
+        note(f"virtue: {error}")
+        return ERROR
+    if status == INTERRUPTED:
+        note("interrupted; what was done is kept")
+    return status

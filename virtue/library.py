@@ -1,0 +1,201 @@
+"""`Library`: the few names a program needs. It joins the rooms; it does no work of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from virtue.errors import LibraryNotFoundError
+from virtue.location import locate
+
+if TYPE_CHECKING:
+    from virtue.embedder import Embedder
+    from virtue.embedder.model import Find
+    from virtue.indexer import Progress, Report
+    from virtue.retrieval import Hit
+    from virtue.store import Fault, Store
+
+DEFAULT_MODEL = "mini"
+
+
+class Library:
+    """A folder of vectors and metadata, searched with the model that made it.
+
+    Args:
+        folder: where it lives; None: `$VIRTUE_DATABASE`, the nearest `.virtue/`, or the user's data
+            folder. Made by the first `index`.
+        embedder: the model, or its name. None: the one the library was made with, for a new library
+            the bundled `mini`. Loaded when first needed.
+        read_only: never write, so that a library on a network share or a read-only disk can be used.
+
+    Raises:
+        LibraryNotFoundError: on any use but `index`, when there is no library in `folder`.
+        StoreError: the folder cannot be used as a library; the sentence says why.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        embedder: Embedder | str | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.folder: Path = locate(folder)
+        self._read_only = read_only
+        self._model = embedder
+        self._embedder: Embedder | None = None
+        self._store: Store | None = None
+
+    @classmethod
+    def create(cls, folder: str | os.PathLike[str]) -> Library:
+        """An empty library in `folder`; one that is there already is opened as it is."""
+        library = cls(folder)
+        library._open(create=True)
+        return library
+
+    def index(
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        *,
+        regions: str | int | None = None,
+        exclude: Sequence[str] = (),
+        annotations: str | os.PathLike[str] | None = None,
+        captions: str | os.PathLike[str] | None = None,
+        rehash: bool = False,
+        reembed: bool = False,
+        workers: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Report:
+        """Indexes photos and folders of photos; without `paths`, all that were indexed before.
+
+        Args:
+            regions: `"auto"`, `"none"`, or the most proposals a photo may have. None: as these
+                folders were last indexed.
+            exclude: glob patterns of names or paths to leave out.
+            annotations: a COCO JSON file whose boxes and masks become regions.
+            captions: a CSV or JSONL file with path, caption and perhaps x, y, w, h.
+            rehash: open files of unchanged size and time too.
+            reembed: embed everything anew with this library's (new) model.
+            progress: called now and then with how far it is.
+
+        Raises:
+            InputError: a path does not exist, or an option or file cannot be used.
+            LockedError: another process is writing.
+            ModelMismatchError: the library's vectors are of another model.
+        """
+        from virtue.indexer import index
+
+        if isinstance(paths, (str, os.PathLike)):
+            paths = [paths]
+        return index(
+            self._open(create=True),
+            self.embedder,
+            list(paths),
+            regions=regions,
+            exclude=exclude,
+            annotations=annotations,
+            captions=captions,
+            rehash=rehash,
+            reembed=reembed,
+            workers=workers,
+            progress=progress,
+        )
+
+    def search(
+        self,
+        query: Any,
+        *,
+        find: Find = "regions",
+        top: int = 10,
+        all_regions: bool = False,
+        min_score: float | None = None,
+    ) -> list[Hit]:
+        """The best hits for a query, best first.
+
+        Args:
+            query: a text (str); an image (path object, PIL image, array, bytes); a dict with
+                `image` and any of `box` (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask`, `text`;
+                a list of these, added up; or a `Query`.
+            find: `"regions"`, `"photos"` or `"captions"`.
+            top: how many hits, if the library has them.
+            all_regions: more than one region of a photo.
+            min_score: drop hits below it. Scores of different kinds of query do not compare.
+
+        Raises:
+            EmptyLibraryError, ModelMismatchError, PictureError, PromptError.
+        """
+        from virtue.retrieval import search
+
+        store = self._open()
+        return search(
+            store, self.embedder, query, find=find, top=top, all_regions=all_regions, min_score=min_score
+        )
+
+    def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
+        """Takes files, or all files below folders, out of the library; the files stay where they are.
+
+        Returns:
+            How many files were forgotten.
+        """
+        with self.store.write("virtue forget") as writer:
+            return writer.forget([os.path.abspath(os.fsencode(path)) for path in paths])
+
+    def verify(self, *, repair: bool = False) -> list[Fault]:
+        """What is wrong with the files of this library, as found before any repair. An empty list: sound.
+
+        `repair` drops what is damaged and embeds the photos concerned anew, from their files.
+        """
+        faults = self.store.verify()
+        if repair and faults:
+            self.store.repair()
+            self.index()
+        return faults
+
+    @property
+    def store(self) -> Store:
+        return self._open()
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model that this library is searched with."""
+        if self._embedder is None:
+            from virtue.embedder import Embedder
+
+            model = self._model
+            if model is None:
+                with self._open().read() as snapshot:
+                    model = snapshot.generation.model if snapshot.generation else DEFAULT_MODEL
+            self._embedder = Embedder.from_pretrained(model) if isinstance(model, str) else model
+        return self._embedder
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _open(self, *, create: bool = False) -> Store:
+        if self._store is None:
+            from virtue.store import Store
+
+            try:
+                self._store = Store.open(self.folder, create=create, read_only=self._read_only)
+            except LibraryNotFoundError:
+                raise LibraryNotFoundError(
+                    f"there is no library in {self.folder}: make one with `virtue index FOLDER`, "
+                    "or name another with --database"
+                ) from None
+        return self._store
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
