@@ -1,0 +1,73 @@
+"""What every room's tests share: the example photos, and the command line as a process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="session")
+def example_photos() -> Path:
+    return EXAMPLES / "photos"
+
+
+@pytest.fixture(scope="session")
+def gable() -> Path:
+    """A photo that is in no library, of a place that `example_photos` has too."""
+    return EXAMPLES / "query" / "gable.jpg"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user with an empty home, standing in an empty folder."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for name in [name for name in os.environ if name.startswith(("VIRTUE_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.fixture
+def virtue(home: Path) -> Run:
+    """Runs `virtue` as a process of its own and gives what it printed and its exit status."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+        words = [os.fsencode(a) if isinstance(a, (str, bytes, Path)) else str(a) for a in arguments]
+        return subprocess.run(
+            [sys.executable, "-m", "virtue", *words],
+            capture_output=True,
+            env={**os.environ, **(env or {})},
+            check=False,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def demo_library(tmp_path_factory: pytest.TempPathFactory, example_photos: Path) -> Path:
+    """A library of the example photos, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("library") / "demo.virtue"
+    subprocess.run(
+        [sys.executable, "-m", "virtue", "index", example_photos, "--database", folder], check=True
+    )
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path, example_photos: Path) -> Path:
+    """A folder of photos of one's own, to change as one likes."""
+    return Path(shutil.copytree(example_photos, tmp_path / "photos"))
