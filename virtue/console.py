@@ -85,11 +85,11 @@ def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
     """JSON lines, or one line a hit: rank, score, x,y,w,h, path, caption, parted by tabs."""
     if as_json:
         for hit in hits:
-            print(json.dumps(hit.as_json()))
+            print(hit.json_line())
         return
     for hit in hits:
         box = ",".join(f"{value:.0f}" for value in hit.box.xywh)
-        line = f"{hit.rank}\t{hit.score:.3f}\t{box}\t".encode() + os.fsencode(hit.path)
+        line = f"{hit.rank}\t{hit.score:.3f}\t{box}\t".encode() + hit.raw_path
         if hit.caption:
             line += b"\t" + " ".join(hit.caption.split()).encode()
         write(line + b"\n")
@@ -97,7 +97,7 @@ def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
 
 def print_paths(hits: Iterable[Hit], end: bytes) -> None:
     for hit in hits:
-        write(os.fsencode(hit.path) + end)
+        write(hit.raw_path + end)
 
 
 def print_previews(hits: Sequence[Hit]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from virtue.errors import LibraryNotFoundError
 from virtue.location import locate
 
 if TYPE_CHECKING:
@@ -150,7 +149,8 @@ class Library:
         """
         faults = self.store.verify()
         if repair and faults:
-            self.store.repair()
+            with self.store.write("virtue verify --repair") as writer:
+                writer.repair()
             self.index()
         return faults
 
@@ -180,13 +180,7 @@ class Library:
         if self._store is None:
             from virtue.store import Store
 
-            try:
-                self._store = Store.open(self.folder, create=create, read_only=self._read_only)
-            except LibraryNotFoundError:
-                raise LibraryNotFoundError(
-                    f"there is no library in {self.folder}: make one with `virtue index FOLDER`, "
-                    "or name another with --database"
-                ) from None
+            self._store = Store.open(self.folder, create=create, read_only=self._read_only)
         return self._store
 
     def __enter__(self) -> Library:

@@ -1,0 +1,152 @@
+"""Words of a command line: which are pictures, which are text, whose is the box."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from virtue import Box, Point
+from virtue.errors import InputError, PromptError
+from virtue.retrieval import parse_arguments
+
+NUMBERS = st.floats(0, 5000, allow_nan=False).map(lambda number: round(number, 2))
+SIZES = st.floats(0.01, 5000, allow_nan=False).map(lambda number: round(number, 2))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with two pictures, a picture that has an @ in its name, and a folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mug.jpg", "cat.png", "odd@1,2,3,4", "plain"):
+        Image.new("RGB", (40, 30)).save(name, "PNG")
+    Path("photos").mkdir()
+    return tmp_path
+
+
+def test_words_are_joined_to_one_text() -> None:
+    (part,) = parse_arguments(["a", "red", "mug on a desk"]).parts
+    assert (part.text, part.image) == ("a red mug on a desk", None)
+
+
+def test_texts_by_option_are_texts_of_their_own_whatever_they_look_like() -> None:
+    query = parse_arguments(["a dog"], texts=["mug.jpg", "no/such/path.png"])
+    assert [part.text for part in query.parts] == ["a dog", "mug.jpg", "no/such/path.png"]
+    assert query.is_text
+
+
+def test_an_existing_file_is_an_image_whatever_its_name() -> None:
+    for name in ("mug.jpg", "plain", "./plain", "odd@1,2,3,4"):
+        (part,) = parse_arguments([name]).parts
+        assert (part.image, part.box, part.text) == (Path(name), None, None)
+
+
+def test_one_image_and_words_are_one_question() -> None:
+    (part,) = parse_arguments(["mug.jpg", "but", "at night"], texts=["and blue"]).parts
+    assert (part.image, part.text) == (Path("mug.jpg"), "but at night and blue")
+
+
+def test_several_images_and_words_are_added_up() -> None:
+    query = parse_arguments(["mug.jpg", "a dog"], images=["cat.png"])
+    assert [part.image for part in query.parts] == [Path("mug.jpg"), Path("cat.png"), None]
+    assert query.parts[2].text == "a dog"
+    assert not query.is_text
+
+
+def test_prompts_belong_to_the_only_image() -> None:
+    (part,) = parse_arguments(
+        ["mug.jpg", "in blue"],
+        box="1,2,3,4",
+        points=["5,6"],
+        not_points=[Point(7, 8, positive=False)],
+        mask="cat.png",
+    ).parts
+    assert part.box == Box(1, 2, 4, 6)
+    assert part.points == (Point(5, 6), Point(7, 8, positive=False))
+    assert part.mask == Path("cat.png")
+    assert part.text == "in blue"
+
+
+@given(NUMBERS, NUMBERS, SIZES, SIZES)
+def test_a_box_behind_the_name_is_the_box_of_that_image(x: float, y: float, w: float, h: float) -> None:
+    words = [f"mug.jpg@{x},{y},{w},{h}", "cat.png"]
+    for query in (parse_arguments(words), parse_arguments(images=words)):
+        first, second = query.parts
+        assert (first.image, second.image) == (Path("mug.jpg"), Path("cat.png"))
+        assert first.box == Box.from_xywh(x, y, w, h)
+        assert second.box is None
+
+
+def test_a_box_behind_the_name_goes_with_points_but_not_with_another_box() -> None:
+    (part,) = parse_arguments(["mug.jpg@1,2,3,4"], points=["2,3"]).parts
+    assert (part.box, part.points) == (Box(1, 2, 4, 6), (Point(2, 3),))
+    with pytest.raises(PromptError, match="two boxes"):
+        parse_arguments(["mug.jpg@1,2,3,4"], box="1,2,3,4")
+
+
+def test_what_is_left_out_is_told_apart_likewise() -> None:
+    query = parse_arguments(["a dog"], without=["a beach", "mug.jpg@1,2,3,4"])
+    text, image = query.without
+    assert (text.text, text.image) == ("a beach", None)
+    assert (image.image, image.box) == (Path("mug.jpg"), Box(1, 2, 4, 6))
+    assert str(query) == '"a dog" - "a beach" - mug.jpg@1,2,3,4'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "says"),
+    [
+        ([], {}, "nothing to search for"),
+        ([""], {}, "nothing to search for|empty"),
+        ([], {"texts": [" "]}, "empty"),
+        ([], {"without": ["a dog"]}, "not only what to leave out"),
+        (["gone.jpg"], {}, "gone.jpg: there is no such file.*--text gone.jpg"),
+        (["cats and/or dogs"], {}, "--text 'cats and/or dogs'"),
+        (["gone.jpg@1,2,3,4"], {}, "gone.jpg: there is no such file"),
+        (["mug.jpg@1,2,3"], {}, "not a box"),
+        (["mug.jpg@1,2,0,4"], {}, "no size"),
+        (["photos"], {}, "virtue index photos"),
+        ([], {"images": ["photos"]}, "virtue index photos"),
+        ([], {"images": ["gone"]}, "gone: there is no such file"),
+        (["a dog"], {"without": ["photos"]}, "virtue index photos"),
+        (["a dog"], {"box": "1,2,3,4"}, "--box needs a picture"),
+        (["a dog"], {"not_points": ["1,2"]}, "--not-point needs a picture"),
+        (["mug.jpg", "cat.png"], {"box": "1,2,3,4"}, "photo.jpg@x,y,w,h"),
+        (["mug.jpg"], {"box": "1,2,3"}, "not a box"),
+        (["mug.jpg"], {"points": ["1"]}, "not a point"),
+    ],
+)
+def test_what_makes_no_sense_is_said(arguments: list[str], options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says) as raised:
+        parse_arguments(arguments, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pipe_and_a_link_to_nowhere_are_no_pictures() -> None:
+    os.mkfifo("pipe.jpg")
+    os.symlink("nowhere", "link.jpg")
+    with pytest.raises(InputError, match=r"pipe\.jpg: not a regular file"):
+        parse_arguments(["pipe.jpg"])
+    with pytest.raises(InputError, match=r"link\.jpg: a link that leads nowhere"):
+        parse_arguments(["link.jpg"])
+
+
+def test_names_in_no_encoding_are_images() -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (8, 8)).save(name)
+    (part,) = parse_arguments([name]).parts
+    assert os.fsencode(part.image) == b"caf\xe9.png"
+    assert str(part).isascii()
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_any_words_make_a_query_or_one_sentence(words: list[str]) -> None:
+    try:
+        query = parse_arguments(words)
+    except InputError as error:
+        assert str(error)
+    else:
+        assert query.is_text
+        assert query.parts[0].text == " ".join(words)

@@ -1,0 +1,351 @@
+"""Searches on a small library of painted photos, with a model that sees colours and reads words."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.retrieval.conftest import COLOURS, ColourModel, Fill, Painted
+from virtue import Box, Embedder
+from virtue.embedder.model import Item
+from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError, PromptError
+from virtue.retrieval import Hit, Query, search
+from virtue.store import Store
+
+MUG = Painted("mug.png", "white", [("red", (10, 10, 30, 30)), ("blue", (40, 10, 70, 50))], ["a mug of tea"])
+SEA = Painted("sea.png", "blue", [("cyan", (0, 0, 80, 20))])
+FIELD = Painted("field.png", "green", [("yellow", (0, 0, 20, 20)), ("red", (50, 30, 54, 34))])
+PLAIN = Painted("plain.png", "red")
+
+
+def names(hits: list[Hit]) -> list[str]:
+    return [Path(hit.path).name for hit in hits]
+
+
+@pytest.fixture
+def store(fill: Fill) -> Store:
+    return fill(MUG, SEA, FIELD, PLAIN)
+
+
+# -- regions ----------------------------------------------------------------------------------------------
+
+
+def test_a_text_finds_the_region_not_merely_the_photo(store: Store, embedder: Embedder) -> None:
+    hits = search(store, embedder, "yellow", top=1)
+    (hit,) = hits
+    assert Path(hit.path).name == "field.png"
+    assert (hit.rank, hit.kind, hit.via) == (1, "region", "picture")
+    assert hit.box == hit.region_box == Box(0, 0, 20, 20)
+    assert (hit.width, hit.height) == (80, 60)
+    assert hit.score == pytest.approx(1, abs=2e-3)
+    assert hit.score <= 1
+
+
+def test_one_region_a_photo_and_the_whole_photo_only_where_it_is_alone(
+    store: Store, embedder: Embedder
+) -> None:
+    hits = search(store, embedder, "red", top=10)
+    assert sorted(names(hits)[:3]) == ["field.png", "mug.png", "plain.png"]
+    assert names(hits)[3:] == ["sea.png"]
+    by_name = dict(zip(names(hits), hits, strict=True))
+    assert by_name["plain.png"].box == Box(0, 0, 80, 60)
+    assert by_name["sea.png"].box == Box(0, 0, 80, 20)
+    assert by_name["mug.png"].box == Box(10, 10, 30, 30)
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4]
+
+
+def test_all_regions_gives_each_of_them(store: Store, embedder: Embedder) -> None:
+    hits = search(store, embedder, "red", top=10, all_regions=True)
+    assert len({hit.region_id for hit in hits}) == 6
+    assert names(hits).count("mug.png") == 2
+
+
+def test_a_box_on_a_picture_finds_what_is_in_it(store: Store, embedder: Embedder) -> None:
+    image = Painted("query", "green", [("cyan", (5, 5, 25, 25))]).image()
+    (hit,) = search(store, embedder, {"image": image, "box": (5, 5, 25, 25)}, top=1)
+    assert (Path(hit.path).name, hit.box) == ("sea.png", Box(0, 0, 80, 20))
+    mask = np.zeros((60, 80), bool)
+    mask[30:, 40:] = True
+    assert names(search(store, embedder, {"image": image, "mask": mask}, find="photos", top=1)) == [
+        "field.png"
+    ]
+    with pytest.raises(PromptError, match="leaves the picture"):
+        search(store, embedder, {"image": image, "box": (5, 5, 250, 25)})
+
+
+def test_a_picture_scores_by_the_best_of_the_sizes_it_is_asked_at(store: Store, embedder: Embedder) -> None:
+    """Whole, the picture is mostly blue; its middle is yellow."""
+    image = Painted("query", "blue", [("yellow", (20, 15, 60, 45))]).image()
+    hits = search(store, embedder, image, all_regions=True, top=10)
+    assert hits[0].box == Box(0, 0, 20, 20)
+    assert hits[0].score == pytest.approx(1, abs=2e-3)
+
+
+def test_the_caption_of_a_region_hit_is_its_own_or_its_photos(fill: Fill, embedder: Embedder) -> None:
+    photo = Painted(
+        "a.png", "white", [("red", (0, 0, 9, 9)), ("blue", (9, 9, 20, 20))], ["of the photo"], {2: "its own"}
+    )
+    store = fill(photo)
+    assert [search(store, embedder, text, top=1)[0].caption for text in ("red", "blue")] == [
+        "of the photo",
+        "its own",
+    ]
+
+
+# -- photos -----------------------------------------------------------------------------------------------
+
+
+def test_a_photo_scores_as_its_best_region_and_names_it(store: Store, embedder: Embedder) -> None:
+    image = Image.new("RGB", (20, 20), "yellow")
+    hits = search(store, embedder, image, find="photos", top=10)
+    assert names(hits)[0] == "field.png"
+    assert sorted(names(hits)) == ["field.png", "mug.png", "plain.png", "sea.png"]
+    first = hits[0]
+    assert (first.kind, first.via) == ("photo", "picture")
+    assert first.box == Box(0, 0, 80, 60)
+    assert first.region_box == Box(0, 0, 20, 20)
+    (region,) = search(store, embedder, image, top=1)
+    assert (first.region_id, first.score) == (region.region_id, region.score)
+
+
+def test_a_caption_that_says_the_same_puts_its_photo_first(fill: Fill, embedder: Embedder) -> None:
+    birthday = Painted("cake.png", "green", captions=["2019, a Tuesday", "Grandma's birthday"])
+    store = fill(MUG, SEA, FIELD, PLAIN, birthday)
+    hits = search(store, embedder, "Grandma's birthday", find="photos", top=3)
+    first = hits[0]
+    assert Path(first.path).name == "cake.png"
+    assert (first.kind, first.caption, first.box) == ("photo", "Grandma's birthday", Box(0, 0, 80, 60))
+    assert first.via in ("caption", "both")
+    assert first.score == pytest.approx(1, abs=2e-3)
+    assert len(hits) == 3
+    assert {hit.via for hit in hits[1:]} == {"picture"}
+
+
+def test_a_photo_found_by_caption_alone_says_so(fill: Fill, embedder: Embedder) -> None:
+    told = Painted("told.png", "green", captions=["red"])
+    shown = [Painted(f"red{i}.png", "red") for i in range(4)]
+    hits = search(fill(told, *shown), embedder, "red", find="photos", top=3)
+    (found,) = [hit for hit in hits if Path(hit.path).name == "told.png"]
+    assert (found.via, found.caption, found.region_id, found.region_box) == ("caption", "red", None, None)
+
+
+def test_a_photo_found_both_ways_says_so(fill: Fill, embedder: Embedder) -> None:
+    both = Painted("both.png", "white", [("red", (1, 2, 30, 40))], captions=["red"])
+    hits = search(
+        fill(both, *[Painted(f"{i}.png", "blue") for i in range(3)]), embedder, "red", find="photos", top=1
+    )
+    assert (hits[0].via, hits[0].region_box, hits[0].caption) == ("both", Box(1, 2, 30, 40), "red")
+
+
+def test_a_caption_of_something_else_takes_no_part(fill: Fill, embedder: Embedder) -> None:
+    """Below `text_match` likeness of words counts for nothing: one word of three in common."""
+    vague = Painted("vague.png", "green", captions=["dog on grass"])
+    shown = Painted("shown.png", "white", [("red", (0, 0, 20, 20))])
+    hits = search(fill(vague, shown), embedder, "red dog", find="photos")
+    assert names(hits)[0] == "shown.png"
+    assert {hit.via for hit in hits} == {"picture"}
+
+
+def test_captions_take_no_part_when_a_picture_is_asked(fill: Fill, embedder: Embedder) -> None:
+    told = Painted("told.png", "green", captions=["red"])
+    image = Image.new("RGB", (9, 9), "red")
+    hits = search(fill(told, PLAIN), embedder, {"image": image, "text": "red"}, find="photos")
+    assert names(hits)[0] == "plain.png"
+    assert {hit.via for hit in hits} == {"picture"}
+
+
+# -- captions ---------------------------------------------------------------------------------------------
+
+
+def test_captions_come_with_the_place_they_speak_of(fill: Fill, embedder: Embedder) -> None:
+    photo = Painted("a.png", "white", [("red", (0, 0, 9, 9))], ["blue sky"], {1: "red"})
+    hits = search(fill(photo, PLAIN), embedder, Image.new("RGB", (9, 9), "red"), find="captions")
+    assert [(hit.kind, hit.caption, hit.via) for hit in hits] == [
+        ("caption", "red", "caption"),
+        ("caption", "blue sky", "caption"),
+    ]
+    assert hits[0].box == hits[0].region_box == Box(0, 0, 9, 9)
+    assert hits[0].region_id is not None
+    assert (hits[1].box, hits[1].region_box, hits[1].region_id) == (Box(0, 0, 80, 60), None, None)
+
+
+def test_the_same_caption_twice_of_one_photo_counts_once(fill: Fill, embedder: Embedder) -> None:
+    store = fill(Painted("a.png", captions=["red", "red"]), Painted("b.png", captions=["red"]))
+    hits = search(store, embedder, "red", find="captions")
+    assert sorted(names(hits)) == ["a.png", "b.png"]
+
+
+# -- several parts ----------------------------------------------------------------------------------------
+
+
+def test_texts_are_added_up(fill: Fill, embedder: Embedder) -> None:
+    """Red and green light is yellow."""
+    store = fill(*[Painted(f"{colour}.png", colour) for colour in COLOURS])
+    (hit,) = search(store, embedder, ["red", "green"], top=1)
+    assert Path(hit.path).name == "yellow.png"
+    assert hit.score == pytest.approx(1, abs=2e-3)
+
+
+def test_an_image_and_a_text_in_one_are_one_question(fill: Fill, embedder: Embedder) -> None:
+    store = fill(*[Painted(f"{colour}.png", colour) for colour in COLOURS])
+    image = Image.new("RGB", (9, 9), "red")
+    (composed,) = search(store, embedder, {"image": image, "text": "blue green"}, top=1)
+    assert Path(composed.path).name == "white.png"
+    assert composed.score == pytest.approx(1, abs=2e-3)
+    # Added up as two, the image weighs as much as the whole text, which this model would not do.
+    (added,) = search(store, embedder, [image, "blue green"], top=1)
+    assert Path(added.path).name == "white.png"
+    assert added.score == pytest.approx((1 + 2**0.5) / 6**0.5, abs=2e-3)
+
+
+def test_what_is_left_out_falls_behind(fill: Fill, embedder: Embedder) -> None:
+    tea = Painted("tea.png", captions=["mug tea"])
+    coffee = Painted("coffee.png", captions=["mug coffee"])
+    store = fill(tea, coffee)
+    for unwanted, first in (("tea", "coffee.png"), ("coffee", "tea.png")):
+        hits = search(store, embedder, Query.of("mug", without=unwanted), find="captions")
+        assert names(hits)[0] == first
+        assert hits[0].score > hits[1].score + 0.2
+    hits = search(store, embedder, Query.of("mug", without=["tea", "coffee", "milk"]), find="captions")
+    assert hits[0].score == pytest.approx(hits[1].score)
+
+
+def test_a_query_that_cancels_itself_out_is_said(store: Store, embedder: Embedder) -> None:
+    red = ColourModel().embed([Item(text="red")])[0]
+
+    class Opposite(ColourModel):
+        def embed(self, items: Any) -> np.ndarray:
+            return np.stack([-red if item.text == "not red" else red for item in items])
+
+    with pytest.raises(InputError, match="cancel"):
+        search(store, Embedder(Opposite()), ["red", "not red"])
+
+
+# -- order and number -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("find", ["regions", "photos", "captions"])
+@pytest.mark.parametrize("top", [1, 7, 30, 31, 1000])
+def test_as_many_hits_as_asked_for_if_the_library_has_them(
+    fill: Fill, embedder: Embedder, find: Any, top: int
+) -> None:
+    """One photo has so many regions that look alike that a first scan finds no other."""
+    many = Painted("many.png", "white", [("red", (i, 0, i + 5, 5)) for i in range(60)], ["red"] * 60)
+    store = fill(many, *[Painted(f"{i}.png", list(COLOURS)[i % 6], captions=[f"{i}"]) for i in range(30)])
+    hits = search(store, embedder, "red", find=find, top=top)
+    assert len(hits) == min(top, 31)
+    assert len(set(names(hits))) == len(hits)
+    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    query=st.lists(st.sampled_from([*COLOURS, "dog", "tea", "mug"]), min_size=1, max_size=3).map(" ".join),
+    find=st.sampled_from(["regions", "photos", "captions"]),
+    top=st.integers(1, 12),
+    floor=st.none() | st.floats(-1, 1),
+    every=st.booleans(),
+)
+def test_scores_never_rise_and_more_hits_only_add(
+    zoo: Store, embedder: Embedder, query: str, find: Any, top: int, floor: float | None, every: bool
+) -> None:
+    hits = search(zoo, embedder, query, find=find, top=top, all_regions=every, min_score=floor)
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert all(-1.001 <= score <= 1 for score in scores)
+    if floor is not None:
+        assert all(score >= floor for score in scores)
+    all_hits = search(zoo, embedder, query, find=find, top=1000, all_regions=every)
+    kept = [hit.score for hit in all_hits if floor is None or hit.score >= floor]
+    assert scores == pytest.approx(kept[:top], abs=1e-6)
+
+
+@pytest.fixture
+def zoo(fill: Fill) -> Store:
+    rng = np.random.default_rng(5)
+    words = [*COLOURS, "dog", "tea", "mug", "sea"]
+    photos = []
+    for place in range(20):
+        corners = rng.integers(0, 40, (rng.integers(0, 6), 2))
+        boxes = [
+            (str(rng.choice(list(COLOURS))), (int(x), int(y), int(x) + 15, int(y) + 15)) for x, y in corners
+        ]
+        captions = [" ".join(rng.choice(words, 2)) for _ in range(rng.integers(0, 3))]
+        photos.append(Painted(f"{place}.png", str(rng.choice(list(COLOURS))), boxes, captions))
+    return fill(*photos)
+
+
+def test_min_score_may_leave_nothing(store: Store, embedder: Embedder) -> None:
+    assert search(store, embedder, "dog", min_score=0.5) == []
+
+
+# -- what can be wrong ------------------------------------------------------------------------------------
+
+
+def test_an_empty_library_says_how_to_fill_it(tmp_path: Path, embedder: Embedder) -> None:
+    with Store.open(tmp_path / "empty", create=True) as store:
+        with pytest.raises(EmptyLibraryError, match="virtue index FOLDER"):
+            search(store, embedder, "red")
+        with store.write("test") as writer:
+            writer.generation(embedder.name, embedder.fingerprint, embedder.dim)
+        with pytest.raises(EmptyLibraryError, match="virtue index FOLDER"):
+            search(store, embedder, "red")
+
+
+def test_a_library_without_captions_says_where_they_come_from(fill: Fill, embedder: Embedder) -> None:
+    with pytest.raises(EmptyLibraryError, match=r"photo\.txt.*metadata.*--captions"):
+        search(fill(SEA), embedder, "red", find="captions")
+
+
+def test_a_library_of_another_model_says_what_helps(store: Store) -> None:
+    newer, other = ColourModel(), ColourModel()
+    newer.fingerprint = "colours-2"
+    with pytest.raises(ModelMismatchError, match=r"virtue index --reembed`"):
+        search(store, Embedder(newer), "red")
+    other.fingerprint, other.name = "clip-1", "clip"
+    with pytest.raises(ModelMismatchError, match=r"colours, not with clip.*--reembed --model clip`"):
+        search(store, Embedder(other), "red")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"find": "cats"}, "regions, photos, captions"),
+        ({"top": 0}, "at least 1"),
+        ({"min_score": float("nan")}, "number"),
+    ],
+)
+def test_options_are_checked(store: Store, embedder: Embedder, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        search(store, embedder, "red", **options)
+
+
+def test_one_version_of_the_library_answers(fill: Fill, embedder: Embedder) -> None:
+    """Photos are forgotten while searches run: each gives all that there was before or after."""
+    store = fill(*[Painted(f"{i}.png", "red", [("red", (0, 0, 9, 9))]) for i in range(8)])
+    folder = Path(search(store, embedder, "red", top=1)[0].path).parent
+    counts: list[int] = []
+
+    def forget() -> None:
+        with Store.open(store.folder) as other, other.write("test") as writer:
+            for i in range(8):
+                writer.forget([bytes(folder) + f"/{i}.png".encode()])
+
+    thread = threading.Thread(target=forget)
+    thread.start()
+    while thread.is_alive():
+        try:
+            counts.append(len(search(store, embedder, "red", top=100, all_regions=True)))
+        except EmptyLibraryError:
+            counts.append(0)
+    thread.join()
+    assert counts == sorted(counts, reverse=True)
+    with pytest.raises(EmptyLibraryError):
+        search(store, embedder, "red")

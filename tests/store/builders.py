@@ -1,0 +1,89 @@
+"""Photos to store, of few dimensions, with vectors that follow from a number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from virtue.geometry import Box
+from virtue.store import Embedded, FileRecord, NewCaption, NewRegion, PhotoInfo, Snapshot, Store
+
+DIM = 8
+
+
+def vectors(count: int, seed: int, dim: int = DIM) -> np.ndarray:
+    """(count, dim) float32, unit rows."""
+    drawn = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def name(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def photo(
+    number: int,
+    seed: int | None = None,
+    proposals: int = 1,
+    given: int = 0,
+    captions: Iterable[NewCaption] = (),
+    settings: str = "auto",
+    dim: int = DIM,
+    info: PhotoInfo | None = None,
+) -> Embedded:
+    """The photo of that number: the whole, `proposals`, and `given` annotated regions."""
+    regions = (
+        NewRegion(Box(0, 0, 100, 80), "whole"),
+        *(NewRegion(Box(n, n, n + 10, n + 10), "proposal") for n in range(proposals)),
+        *(NewRegion(Box(n, 0, n + 20, 20), "annotation", f"thing {n}", "{}") for n in range(given)),
+    )
+    told = tuple(captions)
+    seed = number if seed is None else seed
+    return Embedded(
+        info or PhotoInfo(name(number), 100, 80),
+        settings,
+        regions,
+        vectors(len(regions), seed, dim),
+        told,
+        vectors(len(told), seed + 1_000_000, dim),
+    )
+
+
+def file(path: bytes | str, number: int, size: int = 1000) -> FileRecord:
+    return FileRecord(os.fsencode(path), size, 1_700_000_000_000_000_000, None, hash=name(number))
+
+
+def broken(path: bytes | str, problem: str = "it ends too early") -> FileRecord:
+    return FileRecord(os.fsencode(path), 3, 4, None, problem=problem)
+
+
+def filled(folder: Path, count: int = 3, **options: Any) -> Store:
+    """A new library with photos 0 to count - 1 at /photos/N.jpg."""
+    store = Store.open(folder, create=True)
+    with store.write("test") as writer:
+        writer.generation("mini", "fingerprint", DIM)
+        photos = [photo(n, **options) for n in range(count)]
+        writer.commit(photos, [file(f"/photos/{n}.jpg", n) for n in range(count)])
+    return store
+
+
+def found(snapshot: Snapshot, kind: str = "regions") -> list[tuple[bytes, float]]:
+    """(path, score) of all that a search finds, best first."""
+    ranked = snapshot.search("regions" if kind == "regions" else "captions", QUERY, 10_000)
+    join = snapshot.regions if kind == "regions" else snapshot.captions
+    records = join(ranked.rows)
+    assert [record.row for record in records] == ranked.rows.tolist()
+    return [(r.path, round(float(s), 5)) for r, s in zip(records, ranked.scores, strict=True)]
+
+
+def scored(path: bytes, rows: np.ndarray) -> list[tuple[bytes, float]]:
+    """What `found` says of these vectors at that path."""
+    halves = rows.astype(np.float16).astype(np.float32)
+    return [(path, round(float(score), 5)) for score in np.vecdot(halves, QUERY)]
+
+
+QUERY = vectors(1, 99)[0]

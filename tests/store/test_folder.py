@@ -1,0 +1,181 @@
+"""Where a library may be, and what is said where it may not."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.store.builders import filled, found
+from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
+from virtue.store import Store
+from virtue.store import folder as names
+
+MOUNTS = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 27 0:40 / /mnt/nas rw,relatime shared:7 master:2 - nfs4 nas:/export rw
+31 30 0:41 / /mnt/nas/local rw - xfs /dev/sdb rw
+32 27 0:42 / /mnt/my\040share rw - cifs //server/share rw
+33 27 0:43 / /mnt/covered rw - nfs nas:/old rw
+34 27 0:44 / /mnt/covered rw - ext4 /dev/sdc rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (b"/home/me/photos", "ext4"),
+        (b"/mnt/nas/photos.virtue", "nfs4"),
+        (b"/mnt/nas", "nfs4"),
+        (b"/mnt/nasty", "ext4"),
+        (b"/mnt/nas/local/x", "xfs"),
+        (b"/mnt/my share/x", "cifs"),
+        (b"/mnt/covered/x", "ext4"),
+    ],
+)
+def test_the_filesystem_of_a_path_is_that_of_its_mount(path: bytes, kind: str) -> None:
+    assert names.filesystem_of(path, MOUNTS) == kind
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's table of mounts")
+def test_a_network_mount_is_refused_unless_it_is_only_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path / "library").close()
+    table = tmp_path / "mountinfo"
+    table.write_bytes(b"30 27 0:40 / %s rw - nfs4 nas:/export rw\n" % os.fsencode(tmp_path.resolve()))
+    monkeypatch.setattr(names, "MOUNTS", table)
+    with pytest.raises(StoreError, match=r"network mount \(nfs4\).*open it read-only"):
+        Store.open(tmp_path / "library")
+    with pytest.raises(StoreError, match="network mount"):
+        Store.open(tmp_path / "new", create=True)
+    with Store.open(tmp_path / "library", read_only=True) as store, store.read() as snapshot:
+        assert len(found(snapshot)) == 6
+    (tmp_path / "library" / "catalogue.db-wal").write_bytes(b"changes")
+    with pytest.raises(StoreError, match=r"changes in catalogue\.db-wal that cannot be read from here"):
+        Store.open(tmp_path / "library", read_only=True)
+
+
+def test_a_library_that_is_not_there_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(LibraryNotFoundError, match=r"no library in .*virtue index"):
+        Store.open(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(LibraryNotFoundError, match="no library"):
+        Store.open(tmp_path)
+
+
+def test_a_file_is_no_library(tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(b"x")
+    with pytest.raises(LibraryNotFoundError, match="is a file"):
+        Store.open(file)
+    with pytest.raises(StoreError, match="is a file"):
+        Store.open(file, create=True)
+
+
+def test_a_library_never_moves_in_with_other_files(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(StoreError, match=r"holiday\.jpg"):
+        Store.open(tmp_path, create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_making_a_library_that_was_half_made_succeeds(tmp_path: Path) -> None:
+    (tmp_path / names.UNBORN).write_bytes(b"half")
+    (tmp_path / names.LOCK).touch()
+    with Store.open(tmp_path, create=True) as store, store.read() as snapshot:
+        assert snapshot.counts().photos == 0
+    assert not (tmp_path / names.UNBORN).exists()
+
+
+def test_making_a_library_twice_keeps_the_first(tmp_path: Path) -> None:
+    filled(tmp_path / "library").close()
+    with Store.open(tmp_path / "library", create=True) as store, store.read() as snapshot:
+        assert snapshot.counts().photos == 3
+
+
+def test_any_folder_name_will_do(tmp_path: Path) -> None:
+    folder = tmp_path / "100% ?mine=#1 é \udcff"
+    filled(folder).close()
+    with Store.open(folder) as store, store.read() as snapshot:
+        assert len(found(snapshot)) == 6
+    with Store.open(folder, read_only=True) as store, store.read() as snapshot:
+        assert len(found(snapshot)) == 6
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000, 100_000])
+def test_a_catalogue_of_rubbish_is_told_so(tmp_path: Path, size: int) -> None:
+    filled(tmp_path / "library").close()
+    (tmp_path / "library" / names.CATALOGUE).write_bytes(random.Random(size).randbytes(size))
+    with pytest.raises(DamagedError, match=r"catalogue .* damaged .*put catalogue\.db back from a backup"):
+        Store.open(tmp_path / "library")
+
+
+def test_a_lost_catalogue_is_told_so(tmp_path: Path) -> None:
+    filled(tmp_path / "library").close()
+    (tmp_path / "library" / names.CATALOGUE).unlink()
+    with pytest.raises(DamagedError, match=r"lost its catalogue\.db"):
+        Store.open(tmp_path / "library")
+
+
+READING = """
+import os, sys
+import numpy as np
+from virtue.store import Store
+from virtue.errors import StoreError
+
+def read(read_only):
+    try:
+        with Store.open(sys.argv[1], read_only=read_only) as store, store.read() as snapshot:
+            rows = snapshot.search("regions", np.ones((1, 8)), 50).rows
+            print("found", len(snapshot.regions(rows)))
+    except StoreError as error:
+        print("refused:", error)
+
+read(True)  # loads all modules, which may lie where only root can read
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+read(False)
+read(True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="takes away rights as POSIX has them")
+def test_a_folder_without_writing_rights_is_read(tmp_path: Path) -> None:
+    """In a process of its own, since whoever runs the tests may be root, whom no rights bind."""
+    folder = tmp_path / "library"
+    filled(folder).close()
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    outer = [path for path in tmp_path.parents if path.stat().st_uid == os.getuid() and path != Path("/")]
+    rights = {path: path.stat().st_mode for path in (tmp_path, *outer)}
+    try:
+        for path in rights:
+            path.chmod(rights[path] | 0o111)
+        assert _read(folder)[1:] == [
+            "refused: the library … cannot be written to: open it read-only",
+            "found 6",
+        ]
+    finally:
+        folder.chmod(0o755)
+        for path, mode in rights.items():
+            path.chmod(mode)
+
+
+def _read(folder: Path) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", READING, folder], capture_output=True, text=True, check=True)
+    return done.stdout.replace(str(folder), "…").splitlines()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a folder's listing is compared")
+def test_reading_only_leaves_no_trace(tmp_path: Path) -> None:
+    filled(tmp_path / "library").close()
+    before = sorted(path.name for path in (tmp_path / "library").iterdir())
+    with Store.open(tmp_path / "library", read_only=True) as store, store.read() as snapshot:
+        assert len(found(snapshot)) == 6
+    assert sorted(path.name for path in (tmp_path / "library").iterdir()) == before

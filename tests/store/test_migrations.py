@@ -1,0 +1,84 @@
+"""The catalogue's schema and its versions."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from tests.store.builders import filled, found
+from virtue.errors import SchemaError
+from virtue.store import Store, catalogue
+from virtue.store import folder as names
+
+
+def _schema(folder: Path) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain:
+        return sorted(plain.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master"))
+
+
+def _unmake(folder: Path) -> None:
+    """Turns a library into what Alembic takes for one before the first revision."""
+    with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain, plain:
+        for kind, name, _, _ in _schema(folder):
+            if kind == "table" and name != "alembic_version" and not name.startswith("sqlite_"):
+                plain.execute(f"DROP TABLE {name}")
+        plain.execute("DELETE FROM alembic_version")
+
+
+def test_migrating_from_nothing_makes_what_a_new_library_has(tmp_path: Path) -> None:
+    filled(tmp_path / "library").close()
+    expected = _schema(tmp_path / "library")
+    _unmake(tmp_path / "library")
+    Store.open(tmp_path / "library").close()
+    assert _schema(tmp_path / "library") == expected
+
+
+def test_the_newest_revision_is_the_one_the_code_knows() -> None:
+    config = Config()
+    config.set_main_option("script_location", "virtue:migrations")
+    assert ScriptDirectory.from_config(config).get_current_head() == catalogue.SCHEMA
+
+
+def test_an_old_catalogue_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+    filled(tmp_path / "library").close()
+    _unmake(tmp_path / "library")
+    with closing(sqlite3.connect(tmp_path / "library" / names.CATALOGUE)) as plain, plain:
+        plain.execute("CREATE TABLE treasure (text)")
+        plain.execute("INSERT INTO treasure VALUES ('gold')")
+    with pytest.raises(SchemaError, match=r"older virtue.*open it once for writing"):
+        Store.open(tmp_path / "library", read_only=True)
+    Store.open(tmp_path / "library").close()
+    with closing(sqlite3.connect(tmp_path / "library" / names.BACKUP)) as copy:
+        assert copy.execute("SELECT text FROM treasure").fetchall() == [("gold",)]
+        assert copy.execute("SELECT count(*) FROM alembic_version").fetchone() == (0,)
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
+    filled(tmp_path / "library").close()
+    _unmake(tmp_path / "library")
+    with closing(sqlite3.connect(tmp_path / "library" / names.CATALOGUE)) as plain, plain:
+        plain.execute("CREATE TABLE regions (mine)")
+    before = _schema(tmp_path / "library")
+    with pytest.raises(Exception, match="regions already exists"):
+        Store.open(tmp_path / "library")
+    assert _schema(tmp_path / "library") == before
+
+
+def test_a_newer_catalogue_is_refused_politely(tmp_path: Path) -> None:
+    filled(tmp_path / "library").close()
+    with closing(sqlite3.connect(tmp_path / "library" / names.CATALOGUE)) as plain, plain:
+        plain.execute("UPDATE alembic_version SET version_num = '9999'")
+    for read_only in (False, True):
+        with pytest.raises(SchemaError, match=r"newer virtue .*9999.*upgrade"):
+            Store.open(tmp_path / "library", read_only=read_only)
+
+
+def test_a_new_library_needs_no_migration(tmp_path: Path) -> None:
+    with filled(tmp_path / "library") as store, store.read() as snapshot:
+        assert len(found(snapshot)) == 6
+    assert not (tmp_path / "library" / names.BACKUP).exists()

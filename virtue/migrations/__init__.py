@@ -1,0 +1,1 @@
+"""Alembic's scripts: how catalogues of older versions become catalogues of this one."""

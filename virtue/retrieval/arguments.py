@@ -1,0 +1,142 @@
+"""The words of a command line -> a query: which are pictures, which are text, whose is the box."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from virtue.errors import InputError, PictureError, PromptError
+from virtue.geometry import Box, Point
+from virtue.retrieval.query import Part, Query
+
+
+def parse_arguments(
+    words: Iterable[str] = (),
+    *,
+    texts: Iterable[str] = (),
+    images: Iterable[str | os.PathLike[str]] = (),
+    box: Box | str | None = None,
+    points: Iterable[Point | str] = (),
+    not_points: Iterable[Point | str] = (),
+    mask: str | os.PathLike[str] | None = None,
+    without: Iterable[str] = (),
+) -> Query:
+    """A query as typed.
+
+    A word that is an existing file is an image, `img.jpg@x,y,w,h` an image with a box; all else is
+    text, and the words of it are joined, so that quotes may be forgotten. Each of `texts` is a text
+    of its own, each of `images` an image. One image and text are one composed question ("this, but
+    at night"); several images, or several texts alone, are added up.
+
+    Args:
+        box: `x,y,w,h`; belongs to the only image, as `points`, `not_points` (`x,y`) and `mask` do.
+        without: texts or images to take away, told apart as words are.
+
+    Raises:
+        InputError: nothing to search for; a folder; a word that looks like a path and leads nowhere.
+        PromptError: a prompt without an image, or with several; or one that is not numbers.
+    """
+    parts = [_classified(word) for word in words]
+    typed = " ".join(part.text for part in parts if part.text is not None)
+    wordings = [Part(text=text) for text in ([typed] if typed else []) + list(texts)]
+    shown = [part for part in parts if part.image is not None]
+    shown += [_image(os.fspath(image)) for image in images]
+    shown = _prompted(
+        shown,
+        box=Box.parse(box) if isinstance(box, str) else box,
+        positive=tuple(Point.parse(p) if isinstance(p, str) else p for p in points),
+        negative=tuple(Point.parse(p, positive=False) if isinstance(p, str) else p for p in not_points),
+        mask=None if mask is None else Path(mask),
+    )
+    if len(shown) == 1 and wordings:
+        text = " ".join(part.text for part in wordings if part.text is not None)
+        return Query((replace(shown[0], text=text),), _all_classified(without))
+    return Query((*shown, *wordings), _all_classified(without))
+
+
+def _prompted(
+    shown: Sequence[Part],
+    *,
+    box: Box | None,
+    positive: tuple[Point, ...],
+    negative: tuple[Point, ...],
+    mask: Path | None,
+) -> list[Part]:
+    """The images, the only one with what was drawn."""
+    given = {"--box": box, "--point": positive, "--not-point": negative, "--mask": mask}
+    names = " and ".join(name for name, value in given.items() if value)
+    if not names:
+        return list(shown)
+    if not shown:
+        raise PromptError(
+            f"{names} needs a picture that it is drawn on: name one, as in "
+            "`virtue search --box x,y,w,h photo.jpg`"
+        )
+    if len(shown) > 1:
+        raise PromptError(
+            f"{names} belongs to one picture, and there are {len(shown)}: "
+            "write the box behind its picture, as photo.jpg@x,y,w,h"
+        )
+    only = shown[0]
+    if box and only.box:
+        raise PromptError("the picture has two boxes, one by --box and one behind its @: leave one out")
+    return [replace(only, box=box or only.box, points=positive + negative, mask=mask)]
+
+
+def _all_classified(words: Iterable[str]) -> tuple[Part, ...]:
+    return tuple(_classified(word) for word in words)
+
+
+def _classified(word: str) -> Part:
+    if os.path.isfile(word):
+        return Part(image=Path(word))
+    if os.path.isdir(word):
+        raise _folder(word)
+    name, at, box = word.rpartition("@")
+    if at and (os.path.isfile(name) or _has_image_suffix(name)):
+        return Part(image=_existing(name), box=Box.parse(box))
+    if _has_image_suffix(word) or any(sep in word for sep in (os.sep, os.altsep) if sep):
+        return Part(image=_existing(word))
+    return Part(text=word)
+
+
+def _image(name: str) -> Part:
+    """An image by decree: what is left to tell apart is a box behind it."""
+    if os.path.isdir(name):
+        raise _folder(name)
+    stem, at, box = name.rpartition("@")
+    if at and not os.path.lexists(name) and os.path.isfile(stem):
+        return Part(image=Path(stem), box=Box.parse(box))
+    return Part(image=_existing(name))
+
+
+def _existing(name: str) -> Path:
+    from virtue.pictures import check_file, printable
+
+    try:
+        check_file(name)
+    except PictureError as reason:
+        raise InputError(
+            f"{printable(name)}: {reason}; correct the path, or if these are words, say --text "
+            + printable(shlex.quote(name))
+        ) from None
+    return Path(name)
+
+
+def _has_image_suffix(name: str) -> bool:
+    from virtue.pictures import SUFFIXES
+
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _folder(name: str) -> InputError:
+    from virtue.pictures import printable
+
+    shown = printable(shlex.quote(name))
+    return InputError(
+        f"{printable(name)} is a folder: make it searchable with `virtue index {shown}`, then search for "
+        f"what is in it; if you mean the word, say --text {shown}"
+    )

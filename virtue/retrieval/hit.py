@@ -1,0 +1,78 @@
+"""`Hit`: one answer to a query."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from virtue.geometry import Box
+
+Kind = Literal["region", "photo", "caption"]
+Via = Literal["picture", "caption", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer, in the frame of the photo's upright original (pixels).
+
+    Attributes:
+        rank: 1 for the best.
+        score: the dot product of the query with what matched, at most 1. Never rises from one hit to
+            the next; does not compare between queries of different kinds.
+        raw_path: of the photo, as the file system has it. `path` is the same as str.
+        box: of the region; the whole photo for a photo, and for a caption of a whole photo.
+        width, height: of the photo.
+        kind: what this hit is.
+        caption: the caption that was found or that matched; else the region's own, else its photo's
+            first.
+        region_id, region_box: the region that won (for a caption: that it belongs to), if any.
+        via: whether the picture matched, or (photos asked for by text) a caption, or both.
+    """
+
+    rank: int
+    score: float
+    raw_path: bytes
+    box: Box
+    width: int
+    height: int
+    kind: Kind
+    caption: str | None
+    region_id: int | None
+    region_box: Box | None
+    photo_id: int
+    via: Via = "picture"
+
+    @property
+    def path(self) -> str:
+        """As Python's file functions take it; bytes of no encoding are lone surrogates."""
+        return os.fsdecode(self.raw_path)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that `virtue search --json` prints; boxes are [x, y, w, h]."""
+        return {
+            "rank": self.rank,
+            "score": round(self.score, 6),
+            "path": self.path,
+            "box": xywh(self.box),
+            "width": self.width,
+            "height": self.height,
+            "kind": self.kind,
+            "caption": self.caption,
+            "region_id": self.region_id,
+            "region_box": None if self.region_box is None else xywh(self.region_box),
+            "photo_id": self.photo_id,
+            "via": self.via,
+        }
+
+    def json_line(self) -> str:
+        """`as_json` on one line of ASCII, whatever the path and the caption hold."""
+        return json.dumps(self.as_json())
+
+
+def xywh(box: Box) -> list[float]:
+    """[x, y, w, h], short, and no larger than the box by more than what `Box.within` forgives.
+    The corners are rounded, not the sizes, so that a box at the edge stays in its picture."""
+    x0, y0, x1, y1 = (round(value, 3) for value in box.corners)
+    return [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)]

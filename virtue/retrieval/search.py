@@ -1,0 +1,270 @@
+"""A query against a store: scan, leave out what is not asked for, join, rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, get_args
+
+import numpy as np
+
+from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError
+from virtue.geometry import Box
+from virtue.retrieval.hit import Hit
+from virtue.retrieval.query import Query
+from virtue.retrieval.vectors import query_vectors
+from virtue.store import CaptionRecord, Generation, Ranked, RegionRecord
+
+if TYPE_CHECKING:
+    from virtue.embedder import Embedder
+    from virtue.embedder.model import Find
+    from virtue.store import Snapshot, Store
+
+FIRST, WIDER = 4, 4
+"""Rows scanned for each hit at first (a photo has many regions that look alike, of which one is
+taken), and by how much more when too few hits came out of them."""
+
+Record = TypeVar("Record", RegionRecord, CaptionRecord)
+
+
+class Scored(NamedTuple, Generic[Record]):
+    score: float
+    record: Record
+
+
+def search(
+    store: Store,
+    embedder: Embedder,
+    query: Any,
+    *,
+    find: Find = "regions",
+    top: int = 10,
+    all_regions: bool = False,
+    min_score: float | None = None,
+) -> list[Hit]:
+    """The best hits, best first: `top` of them if the library has them. One version of the library
+    answers the whole query, whatever is written meanwhile.
+
+    Args:
+        query: a `Query`, or anything that `Query.of` takes.
+        find: `"regions"`: one of each photo, or with `all_regions` all; the whole photo counts only
+            if it is its photo's only region. `"photos"`: a photo scores as its best region does; asked
+            for by words alone, as its best region or the best of its captions that say the same (see
+            `_photos_by_text`). `"captions"`: of photos and of regions.
+        min_score: leave out what scores less.
+
+    Raises:
+        EmptyLibraryError: there is nothing of that kind to search.
+        ModelMismatchError: the library's vectors are of another model than `embedder`.
+        InputError: the query or an option cannot be used.
+    """
+    query = Query.of(query)
+    _check_options(find, top, min_score)
+    floor = -math.inf if min_score is None else min_score
+    with store.read() as snapshot:
+        generation = snapshot.generation
+        if generation is None:
+            raise _nothing_indexed(store)
+        _check_model(generation, embedder)
+        asked = query_vectors(embedder, query, find)
+        if find == "captions":
+            hits = [_caption_hit(*found) for found in _best_captions(snapshot, asked, top, floor)]
+        elif find == "photos" and query.is_text:
+            said = query_vectors(embedder, query, "captions")
+            hits = _photos_by_text(snapshot, asked, said, embedder.model.text_match, top, floor)
+        elif find == "photos":
+            hits = [_photo_hit(*found) for found in _best_photos(snapshot, asked, top, floor)]
+        else:
+            hits = [_region_hit(*found) for found in _best_regions(snapshot, asked, top, floor, all_regions)]
+        if not hits:
+            _check_not_empty(snapshot, store, find)
+    return [replace(hit, rank=rank) for rank, hit in enumerate(hits, 1)]
+
+
+# -- the three things that can be found -----------------------------------------------------------------
+
+
+def _best_regions(
+    snapshot: Snapshot, asked: np.ndarray, top: int, floor: float, every: bool
+) -> list[Scored[RegionRecord]]:
+    def key(region: RegionRecord) -> Hashable:
+        if region.whole and not region.sole:
+            return None
+        return region.region_id if every else region.photo_id
+
+    return _best(lambda depth: snapshot.search("regions", asked, depth), snapshot.regions, key, top, floor)
+
+
+def _best_photos(snapshot: Snapshot, asked: np.ndarray, top: int, floor: float) -> list[Scored[RegionRecord]]:
+    """The best region of each of the best photos."""
+
+    def key(region: RegionRecord) -> Hashable:
+        return region.photo_id
+
+    return _best(lambda depth: snapshot.search("regions", asked, depth), snapshot.regions, key, top, floor)
+
+
+def _best_captions(
+    snapshot: Snapshot, asked: np.ndarray, top: int, floor: float, *, one_a_photo: bool = False
+) -> list[Scored[CaptionRecord]]:
+    """A caption that its photo has twice, from its metadata and from a sidecar file, counts once."""
+
+    def key(caption: CaptionRecord) -> Hashable:
+        return caption.photo_id if one_a_photo else (caption.photo_id, caption.region_id, caption.text)
+
+    return _best(lambda depth: snapshot.search("captions", asked, depth), snapshot.captions, key, top, floor)
+
+
+def _photos_by_text(
+    snapshot: Snapshot, asked: np.ndarray, said: np.ndarray, match: float, top: int, floor: float
+) -> list[Hit]:
+    """Photos that show what a text asks for, or that a caption says it of.
+
+    Two rankings are made one by taking captions as further evidence beside regions: a photo's score
+    is the best dot product that the query reaches with any of its regions or captions. A caption
+    counts only from `match` on (the model's `text_match`: the two speak of one thing); below, likeness of
+    words says less than the picture does, and a library with few captions would be flooded by them.
+
+    Fusing by ranks (reciprocal rank fusion) was left aside: it forgets by how much the first is
+    ahead, so that a caption which is the query word for word can lose to a photo that is second in
+    both rankings, and its scores mean nothing to `--min-score`. The best `top` of the fused ranking
+    are among the best `top` of either, so that no more needs to be looked at.
+
+    `via` is "both" where a caption matched and the picture alone would have been among the hits too.
+    """
+    seen = _best_photos(snapshot, asked, top, floor)
+    told = _best_captions(snapshot, said, top, max(match, floor), one_a_photo=True)
+    pictures = {found.record.photo_id: found for found in seen}
+    captions = {found.record.photo_id: found for found in told}
+    # Captions first: at the same score, words that say it go before a picture that seems to.
+    hits = [_fused(pictures.get(photo), captions.get(photo)) for photo in captions | pictures]
+    return sorted(hits, key=lambda hit: hit.score, reverse=True)[:top]
+
+
+def _fused(seen: Scored[RegionRecord] | None, told: Scored[CaptionRecord] | None) -> Hit:
+    """A photo by its best region, by its best caption, or by both; at least one is given."""
+    if told is None:
+        assert seen is not None
+        return _photo_hit(*seen)
+    hit = replace(_caption_hit(*told), kind="photo", box=_whole(told.record))
+    if seen is None:
+        return hit
+    score, region = seen
+    return replace(
+        hit, score=max(hit.score, score), region_id=region.region_id, region_box=region.box, via="both"
+    )
+
+
+# -- ranking ----------------------------------------------------------------------------------------------
+
+
+def _best(
+    scan: Callable[[int], Ranked],
+    join: Callable[[np.ndarray], Sequence[Record]],
+    key: Callable[[Record], Hashable],
+    top: int,
+    floor: float,
+) -> list[Scored[Record]]:
+    """The best record of each key (None: not wanted), best first, from a scan that is widened until
+    `top` are found or the rows have run out."""
+    depth = FIRST * top
+    while True:
+        ranked = scan(depth)
+        above = int(np.count_nonzero(ranked.scores.astype(float) >= floor))
+        rows, scores = ranked.rows[:above], ranked.scores[:above]
+        best: dict[Hashable, Scored[Record]] = {}
+        # Rows are kept in half precision, which may round a perfect match up.
+        score_of = dict(zip(rows.tolist(), np.minimum(scores, 1).tolist(), strict=True))
+        for record in join(rows) if above else ():
+            best.setdefault(key(record), Scored(score_of[record.row], record))
+        best.pop(None, None)
+        if len(best) >= top or above < depth:
+            return list(best.values())[:top]
+        depth *= WIDER
+
+
+def _region_hit(score: float, region: RegionRecord) -> Hit:
+    return Hit(
+        rank=0,
+        score=score,
+        raw_path=region.path,
+        box=region.box,
+        width=region.width,
+        height=region.height,
+        kind="region",
+        caption=region.caption,
+        region_id=region.region_id,
+        region_box=region.box,
+        photo_id=region.photo_id,
+    )
+
+
+def _photo_hit(score: float, region: RegionRecord) -> Hit:
+    return replace(_region_hit(score, region), kind="photo", box=_whole(region))
+
+
+def _caption_hit(score: float, caption: CaptionRecord) -> Hit:
+    return Hit(
+        rank=0,
+        score=score,
+        raw_path=caption.path,
+        box=caption.box or _whole(caption),
+        width=caption.width,
+        height=caption.height,
+        kind="caption",
+        caption=caption.text,
+        region_id=caption.region_id,
+        region_box=caption.box,
+        photo_id=caption.photo_id,
+        via="caption",
+    )
+
+
+def _whole(record: RegionRecord | CaptionRecord) -> Box:
+    return Box(0, 0, record.width, record.height)
+
+
+# -- what can be wrong ------------------------------------------------------------------------------------
+
+
+def _check_options(find: str, top: int, min_score: float | None) -> None:
+    from virtue.embedder.model import Find
+
+    if find not in get_args(Find):
+        raise InputError(f"cannot find {find!r}: choose one of {', '.join(get_args(Find))}")
+    if top < 1:
+        raise InputError(f"top must be at least 1, not {top}")
+    if min_score is not None and math.isnan(min_score):
+        raise InputError("the lowest score must be a number")
+
+
+def _check_model(generation: Generation, embedder: Embedder) -> None:
+    if generation.fingerprint == embedder.fingerprint:
+        return
+    if generation.model == embedder.name:
+        raise ModelMismatchError(
+            f"this library was made with another version of the model {generation.model}: "
+            "embed its photos again with `virtue index --reembed`"
+        )
+    raise ModelMismatchError(
+        f"this library was made with the model {generation.model}, not with {embedder.name}: search it "
+        f"with that one, or embed its photos again with `virtue index --reembed --model {embedder.name}`"
+    )
+
+
+def _check_not_empty(snapshot: Snapshot, store: Store, find: Find) -> None:
+    counts = snapshot.counts()
+    if not counts.regions:
+        raise _nothing_indexed(store)
+    if find == "captions" and not counts.captions:
+        raise EmptyLibraryError(
+            "no photo in this library has a caption: put words into photo.txt beside photo.jpg, into the "
+            "photo's metadata, or into a file for `virtue index --captions FILE`, and index again"
+        )
+
+
+def _nothing_indexed(store: Store) -> EmptyLibraryError:
+    return EmptyLibraryError(
+        f"nothing is indexed in the library {store.folder}: fill it with `virtue index FOLDER`"
+    )

@@ -1,0 +1,58 @@
+"""Vectors and metadata on disk: a catalogue (SQLite) and row files. Knows no model."""
+
+from typing import TYPE_CHECKING, Any
+
+from virtue.store.records import (
+    CaptionRecord,
+    CaptionUpdate,
+    Counts,
+    Embedded,
+    Fault,
+    FileRecord,
+    FileState,
+    Generation,
+    Given,
+    NewCaption,
+    NewRegion,
+    PhotoInfo,
+    Ranked,
+    RegionRecord,
+    Root,
+)
+
+if TYPE_CHECKING:
+    from virtue.store.snapshot import Snapshot
+    from virtue.store.store import Store
+    from virtue.store.writer import Writer
+
+__all__ = [
+    "CaptionRecord",
+    "CaptionUpdate",
+    "Counts",
+    "Embedded",
+    "Fault",
+    "FileRecord",
+    "FileState",
+    "Generation",
+    "Given",
+    "NewCaption",
+    "NewRegion",
+    "PhotoInfo",
+    "Ranked",
+    "RegionRecord",
+    "Root",
+    "Snapshot",
+    "Store",
+    "Writer",
+]
+
+_LATE = {"Snapshot": "snapshot", "Store": "store", "Writer": "writer"}
+
+
+def __getattr__(name: str) -> Any:
+    """The three that need the database library load when first named: records alone are cheap."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"virtue.store.{_LATE[name]}"), name)

@@ -1,0 +1,118 @@
+"""The folder that a library is: the names of its files, and whether it may live where it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
+from virtue.store.records import Kind
+
+CATALOGUE = "catalogue.db"
+UNBORN = "catalogue.db.new"
+BACKUP = "catalogue.db.backup"
+LOCK = "writer.lock"
+HOLDER = "writer.json"
+MOUNTS = Path("/proc/self/mountinfo")
+
+_ROW_FILE = re.compile(r"(?:regions|captions)-\d+\.f16")
+_NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|ceph|gpfs|lustre|beegfs|glusterfs|ocfs2|gfs2|9p|davfs"
+    r"|fuse\.(sshfs|glusterfs|rclone|s3fs|davfs2?|ceph|gcsfuse|goofys|smbnetfs|curlftpfs|mount-s3)"
+)
+
+
+def row_file(kind: Kind, generation: int) -> str:
+    return f"{kind}-{generation}.f16"
+
+
+def row_files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if _ROW_FILE.fullmatch(path.name))
+
+
+def bytes_in(folder: Path) -> int:
+    """Size of the library's files on disk."""
+    total = 0
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):  # SQLite's own files come and go
+            total += entry.stat().st_size if entry.is_file() else 0
+    return total
+
+
+def require(folder: Path) -> None:
+    """Raises unless there is a catalogue to open."""
+    if folder.is_file():
+        raise LibraryNotFoundError(f"{folder} is a file, and a library is a folder: name the folder")
+    if (folder / CATALOGUE).is_file():
+        return
+    if folder.is_dir() and row_files_in(folder):
+        raise DamagedError(
+            f"the library {folder} has lost its {CATALOGUE}: put it back from a backup, or remove the "
+            "folder and index again"
+        )
+    raise LibraryNotFoundError(f"there is no library in {folder}: make one with `virtue index PATH`")
+
+
+def require_settled(folder: Path) -> None:
+    """Raises if the catalogue has changes that only a process with writing rights can read."""
+    log = folder / f"{CATALOGUE}-wal"
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"the library {folder} has changes in {log.name} that cannot be read from here: close "
+            "what writes to it, or open it once where it can be written to"
+        )
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder for a new library; never moves in among someone else's files."""
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file, and a library is a folder: name another")
+    ours = (CATALOGUE, UNBORN, LOCK, HOLDER)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        strangers = [n for n in os.listdir(folder) if not n.startswith((".", *ours))]
+    except OSError as error:
+        raise StoreError(f"no library can be made in {folder}: {error.strerror}") from error
+    if strangers:
+        raise StoreError(
+            f"{folder} holds other files ({strangers[0]}) and no library: name a new or an empty folder"
+        )
+
+
+def refuse_network(folder: Path) -> None:
+    """Raises if the folder lies on a network mount, where SQLite's write-ahead log is unsafe
+    (sqlite.org/wal.html: all processes must be on one machine)."""
+    kind = network_mount(folder)
+    if kind:
+        raise StoreError(
+            f"the library {folder} lies on a network mount ({kind}), where writing can destroy it: "
+            "move it to a local disk, or open it read-only"
+        )
+
+
+def network_mount(folder: Path) -> str | None:
+    """The kind of network filesystem the folder lies on; None: a local one, or no telling."""
+    real = os.path.realpath(folder)
+    if sys.platform == "win32":
+        return "a network share" if real.startswith("\\\\") else None
+    if not MOUNTS.exists():
+        return None
+    kind = filesystem_of(os.fsencode(real), MOUNTS.read_bytes())
+    return kind if _NETWORK.fullmatch(kind) else None
+
+
+def filesystem_of(path: bytes, mountinfo: bytes) -> str:
+    """The filesystem type of the mount that holds `path`, from the text of Linux's mountinfo
+    (proc(5): the mount point is field 5; the type follows a lone hyphen)."""
+    best, kind = b"", "unknown"
+    for line in mountinfo.splitlines():
+        fields = line.split(b" ")
+        point = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), fields[4])
+        inside = path == point or path.startswith(point.rstrip(b"/") + b"/")
+        # Of mounts on the same point, the later one hides the earlier.
+        if inside and len(point) >= len(best):
+            best, kind = point, os.fsdecode(fields[fields.index(b"-") + 1])
+    return kind

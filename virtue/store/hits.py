@@ -1,0 +1,110 @@
+"""From row numbers back to regions, captions and the photos they lie in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy.engine import Connection
+
+from virtue.geometry import Box
+from virtue.store.queries import fetched
+from virtue.store.records import (
+    GIVEN_SOURCES,
+    CaptionRecord,
+    Given,
+    NewCaption,
+    NewRegion,
+    RegionRecord,
+)
+
+# CROSS JOIN keeps SQLite to the order written: from the few rows asked for to the tables.
+_REGIONS = """
+SELECT r.row, r.id, p.id, f.path, p.width, p.height, r.x0, r.y0, r.x1, r.y1, r.origin, r.category,
+    NOT EXISTS (
+        SELECT 1 FROM regions o
+        WHERE o.photo_id = r.photo_id AND o.generation_id = r.generation_id AND o.id <> r.id
+    ),
+    coalesce(
+        (SELECT text FROM captions WHERE region_id = r.id ORDER BY id LIMIT 1),
+        (SELECT text FROM captions c WHERE c.photo_id = p.id AND c.generation_id = r.generation_id
+            AND c.region_id IS NULL ORDER BY id LIMIT 1)
+    )
+FROM json_each(?) asked
+CROSS JOIN regions r ON r.generation_id = ? AND r.row = asked.value
+CROSS JOIN photos p ON p.id = r.photo_id
+CROSS JOIN files f ON f.path =
+    (SELECT min(path) FROM files WHERE photo_id = p.id AND NOT missing)
+ORDER BY asked.key
+"""
+
+_CAPTIONS = """
+SELECT c.row, c.id, c.text, c.source, p.id, f.path, p.width, p.height, r.id, r.x0, r.y0, r.x1, r.y1
+FROM json_each(?) asked
+CROSS JOIN captions c ON c.generation_id = ? AND c.row = asked.value
+CROSS JOIN photos p ON p.id = c.photo_id
+CROSS JOIN files f ON f.path =
+    (SELECT min(path) FROM files WHERE photo_id = p.id AND NOT missing)
+LEFT JOIN regions r ON r.id = c.region_id
+ORDER BY asked.key
+"""
+
+# A photo has them in every generation it was embedded in; the newest has what was given last.
+_NEWEST = """
+SELECT max(g) FROM (
+    SELECT max(generation_id) AS g FROM regions WHERE photo_id = ?1
+    UNION ALL SELECT max(generation_id) FROM captions WHERE photo_id = ?1
+)
+"""
+
+
+def regions(connection: Connection, generation: int, rows: Sequence[int] | np.ndarray) -> list[RegionRecord]:
+    found = fetched(connection, _REGIONS, (_as_json(rows), generation))
+    return [
+        RegionRecord(
+            row, region, photo, path, width, height, Box(*corners),
+            origin, category, origin == "whole", sole == 1, caption,
+        )
+        for row, region, photo, path, width, height, *corners, origin, category, sole, caption in found
+    ]  # fmt: skip
+
+
+def captions(
+    connection: Connection, generation: int, rows: Sequence[int] | np.ndarray
+) -> list[CaptionRecord]:
+    found = fetched(connection, _CAPTIONS, (_as_json(rows), generation))
+    return [
+        CaptionRecord(row, caption, text, source, photo, path, width, height, region, _box(*corners))
+        for row, caption, text, source, photo, path, width, height, region, *corners in found
+    ]
+
+
+def _box(x0: float | None, y0: float, x1: float, y1: float) -> Box | None:
+    return None if x0 is None else Box(x0, y0, x1, y1)
+
+
+def given(connection: Connection, hash: bytes) -> Given:
+    photo = connection.exec_driver_sql("SELECT id FROM photos WHERE hash = ?", (hash,)).scalar()
+    newest = connection.exec_driver_sql(_NEWEST, (photo,)).scalar()
+    found = fetched(
+        connection,
+        "SELECT id, x0, y0, x1, y1, origin, category, mask FROM regions "
+        "WHERE photo_id = ? AND generation_id = ? AND origin = 'annotation' ORDER BY id",
+        (photo, newest),
+    )
+    places = {values[0]: place for place, values in enumerate(found)}
+    told = fetched(
+        connection,
+        "SELECT text, source, region_id FROM captions "
+        "WHERE photo_id = ? AND generation_id = ? AND source IN (?, ?) ORDER BY id",
+        (photo, newest, *GIVEN_SOURCES),
+    )
+    return Given(
+        tuple(NewRegion(Box(*values[1:5]), *values[5:]) for values in found),
+        tuple(NewCaption(text, source, places.get(region)) for text, source, region in told),
+    )
+
+
+def _as_json(rows: Sequence[int] | np.ndarray) -> str:
+    return json.dumps([int(row) for row in rows])

@@ -1,0 +1,71 @@
+"""The one lock of a library: who holds it may write."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from virtue.errors import LockedError, StoreError
+from virtue.store import folder as names
+
+
+@contextmanager
+def writer_lock(folder: Path, command: str, *, patience: float = 0.0) -> Iterator[None]:
+    """Holds the lock; it is the system's, so it ends with the process however that ends.
+
+    A note beside it says who holds it. The note means nothing unless the lock is held.
+
+    Args:
+        command: what the user ran, for the message that a second writer gets.
+        patience: seconds to wait for it.
+
+    Raises:
+        LockedError: another writer holds it.
+    """
+    lock = FileLock(folder / names.LOCK, timeout=patience, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(f"the library {folder} is being written {_holder(folder)}") from None
+    except OSError as error:
+        raise StoreError(f"the library {folder} cannot be written to: {error.strerror}") from error
+    note = folder / names.HOLDER
+    try:
+        _leave_note(note, command)
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink()
+        lock.release()
+
+
+def _leave_note(note: Path, command: str) -> None:
+    text = json.dumps(
+        {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "command": command,
+            "since": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
+        }
+    )
+    # A courtesy: on a full disk the write itself has the better sentence.
+    with suppress(OSError):
+        note.write_text(text, encoding="utf-8")
+
+
+def _holder(folder: Path) -> str:
+    try:
+        note = json.loads((folder / names.HOLDER).read_text(encoding="utf-8"))
+        return (
+            f"by process {note['pid']} on {note['host']} ({note['command']}) since {note['since']}: "
+            "wait for it, or stop it"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return "by another process: wait for it, or stop it"

@@ -1,0 +1,74 @@
+"""Questions to the catalogue that reading, writing and verifying share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy.engine import Connection
+
+from virtue.store.records import KINDS, Generation, Kind
+
+T = TypeVar("T")
+
+NAMED_AT_ONCE = 500
+"""Values in one IN (...): older SQLites take 999 parameters."""
+
+
+def fetched(connection: Connection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows as plain tuples: thousands of them are read at once, and SQLAlchemy's row objects
+    would cost more than the reading."""
+    result = connection.exec_driver_sql(sql, tuple(values))
+    assert result.cursor is not None
+    return list(result.cursor.fetchall())
+
+
+def fetched_for(
+    connection: Connection, sql: str, keys: Iterable[Any], values: Sequence[Any] = ()
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of `sql`, whose `{}` stands for a list of keys, however many these are. `values` belong
+    to parameters that come before that list."""
+    for some in chunks(keys, NAMED_AT_ONCE):
+        marks = ", ".join("?" * len(some))
+        yield from fetched(connection, sql.format(marks), (*values, *some))
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
+        yield some
+
+
+def version(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT version FROM library").scalar_one())
+
+
+def generations(connection: Connection) -> list[Generation]:
+    found = fetched(connection, "SELECT id, model, fingerprint, dim, active FROM generations ORDER BY id")
+    return [Generation(id, model, mark, dim, active == 1) for id, model, mark, dim, active in found]
+
+
+def active(connection: Connection) -> Generation | None:
+    return next((g for g in generations(connection) if g.active), None)
+
+
+def row_count(connection: Connection, generation: int, kind: Kind) -> int:
+    sql = "SELECT count FROM row_files WHERE generation_id = ? AND kind = ?"
+    return int(connection.exec_driver_sql(sql, (generation, kind)).scalar() or 0)
+
+
+def row_counts(connection: Connection) -> list[tuple[Generation, Kind, int]]:
+    """How many rows every row file has."""
+    return [(g, kind, row_count(connection, g.id, kind)) for g in generations(connection) for kind in KINDS]
+
+
+def dead_rows(connection: Connection, generation: int, kind: Kind) -> np.ndarray:
+    """Rows (n,) int64 that no search may find: tombstones, and those of photos that are missing."""
+    sql = (
+        "SELECT row FROM tombstones WHERE generation_id = ?1 AND kind = ?2 UNION ALL "
+        f"SELECT row FROM photos CROSS JOIN {kind} ON photo_id = photos.id "
+        "WHERE live = 0 AND generation_id = ?1 AND row IS NOT NULL"
+    )
+    return np.array([row for (row,) in fetched(connection, sql, (generation, kind))], np.int64)

@@ -1,0 +1,217 @@
+"""What crosses the border of the store: plain frozen records, no rows of the database.
+
+Boxes are in pixels of the upright original. Paths are bytes (`os.fsencode`), because file names in
+no encoding exist. A photo is named by `hash`, the hash of its content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from virtue.geometry import Box
+
+Kind = Literal["regions", "captions"]
+Origin = Literal["whole", "proposal", "annotation"]
+Source = Literal["sidecar", "metadata", "file", "annotation"]
+FaultKind = Literal["catalogue", "rows", "checksum", "count", "orphan"]
+
+KINDS: tuple[Kind, ...] = ("regions", "captions")
+GIVEN_SOURCES: tuple[Source, ...] = ("file", "annotation")
+"""Captions that a user handed over once: the catalogue is the only place that has them."""
+FOUND_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
+"""Captions that indexing finds again beside or inside the photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoInfo:
+    """`phash` is 64 bits, unsigned; `taken` is ISO 8601; degrees for latitude and longitude."""
+
+    hash: bytes
+    width: int
+    height: int
+    taken: str | None = None
+    camera: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    rating: int | None = None
+    tags: tuple[str, ...] = ()
+    phash: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRegion:
+    """`mask` is a COCO run-length encoding as JSON."""
+
+    box: Box
+    origin: Origin
+    category: str | None = None
+    mask: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCaption:
+    """`region` is an index into the regions given along with it; None: of the whole photo."""
+
+    text: str
+    source: Source
+    region: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """One photo with all its vectors: replaces whatever its generation had of that photo.
+
+    `region_vectors` (len(regions), dim) and `caption_vectors` (len(captions), dim) are float32 with
+    unit rows. `settings` is opaque: whether a photo must be embedded again is told by comparing it.
+    """
+
+    info: PhotoInfo
+    settings: str
+    regions: tuple[NewRegion, ...]
+    region_vectors: np.ndarray
+    captions: tuple[NewCaption, ...]
+    caption_vectors: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaptionUpdate:
+    """The captions that a photo now has of these sources, in place of those it had. They belong to
+    the photo, not to regions; `vectors` is (len(captions), dim) float32 with unit rows."""
+
+    hash: bytes
+    captions: tuple[NewCaption, ...]
+    vectors: np.ndarray
+    sources: tuple[Source, ...] = FOUND_SOURCES
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What a file was when it was read: a photo (`hash`) or a `problem`, exactly one of them.
+    `sidecar` is an opaque stamp of the file beside it that holds its caption."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    sidecar: str | None
+    hash: bytes | None = None
+    problem: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.hash is None) == (self.problem is None):
+            raise ValueError(f"a file has either a hash or a problem: {self.path!r}")
+
+
+class FileState(NamedTuple):
+    """What the catalogue knows of a path. `settings` are those of its photo's embedding in the
+    generation that was asked for; None: it is not embedded there."""
+
+    size: int
+    mtime_ns: int
+    sidecar: str | None
+    hash: bytes | None
+    problem: str | None
+    missing: bool
+    settings: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All vectors of one model. Searches run on the active one."""
+
+    id: int
+    model: str
+    fingerprint: str
+    dim: int
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder or file that was indexed by name, with the options (JSON) it was indexed with."""
+
+    path: bytes
+    options: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Regions and captions that a user handed over for a photo; `NewCaption.region` counts in
+    `regions`."""
+
+    regions: tuple[NewRegion, ...] = ()
+    captions: tuple[NewCaption, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RegionRecord:
+    """A region and the photo it lies in. `path` is the first path where that photo still is;
+    `whole`: it is the whole photo; `sole`: the photo has no other region; `caption`: its own, else
+    the photo's first."""
+
+    row: int
+    region_id: int
+    photo_id: int
+    path: bytes
+    width: int
+    height: int
+    box: Box
+    origin: Origin
+    category: str | None
+    whole: bool
+    sole: bool
+    caption: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRecord:
+    """A caption and the photo it belongs to; `region_id` and `box` are None for a whole photo."""
+
+    row: int
+    caption_id: int
+    text: str
+    source: Source
+    photo_id: int
+    path: bytes
+    width: int
+    height: int
+    region_id: int | None
+    box: Box | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """`photos`: with a path that is still there. `files`: paths of photos that are still there.
+    `missing`: paths that are gone. `problems`: files that could not be read. `regions`, `captions`:
+    what searches can find. `bytes`: size on disk of the whole library."""
+
+    photos: int
+    files: int
+    missing: int
+    problems: int
+    regions: int
+    captions: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """`rows` (n,) int64 and `scores` (n,) float32, best first; equal scores: lower row first."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a library. `hashes` and `paths` name the photos that lose
+    vectors by it; `repairable`: `Writer.repair` mends it (those photos are embedded again by the
+    next indexing)."""
+
+    kind: FaultKind
+    what: str
+    hashes: tuple[bytes, ...] = ()
+    paths: tuple[bytes, ...] = ()
+    repairable: bool = True

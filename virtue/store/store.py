@@ -1,0 +1,165 @@
+"""A library on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import Engine
+
+from virtue.errors import DamagedError, SchemaError, StoreError
+from virtue.store import catalogue
+from virtue.store import folder as names
+from virtue.store.records import Fault
+from virtue.store.snapshot import Memory, Snapshot
+
+if TYPE_CHECKING:
+    from virtue.store.writer import Writer
+
+PATIENCE = 10.0
+"""Seconds to wait for another process that makes or migrates the same library."""
+
+
+class Store:
+    """An open library. Threads may share it; each takes its own snapshot.
+
+    Attributes:
+        folder: where it lies, absolute.
+        read_only: nothing is ever written.
+    """
+
+    folder: Path
+    read_only: bool
+
+    def __init__(self, folder: Path, reading: Engine, read_only: bool) -> None:
+        self.folder = folder
+        self.read_only = read_only
+        self._reading = reading
+        self._memory = Memory()
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], *, create: bool = False, read_only: bool = False) -> Store:
+        """Opens the library in `folder`; use it as a context manager, or close it.
+
+        Args:
+            create: make one if there is none.
+            read_only: never write, so that network mounts and read-only folders can be used.
+
+        Raises:
+            LibraryNotFoundError: there is none, and `create` is False.
+            SchemaError: it was written by a newer virtue; or by an older one, and `read_only`.
+            DamagedError: its catalogue cannot be read.
+            StoreError: it cannot be written to, or lies on a network mount, and `read_only` is False.
+        """
+        place = Path(os.path.abspath(folder))
+        if not read_only:
+            names.refuse_network(place)
+        if create and not read_only and not (place / names.CATALOGUE).exists():
+            _make(place)
+        names.require(place)
+        reading = catalogue.engine(place / names.CATALOGUE, _mode(place, read_only))
+        try:
+            if not catalogue.is_current(reading, place):
+                _migrate(place, reading, read_only)
+        except BaseException:
+            reading.dispose()
+            raise
+        return cls(place, reading, read_only)
+
+    @contextmanager
+    def read(self) -> Iterator[Snapshot]:
+        """The library as it is now, for as long as the block lasts."""
+        with catalogue.told(self.folder), self._reading.connect() as connection:
+            snapshot = Snapshot(connection, self.folder, self._memory)
+            while not snapshot.whole:
+                # A writer may have dropped the generation between the look at the catalogue and the
+                # look at its files. If nothing was written, they are truly gone.
+                seen = snapshot.version
+                connection.rollback()
+                snapshot = Snapshot(connection, self.folder, self._memory)
+                if snapshot.version == seen:
+                    break
+            yield snapshot
+
+    @contextmanager
+    def write(self, command: str) -> Iterator[Writer]:
+        """The library to write to, for as long as the block lasts. First removes what a writer that
+        died left behind.
+
+        Args:
+            command: what the user ran, for the message that a second writer gets.
+
+        Raises:
+            LockedError: another writer has it; names the process, host, command and since when.
+            StoreError: the library was opened read-only.
+        """
+        if self.read_only:
+            raise StoreError(f"the library {self.folder} was opened read-only: open it for writing")
+        # Here, not above: who only searches does not pay for them.
+        from virtue.store.lock import writer_lock
+        from virtue.store.writer import Writer
+
+        with writer_lock(self.folder, command):
+            engine = catalogue.engine(self.folder / names.CATALOGUE, "write")
+            try:
+                writer = Writer(self.folder, engine)
+                yield writer
+                writer.close()
+            finally:
+                engine.dispose()
+
+    def verify(self) -> list[Fault]:
+        """All that is wrong with the library, nothing if it is sound. Reads all of it."""
+        try:
+            with self.read() as snapshot:
+                return snapshot.faults()
+        except DamagedError as error:
+            return [Fault("catalogue", str(error), repairable=False)]
+
+    def close(self) -> None:
+        self._reading.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _make(place: Path) -> None:
+    from virtue.store.lock import writer_lock
+
+    names.prepare(place)
+    with writer_lock(place, "making the library", patience=PATIENCE):
+        if not (place / names.CATALOGUE).exists():
+            catalogue.create(place)
+
+
+def _mode(place: Path, read_only: bool) -> catalogue.Mode:
+    writable = os.access(place, os.W_OK) and os.access(place / names.CATALOGUE, os.W_OK)
+    if not read_only:
+        if not writable:
+            raise StoreError(f"the library {place} cannot be written to: open it read-only")
+        return "read"
+    if writable and not names.network_mount(place):
+        return "look"
+    names.require_settled(place)
+    return "frozen"
+
+
+def _migrate(place: Path, reading: Engine, read_only: bool) -> None:
+    if read_only:
+        raise SchemaError(
+            f"the library {place} was written by an older virtue: open it once for writing, "
+            "which brings it up to date"
+        )
+    from virtue.store.lock import writer_lock
+    from virtue.store.migrate import upgrade
+
+    with writer_lock(place, "bringing the library up to date", patience=PATIENCE):
+        # Another process may have done it while this one waited.
+        if not catalogue.is_current(reading, place):
+            upgrade(place)

@@ -1,0 +1,163 @@
+"""Whether a library is sound, and the way back to one that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.engine import Connection
+
+from virtue.errors import DamagedError
+from virtue.store import changes, queries, rows
+from virtue.store import folder as names
+from virtue.store.queries import fetched
+from virtue.store.records import Fault, FaultKind, Generation, Kind
+
+
+def faults(connection: Connection, folder: Path) -> list[Fault]:
+    """All that is wrong. Reads every row."""
+    found = list(_catalogue_faults(connection))
+    for generation, kind, count in queries.row_counts(connection):
+        found += _file_faults(connection, folder, generation, kind, count)
+        found += _count_faults(connection, generation, kind, count)
+    return found
+
+
+def _catalogue_faults(connection: Connection) -> Iterator[Fault]:
+    for (answer,) in fetched(connection, "PRAGMA integrity_check(10)"):
+        if answer != "ok":
+            yield Fault("catalogue", f"{names.CATALOGUE}: {answer}", repairable=False)
+    for table, row, parent, _ in fetched(connection, "PRAGMA foreign_key_check"):
+        yield Fault(
+            "catalogue", f"{names.CATALOGUE}: row {row} of {table} lacks its {parent}", repairable=False
+        )
+    sql = (
+        "SELECT hash FROM photos WHERE live <> "
+        "EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id AND NOT missing)"
+    )
+    wrong = len(fetched(connection, sql))
+    if wrong:
+        yield Fault("count", f"{wrong} photos are taken for there though they are gone, or the reverse")
+
+
+def _file_faults(
+    connection: Connection, folder: Path, generation: Generation, kind: Kind, count: int
+) -> Iterator[Fault]:
+    """Blocks of rows that are not what was written."""
+    path = folder / names.row_file(kind, generation.id)
+    if count == 0:
+        return
+    if not path.exists():
+        yield _lost(connection, "rows", f"{path.name} is gone", generation, kind, range(count))
+        return
+    sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
+    noted = dict(fetched(connection, sql, (generation.id, kind)))
+    for block, (held, crc) in enumerate(rows.checksums(path, count, generation.dim)):
+        numbers = range(block * rows.BLOCK, min((block + 1) * rows.BLOCK, count))
+        if held < len(numbers):
+            what = f"{path.name} ends too early: rows {numbers.start + held} to {count - 1} are gone"
+            yield _lost(connection, "rows", what, generation, kind, range(numbers.start, count))
+            return
+        if crc != noted.get(block):
+            what = f"{path.name}: rows {numbers.start} to {numbers.stop - 1} are not what was written"
+            yield _lost(connection, "checksum", what, generation, kind, numbers)
+
+
+def _count_faults(connection: Connection, generation: Generation, kind: Kind, count: int) -> Iterator[Fault]:
+    """Rows that are not in exactly one place: a region or caption, or a tombstone."""
+    sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL"
+    owned = _numbers(fetched(connection, sql, (generation.id,)))
+    sql = "SELECT row FROM tombstones WHERE generation_id = ? AND kind = ?"
+    buried = _numbers(fetched(connection, sql, (generation.id, kind)))
+    outside = owned[(owned < 0) | (owned >= count)]
+    if len(outside):
+        what = f"{len(outside)} {kind} have rows that were never written"
+        yield _lost(connection, "count", what, generation, kind, outside.tolist())
+    both = np.intersect1d(owned, buried)
+    if len(both):
+        what = f"{len(both)} {kind} have rows that are dropped"
+        yield _lost(connection, "count", what, generation, kind, both.tolist())
+    unowned = _unowned(owned, buried, count)
+    if len(unowned):
+        yield Fault("orphan", f"{len(unowned)} rows of {kind} belong to nothing")
+    if ((buried < 0) | (buried >= count)).any():
+        yield Fault("orphan", f"rows of {kind} are dropped that were never written")
+
+
+def _unowned(owned: np.ndarray, buried: np.ndarray, count: int) -> np.ndarray:
+    return np.setdiff1d(np.arange(count), np.concatenate([owned, buried]))
+
+
+def _numbers(found: list[tuple[int]]) -> np.ndarray:
+    return np.array([row for (row,) in found], np.int64)
+
+
+def _lost(
+    connection: Connection,
+    fault: FaultKind,
+    what: str,
+    generation: Generation,
+    kind: Kind,
+    lost: Iterable[int],
+) -> Fault:
+    """A fault that costs these rows, with the photos they belong to."""
+    sql = (
+        f"SELECT DISTINCT hash, path FROM {kind} JOIN photos ON photos.id = {kind}.photo_id "
+        "LEFT JOIN files ON files.photo_id = photos.id WHERE generation_id = ? AND row IN ({})"
+    )
+    found = list(queries.fetched_for(connection, sql, lost, (generation.id,)))
+    hashes = tuple(sorted({hash for hash, _ in found}))
+    paths = tuple(sorted({path for _, path in found if path is not None}))
+    return Fault(fault, what, hashes, paths)
+
+
+def mended(connection: Connection, folder: Path) -> list[Fault]:
+    """Mends all faults but those of the catalogue itself; what they were.
+
+    Raises:
+        DamagedError: the catalogue itself is damaged.
+    """
+    found = faults(connection, folder)
+    hopeless = [fault for fault in found if not fault.repairable]
+    if hopeless:
+        raise DamagedError(
+            f"the catalogue of the library {folder} is damaged ({hopeless[0].what}): put "
+            f"{names.CATALOGUE} back from a backup, or remove the folder and index again"
+        )
+    if not found:
+        return []
+    lost = {hash for fault in found for hash in fault.hashes}
+    changes.disembody(connection, changes.photo_ids(connection, lost).values())
+    for generation, kind, count in queries.row_counts(connection):
+        _settle_tombstones(connection, generation, kind, count)
+        _settle_file(connection, folder, generation, kind, count)
+    changes.settle_live(connection)
+    return found
+
+
+def _settle_tombstones(connection: Connection, generation: Generation, kind: Kind, count: int) -> None:
+    """A tombstone for every row below the count that has no owner, and for no other."""
+    key = (generation.id, kind)
+    connection.exec_driver_sql("DELETE FROM tombstones WHERE generation_id = ? AND kind = ?", key)
+    sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL"
+    owned = _numbers(fetched(connection, sql, (generation.id,)))
+    free = [(*key, row) for row in _unowned(owned, owned[:0], count).tolist()]
+    if free:
+        connection.exec_driver_sql("INSERT INTO tombstones (generation_id, kind, row) VALUES (?, ?, ?)", free)
+
+
+def _settle_file(
+    connection: Connection, folder: Path, generation: Generation, kind: Kind, count: int
+) -> None:
+    """A file of the length that the count asks for, and checksums of what it holds now: rows that
+    were lost have no owner any more."""
+    if count == 0:
+        return
+    path = folder / names.row_file(kind, generation.id)
+    rows.stretch(path, count, generation.dim)
+    sums = enumerate(rows.checksums(path, count, generation.dim))
+    values = [(generation.id, kind, block, crc) for block, (_, crc) in sums]
+    connection.exec_driver_sql(
+        "INSERT OR REPLACE INTO checksums (generation_id, kind, block, crc) VALUES (?, ?, ?, ?)", values
+    )

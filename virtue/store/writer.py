@@ -1,0 +1,309 @@
+"""The one writer of a library. Every method is one commit."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from errno import EDQUOT, EFBIG, ENOSPC
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Engine, insert
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.engine import Connection
+
+from virtue.errors import StoreError
+from virtue.store import changes, queries, rows, schema
+from virtue.store import folder as names
+from virtue.store.catalogue import full, told
+from virtue.store.records import (
+    GIVEN_SOURCES,
+    KINDS,
+    CaptionUpdate,
+    Embedded,
+    Fault,
+    FileRecord,
+    Generation,
+    Kind,
+)
+
+
+class Writer:
+    """Made by `Store.write`, good until that block ends; several threads may call it in turn.
+
+    A method either commits all of what it is given or, by raising, nothing.
+
+    Attributes:
+        target: the generation that `commit` writes to: the one that `generation` returned last,
+            before that the active one. None: there is none yet.
+    """
+
+    target: Generation | None
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._turn = threading.Lock()
+        with told(folder), engine.begin() as connection:
+            self.target = queries.active(connection)
+        self._tidy()
+
+    def generation(self, model: str, fingerprint: str, dim: int) -> Generation:
+        """The generation of this model, made if there is none. The first ever is active at once,
+        others once `activate` is called.
+
+        Raises:
+            ValueError: the same model had vectors of another dimension.
+        """
+        with self._turn, told(self._folder), self._engine.begin() as connection:
+            known = queries.generations(connection)
+            found = next((g for g in known if g.fingerprint == fingerprint), None)
+            if found is None:
+                id = changes.next_id(connection, schema.generations)
+                found = Generation(id, model, fingerprint, dim, active=not known)
+                self._add(connection, found)
+        if found.dim != dim:
+            raise ValueError(f"the vectors of {fingerprint} have {found.dim} dimensions, not {dim}")
+        self.target = found
+        return found
+
+    def _add(self, connection: Connection, new: Generation) -> None:
+        values = {name: getattr(new, name) for name in ("id", "model", "fingerprint", "dim", "active")}
+        connection.execute(insert(schema.generations).values(values))
+        files = [{"generation_id": new.id, "kind": kind, "count": 0} for kind in KINDS]
+        connection.execute(insert(schema.row_files), files)
+        _count_commit(connection)
+
+    def commit(
+        self,
+        embedded: Sequence[Embedded] = (),
+        files: Sequence[FileRecord] = (),
+        missing: Iterable[bytes] = (),
+        captions: Sequence[CaptionUpdate] = (),
+    ) -> None:
+        """Stores photos with their vectors, what became of files, and new captions of photos that
+        are stored already; in this order, at once.
+
+        A photo that is named twice counts as it is named last. A photo that no path leads to when
+        the writer is closed is dropped.
+
+        Args:
+            files: `hash` names a photo that is stored, perhaps by this very commit.
+            missing: paths where nothing is any more; they stay until `forget`.
+
+        Raises:
+            ValueError: vectors of another dimension than the target's or not of unit length, a
+                photo that is not stored, no target.
+            StoreError: the disk is full, or fails.
+            DamagedError: a row file is too short to go on.
+        """
+        photos = list({photo.info.hash: photo for photo in embedded}.values())
+        updates = list({update.hash: update for update in captions}.values())
+        latest = list({file.path: file for file in files}.values())
+        vectors = self._checked(photos, updates)
+        with self._change() as connection:
+            if photos:
+                self._put_photos(connection, photos, vectors)
+            touched = changes.put_files(connection, latest)
+            touched |= changes.mark_missing(connection, list(missing))
+            changes.settle_live(connection, touched)
+            for update in updates:
+                self._update_captions(connection, update)
+
+    def _checked(
+        self, photos: Sequence[Embedded], updates: Sequence[CaptionUpdate]
+    ) -> dict[Kind, list[np.ndarray]]:
+        """All vectors of photos as they are stored."""
+        if not photos and not updates:
+            return {}
+        dim = self._target().dim
+        for photo in photos:
+            _check_captions(photo)
+        for update in updates:
+            name = f"captions of {update.hash.hex()}"
+            rows.checked(update.vectors, len(update.captions), dim, name)
+        return {
+            "regions": [
+                rows.checked(p.region_vectors, len(p.regions), dim, f"regions of {p.info.hash.hex()}")
+                for p in photos
+            ],
+            "captions": [
+                rows.checked(p.caption_vectors, len(p.captions), dim, f"captions of {p.info.hash.hex()}")
+                for p in photos
+            ],
+        }
+
+    def _put_photos(
+        self, connection: Connection, photos: Sequence[Embedded], vectors: dict[Kind, list[np.ndarray]]
+    ) -> None:
+        target = self._target().id
+        ids = changes.put_photos(connection, [photo.info for photo in photos])
+        changes.drop_vectors(connection, target, ids.values())
+        settings = [
+            {"photo_id": ids[p.info.hash], "generation_id": target, "settings": p.settings} for p in photos
+        ]
+        connection.execute(insert(schema.embeddings), settings)
+        row = self._append(connection, "regions", np.concatenate(vectors["regions"]))
+        regions = changes.put_regions(
+            connection, target, [(ids[photo.info.hash], photo.regions) for photo in photos], row
+        )
+        row = self._append(connection, "captions", np.concatenate(vectors["captions"]))
+        located = []
+        for photo in photos:
+            own, regions = regions[: len(photo.regions)], regions[len(photo.regions) :]
+            for caption in photo.captions:
+                region = None if caption.region is None else own[caption.region]
+                located.append((ids[photo.info.hash], caption, region))
+        changes.put_captions(connection, target, located, row)
+
+    def _update_captions(self, connection: Connection, update: CaptionUpdate) -> None:
+        target = self._target()
+        photo = changes.photo_ids(connection, [update.hash]).get(update.hash)
+        if photo is None:
+            raise ValueError(f"the photo {update.hash.hex()} was never stored")
+        if any(caption.region is not None for caption in update.captions):
+            raise ValueError("the captions of an update belong to the photo, not to regions")
+        changes.drop_captions(connection, target.id, photo, update.sources)
+        vectors = rows.checked(update.vectors, len(update.captions), target.dim, "captions")
+        row = self._append(connection, "captions", vectors)
+        changes.put_captions(connection, target.id, [(photo, c, None) for c in update.captions], row)
+
+    def _append(self, connection: Connection, kind: Kind, vectors: np.ndarray) -> int:
+        """Adds vectors to the target's row file; the row of the first."""
+        target = self._target().id
+        count = queries.row_count(connection, target, kind)
+        if not len(vectors):
+            return count
+        key = {"generation_id": target, "kind": kind}
+        last = "SELECT crc FROM checksums WHERE generation_id = ? AND kind = ? AND block = ?"
+        crc = connection.exec_driver_sql(last, (target, kind, count // rows.BLOCK)).scalar() or 0
+        path = self._folder / names.row_file(kind, target)
+        sums = rows.append(path, count, crc, vectors)
+        _put_checksums(connection, target, kind, sums)
+        connection.execute(schema.row_files.update().filter_by(**key).values(count=count + len(vectors)))
+        return count
+
+    def activate(self, generation: Generation) -> None:
+        """Searches run on this generation from now on; all others are dropped, files too."""
+        with self._change() as connection:
+            changes.keep_given(connection, generation.id)
+            others = (generation.id,)
+            connection.exec_driver_sql("DELETE FROM generations WHERE id <> ?", others)
+            connection.exec_driver_sql("UPDATE generations SET active = 1 WHERE id = ?", others)
+        self.target = Generation(
+            generation.id, generation.model, generation.fingerprint, generation.dim, active=True
+        )
+        self._tidy()
+
+    def remember_root(self, path: bytes, options: str) -> None:
+        """Notes a folder or file that was indexed by name, in place of what was noted of it."""
+        with self._change() as connection:
+            new = upsert(schema.roots).values(path=path, options=options)
+            connection.execute(new.on_conflict_do_update(index_elements=["path"], set_={"options": options}))
+
+    def forget(self, paths: Iterable[bytes]) -> int:
+        """Drops these paths and all below them, the roots among them, and photos that are left
+        without any path; how many paths that were."""
+        with self._change() as connection:
+            forgotten: dict[bytes, int | None] = {}
+            for path in paths:
+                forgotten |= _below(connection, path)
+            changes.drop_files(connection, forgotten)
+            changes.settle_live(connection, {p for p in forgotten.values() if p is not None})
+            changes.drop_photos(connection, changes.pathless(connection))
+        return len(forgotten)
+
+    def discard(self, hashes: Iterable[bytes]) -> None:
+        """Drops the vectors of these photos in every generation, so that the next indexing embeds
+        them again. What a user handed over for them is kept (`Snapshot.given`)."""
+        with self._change() as connection:
+            changes.disembody(connection, changes.photo_ids(connection, hashes).values())
+
+    def repair(self) -> list[Fault]:
+        """Mends what can be mended, by discarding the vectors that are lost; what was wrong.
+
+        Raises:
+            DamagedError: the catalogue itself is damaged.
+        """
+        from virtue.store.verify import mended
+
+        with self._change() as connection:
+            return mended(connection, self._folder)
+
+    def close(self) -> None:
+        """Drops the photos that no path leads to."""
+        with self._turn, told(self._folder), self._engine.begin() as connection:
+            left = changes.pathless(connection)
+            if left:
+                changes.drop_photos(connection, left)
+                _count_commit(connection)
+
+    @contextmanager
+    def _change(self) -> Iterator[Connection]:
+        try:
+            with self._turn, told(self._folder), self._engine.begin() as connection:
+                yield connection
+                _count_commit(connection)
+        except OSError as error:
+            if error.errno in (ENOSPC, EDQUOT, EFBIG):
+                raise full(self._folder) from error
+            raise StoreError(f"the library {self._folder} cannot be written to: {error}") from error
+
+    def _target(self) -> Generation:
+        if self.target is None:
+            raise ValueError("there is no generation to write to: call generation() first")
+        return self.target
+
+    def _tidy(self) -> None:
+        """Cuts off what unfinished writes left behind the rows, and removes row files that belong
+        to no generation."""
+        with self._turn, told(self._folder), self._engine.begin() as connection:
+            counted = queries.row_counts(connection)
+        kept = set()
+        for generation, kind, count in counted:
+            path = self._folder / names.row_file(kind, generation.id)
+            kept.add(path)
+            # Windows neither cuts nor removes a file that a reader has mapped; then another writer
+            # will, and appending does not depend on it.
+            with suppress(PermissionError):
+                rows.cut(path, count, generation.dim)
+        for path in names.row_files_in(self._folder):
+            if path not in kept:
+                with suppress(PermissionError):
+                    path.unlink(missing_ok=True)
+
+
+def _check_captions(photo: Embedded) -> None:
+    for caption in photo.captions:
+        if caption.region is None:
+            continue
+        if not 0 <= caption.region < len(photo.regions):
+            raise ValueError(f"the caption {caption.text!r} belongs to a region that is not there")
+        # Or repair, which drops what indexing finds again, would take the caption with the region.
+        if caption.source in GIVEN_SOURCES and photo.regions[caption.region].origin != "annotation":
+            raise ValueError(f"the caption {caption.text!r} was given, so its region must be an annotation")
+
+
+def _put_checksums(connection: Connection, generation: int, kind: Kind, sums: dict[int, int]) -> None:
+    values = [
+        {"generation_id": generation, "kind": kind, "block": block, "crc": crc} for block, crc in sums.items()
+    ]
+    new = upsert(schema.checksums)
+    key = ["generation_id", "kind", "block"]
+    connection.execute(new.on_conflict_do_update(index_elements=key, set_={"crc": new.excluded.crc}), values)
+
+
+def _below(connection: Connection, path: bytes) -> dict[bytes, int | None]:
+    """Photos by path, of a path and of all below it; forgets its roots."""
+    separator = os.fsencode(os.sep)
+    path = path.rstrip(separator)
+    inside = (path, path + separator, path + bytes([separator[0] + 1]))
+    condition = "WHERE path = ? OR (path > ? AND path < ?)"
+    connection.exec_driver_sql(f"DELETE FROM roots {condition}", inside)
+    return dict(queries.fetched(connection, f"SELECT path, photo_id FROM files {condition}", inside))
+
+
+def _count_commit(connection: Connection) -> None:
+    connection.exec_driver_sql("UPDATE library SET version = version + 1")
