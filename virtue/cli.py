@@ -197,7 +197,7 @@ def search(
     if preview:
         print_previews(hits)
     if html:
-        write_report(html, query, hits)
+        write_report(html, query, hits, database=database)
         note(f"wrote {html}")
     if not hits:
         note("nothing found")
@@ -297,7 +297,8 @@ def _run(words: list[str]) -> int:
         status = command.main(words, prog_name="virtue", standalone_mode=False) or FOUND
     except typer.TyperException as error:
         hint = " (a text that starts with - goes after --, as in: virtue search -- -40 degrees)"
-        note(f"virtue: {error}{hint if type(error).__name__ == 'NoSuchOption' else ''}")
+        what = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+        note(f"virtue: {what}{hint if type(error).__name__ == 'NoSuchOption' else ''}")
         return ERROR
     except VirtueError as error:
         if "--debug" in words or os.environ.get("VIRTUE_DEBUG"):

@@ -19,7 +19,19 @@ from functools import lru_cache
 from typing import IO, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile, ImageOps, JpegImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from virtue.errors import PictureError, PromptError
 
@@ -28,7 +40,12 @@ MAX_DECODED = 100_000_000
 MAX_DECLARED = 180_000_000
 """Pixels of a JPEG that is decoded at a reduced scale, so that few of them are ever held."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+_PLUGINS = (
+    JpegImagePlugin, PngImagePlugin, WebPImagePlugin, GifImagePlugin, BmpImagePlugin, TiffImagePlugin,
+    AvifImagePlugin,
+)  # fmt: skip
+"""Importing one registers its format. Without this Pillow would import its forty others to look for it."""
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SUFFIXES = frozenset(
     (
         ".jpg",
@@ -161,9 +178,11 @@ def open_image(source: File) -> Iterator[ImageFile.ImageFile]:
         stream.seek(0)
         if not head:
             raise PictureError("the file is empty (0 bytes)")
+        formats = FORMATS
         if head[4:8] == b"ftyp":
             _register_heif()
-        with Image.open(stream, formats=[name for name in FORMATS if name in _registered()]) as image:
+            formats = (*FORMATS, "HEIF")
+        with Image.open(stream, formats=formats) as image:
             yield image
 
 
@@ -470,10 +489,3 @@ def _register_heif() -> None:
     import pi_heif
 
     pi_heif.register_heif_opener()
-    _registered.cache_clear()
-
-
-@lru_cache(maxsize=1)
-def _registered() -> frozenset[str]:
-    Image.init()
-    return frozenset(Image.OPEN)

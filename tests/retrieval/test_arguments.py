@@ -21,7 +21,7 @@ SIZES = st.floats(0.01, 5000, allow_nan=False).map(lambda number: round(number, 
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with two pictures, a picture that has an @ in its name, and a folder."""
     monkeypatch.chdir(tmp_path)
-    for name in ("mug.jpg", "cat.png", "odd@1,2,3,4", "plain"):
+    for name in ("mug.jpg", "cat.png", "odd", "odd@1,2,3,4", "plain"):
         Image.new("RGB", (40, 30)).save(name, "PNG")
     Path("photos").mkdir()
     return tmp_path
@@ -42,6 +42,7 @@ def test_an_existing_file_is_an_image_whatever_its_name() -> None:
     for name in ("mug.jpg", "plain", "./plain", "odd@1,2,3,4"):
         (part,) = parse_arguments([name]).parts
         assert (part.image, part.box, part.text) == (Path(name), None, None)
+        assert parse_arguments(images=[name]).parts[0].image == Path(name)
 
 
 def test_one_image_and_words_are_one_question() -> None:

@@ -18,6 +18,7 @@ from tests.retrieval.conftest import Fill, Painted
 from virtue import Box, Embedder, Hit, Query
 from virtue.errors import InputError
 from virtue.retrieval import search, write_report
+from virtue.retrieval.shell import search_command
 
 VOID = {"meta", "img", "rect"}
 NASTY = '<script>alert(1)</script> & "a mug" \' x.png'.replace("/", "")
@@ -189,6 +190,17 @@ def test_photos_say_how_they_were_found(fill: Fill, embedder: Embedder, tmp_path
     page = report(tmp_path, Query.of("red"), hits)
     assert page.text_of("p").count("found by its caption") == 1
     assert "3 photos · scores" in page.text_of("p")[1]
+
+
+def test_a_photo_is_shown_with_the_region_that_won(fill: Fill, embedder: Embedder, tmp_path: Path) -> None:
+    store = fill(Painted("mug.png", "white", [("red", (20, 15, 40, 30))]))
+    page = report(tmp_path, Query.of("red"), search(store, embedder, "red", find="photos"))
+    assert page.all("img")[0]["alt"] == "Hit 1: mug.png, 20,15,20,15 marked"
+    assert page.text_of("code")[0].split()[2:4] == ["--box", "20,15,20,15"]
+
+
+def test_a_path_is_never_taken_for_an_option() -> None:
+    assert search_command(Box(1, 2, 3.5, 4), b"-n.png") == "virtue search --box 1,2,2.5,2 ./-n.png"
 
 
 def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -136,6 +136,13 @@ def test_a_photo_found_by_caption_alone_says_so(fill: Fill, embedder: Embedder) 
     assert (found.via, found.caption, found.region_id, found.region_box) == ("caption", "red", None, None)
 
 
+def test_of_several_captions_that_say_the_same_the_best_is_shown(fill: Fill, embedder: Embedder) -> None:
+    store = fill(Painted("a.png", "green", captions=["red dog", "red", "red cat"]))
+    (hit,) = search(store, embedder, "red", find="photos")
+    assert hit.caption == "red"
+    assert hit.score == pytest.approx(1, abs=2e-3)
+
+
 def test_a_photo_found_both_ways_says_so(fill: Fill, embedder: Embedder) -> None:
     both = Painted("both.png", "white", [("red", (1, 2, 30, 40))], captions=["red"])
     hits = search(
@@ -215,6 +222,35 @@ def test_what_is_left_out_falls_behind(fill: Fill, embedder: Embedder) -> None:
         assert hits[0].score > hits[1].score + 0.2
     hits = search(store, embedder, Query.of("mug", without=["tea", "coffee", "milk"]), find="captions")
     assert hits[0].score == pytest.approx(hits[1].score)
+
+
+def test_what_query_and_left_out_share_counts_half(fill: Fill, embedder: Embedder) -> None:
+    """A pot and a mug, without tea and a mug: the mug still counts, by half of what the pot does."""
+    store = fill(Painted("a.png", captions=["mug", "pot", "tea"]))
+    expected = {"pot": (2 / 3) ** 0.5, "mug": (1 / 6) ** 0.5, "tea": -((1 / 6) ** 0.5)}
+    for asked, unwanted in (
+        ("pot mug", "tea mug"),
+        ("pot mug", ["tea mug", "tea mug"]),
+        (["pot mug", "pot mug"], "tea mug"),
+    ):
+        hits = search(store, embedder, Query.of(asked, without=unwanted), find="captions")
+        assert {hit.caption: hit.score for hit in hits} == pytest.approx(expected, abs=2e-3)
+
+
+def test_what_is_asked_at_fewer_sizes_joins_the_others_with_its_plainest(
+    fill: Fill, embedder: Embedder
+) -> None:
+    sizes = {"two": ["red", "green"], "three": ["blue", "blue", "dog"]}
+
+    class Sizes(ColourModel):
+        def query(self, item: Item, picture: Any, find: Any) -> np.ndarray:
+            return self.embed([Item(text=text) for text in sizes[item.text or ""]])
+
+    store = fill(Painted("a.png", captions=["red blue", "green blue", "red dog", "green dog"]))
+    for asked in (["two", "three"], ["three", "two"]):
+        hits = search(store, Embedder(Sizes()), asked, find="captions")
+        expected = {"red blue": 1, "green blue": 1, "red dog": 1, "green dog": 0.5}
+        assert {hit.caption: hit.score for hit in hits} == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_query_that_cancels_itself_out_is_said(store: Store, embedder: Embedder) -> None:

@@ -103,7 +103,7 @@ def test_sixels_show_the_picture_with_the_box_drawn(hit: Hit, monkeypatch: pytes
 
 
 def sixels(output: str) -> np.ndarray:
-    """(height, width, 3) of percentages, read as a terminal reads it: six rows at a time, a colour at a time."""
+    """(height, width, 3) of percentages, read as a terminal does: six rows, one colour at a time."""
     body = re.fullmatch(r"\033P[^q]*q(.*)\033\\\n", output, re.S)
     assert body is not None
     palette: dict[int, tuple[int, ...]] = {}
