@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from virtue.geometry import Box
-from virtue.store import Embedded, FileRecord, NewCaption, NewRegion, PhotoInfo, Snapshot, Store
+from virtue.store import (
+    CaptionRecord,
+    Embedded,
+    FileRecord,
+    NewCaption,
+    NewRegion,
+    PhotoInfo,
+    RegionRecord,
+    Snapshot,
+    Store,
+)
+from virtue.store.records import Kind
 
 DIM = 8
 
@@ -71,11 +82,11 @@ def filled(folder: Path, count: int = 3, **options: Any) -> Store:
     return store
 
 
-def found(snapshot: Snapshot, kind: str = "regions") -> list[tuple[bytes, float]]:
+def found(snapshot: Snapshot, kind: Kind = "regions") -> list[tuple[bytes, float]]:
     """(path, score) of all that a search finds, best first."""
-    ranked = snapshot.search("regions" if kind == "regions" else "captions", QUERY, 10_000)
-    join = snapshot.regions if kind == "regions" else snapshot.captions
-    records = join(ranked.rows)
+    ranked = snapshot.search(kind, QUERY, 10_000)
+    records: Sequence[RegionRecord | CaptionRecord]
+    records = snapshot.regions(ranked.rows) if kind == "regions" else snapshot.captions(ranked.rows)
     assert [record.row for record in records] == ranked.rows.tolist()
     return [(r.path, round(float(s), 5)) for r, s in zip(records, ranked.scores, strict=True)]
 

@@ -134,6 +134,15 @@ def test_the_next_writer_removes_what_belongs_to_nothing(tmp_path: Path) -> None
         assert (store.folder / "holiday-7.f16").exists()
 
 
+def test_checksums_go_on_where_the_last_commit_ended(tmp_path: Path) -> None:
+    with filled(tmp_path / "library", 1) as store, store.write("test") as writer:
+        first = 1
+        for many in (4000, 100, 90, 4097, 1):
+            writer.commit([photo(n, proposals=0) for n in range(first, first + many)])
+            first += many
+            assert store.verify() == []
+
+
 def test_a_flipped_bit_is_found_and_mended(tmp_path: Path) -> None:
     with Store.open(tmp_path / "library", create=True) as store:
         with store.write("test") as writer:
@@ -143,6 +152,7 @@ def test_a_flipped_bit_is_found_and_mended(tmp_path: Path) -> None:
                 [photo(n, proposals=0, given=int(n == 5000)) for n in range(count)],
                 [file(f"/{n}.jpg", n) for n in range(count)],
             )
+        assert store.verify() == []
         rows = store.folder / "regions-1.f16"
         content = bytearray(rows.read_bytes())
         content[4500 * DIM * 2 + 3] ^= 4

@@ -41,8 +41,8 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path) -> None:
         holder = subprocess.Popen(
             [sys.executable, "-c", HOLDING, store.folder], stdout=subprocess.PIPE, text=True
         )
+        assert holder.stdout is not None
         try:
-            assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
             said = rf"process {holder.pid} on .* \(virtue index /photos\)"
             with pytest.raises(LockedError, match=said), store.write("test"):

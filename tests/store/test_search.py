@@ -15,8 +15,8 @@ from virtue.store.scan import Decoded, best, decoded
 
 
 def test_every_finite_half_is_decoded_exactly() -> None:
-    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    halves = halves[np.isfinite(halves)].reshape(-1, 2)
+    all_bits = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = all_bits[np.isfinite(all_bits)].reshape(-1, 2)
     assert (decoded(halves) == halves.astype(np.float32)).all()
     assert (np.signbit(decoded(halves)) == np.signbit(halves)).all()
 

@@ -142,6 +142,8 @@ embeddings = Table(
 )
 Index(None, embeddings.c.generation_id)
 
+# The generation comes second in the unique key of regions and captions: were it first, SQLite would
+# look a photo's regions up among all of the generation.
 regions = Table(
     "regions",
     metadata,
@@ -156,7 +158,7 @@ regions = Table(
     Column("origin", String(10), nullable=False),
     Column("category", Text),
     Column("mask", Text),
-    UniqueConstraint("generation_id", "row"),
+    UniqueConstraint("row", "generation_id"),
     sqlite_autoincrement=True,
 )
 Index(None, regions.c.photo_id)
@@ -171,7 +173,7 @@ captions = Table(
     Column("row", Integer),
     Column("text", Text, nullable=False),
     Column("source", String(10), nullable=False),
-    UniqueConstraint("generation_id", "row"),
+    UniqueConstraint("row", "generation_id"),
     sqlite_autoincrement=True,
 )
 Index(None, captions.c.photo_id)

@@ -141,7 +141,7 @@ class Snapshot:
         """Which of these photos are embedded in the target generation (None: the active one), and
         with what settings. A photo may be known though no path of it is left."""
         sql = (
-            "SELECT hash, settings FROM embeddings JOIN photos ON photos.id = photo_id "
+            "SELECT hash, settings FROM photos CROSS JOIN embeddings ON photo_id = photos.id "
             "WHERE generation_id = ? AND hash IN ({})"
         )
         found = queries.fetched_for(self._connection, sql, set(hashes), (self._id(target),))

@@ -102,7 +102,7 @@ def upgrade() -> None:
         sa.Column("origin", sa.String(length=10), nullable=False),
         sa.Column("category", sa.Text()),
         sa.Column("mask", sa.Text()),
-        sa.UniqueConstraint("generation_id", "row", name=op.f("uq_regions_generation_id_row")),
+        sa.UniqueConstraint("row", "generation_id", name=op.f("uq_regions_row_generation_id")),
         sa.ForeignKeyConstraint(
             ["photo_id"], ["photos.id"], name=op.f("fk_regions_photo_id"), ondelete="CASCADE"
         ),
@@ -157,7 +157,7 @@ def upgrade() -> None:
         sa.Column("row", sa.Integer()),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("source", sa.String(length=10), nullable=False),
-        sa.UniqueConstraint("generation_id", "row", name=op.f("uq_captions_generation_id_row")),
+        sa.UniqueConstraint("row", "generation_id", name=op.f("uq_captions_row_generation_id")),
         sa.ForeignKeyConstraint(
             ["photo_id"], ["photos.id"], name=op.f("fk_captions_photo_id"), ondelete="CASCADE"
         ),
