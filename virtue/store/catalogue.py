@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ Mode = Literal["read", "write", "look", "frozen"]
 connections share and remove again (under its own mode=ro they would stay). frozen: takes the file
 for unchanging, for folders where even those cannot be."""
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest revision in virtue/migrations. Revisions are zero-padded numbers, so that a library
 can be told to be older or newer by comparing them."""
 PATIENCE = 30.0
@@ -88,6 +89,17 @@ def _translated(folder: Path, error: BaseException | None) -> StoreError:
             return StoreError(f"the library {folder} cannot be written to: check its permissions")
         case _:
             return StoreError(f"the catalogue of the library {folder} cannot be used: {error}")
+
+
+@contextmanager
+def disk(folder: Path) -> Iterator[None]:
+    """Turns what the system says of writing files into one sentence about the library."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT, EFBIG):
+            raise full(folder) from error
+        raise StoreError(f"the library {folder} cannot be written to: {error}") from error
 
 
 def full(folder: Path) -> StoreError:

@@ -19,6 +19,7 @@ HOLDER = "writer.json"
 MOUNTS = Path("/proc/self/mountinfo")
 
 _ROW_FILE = re.compile(r"(?:regions|captions)-\d+\.f16")
+_INDEX_FILE = re.compile(r"index-\d+\.faiss(?:\.new)?")
 _NETWORK = re.compile(
     r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|ceph|gpfs|lustre|beegfs|glusterfs|ocfs2|gfs2|9p|davfs"
     r"|fuse\.(sshfs|glusterfs|rclone|s3fs|davfs2?|ceph|gcsfuse|goofys|smbnetfs|curlftpfs|mount-s3)"
@@ -31,6 +32,15 @@ def row_file(kind: Kind, generation: int) -> str:
 
 def row_files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _ROW_FILE.fullmatch(path.name))
+
+
+def index_file(id: int) -> str:
+    return f"index-{id}.faiss"
+
+
+def index_files_in(folder: Path) -> list[Path]:
+    """Those that were not finished too."""
+    return sorted(path for path in folder.iterdir() if _INDEX_FILE.fullmatch(path.name))
 
 
 def bytes_in(folder: Path) -> int:

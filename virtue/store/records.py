@@ -16,9 +16,13 @@ from virtue.geometry import Box
 Kind = Literal["regions", "captions"]
 Origin = Literal["whole", "proposal", "annotation"]
 Source = Literal["sidecar", "metadata", "file", "annotation"]
-FaultKind = Literal["catalogue", "rows", "checksum", "count", "orphan"]
+FaultKind = Literal["catalogue", "rows", "checksum", "count", "orphan", "index"]
+QueryKind = Literal["text", "image"]
+"""What a query was made from. The store knows no model; but texts lie elsewhere in the space than the
+rows do, and an index has to look further for them."""
 
 KINDS: tuple[Kind, ...] = ("regions", "captions")
+QUERY_KINDS: tuple[QueryKind, ...] = ("image", "text")
 GIVEN_SOURCES: tuple[Source, ...] = ("file", "annotation")
 """Captions that a user handed over once: the catalogue is the only place that has them."""
 FOUND_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
@@ -215,3 +219,39 @@ class Fault:
     hashes: tuple[bytes, ...] = ()
     paths: tuple[bytes, ...] = ()
     repairable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How far a search goes in an index.
+
+    Attributes:
+        probes: lists that are read.
+        factor: rows that are scored exactly, for each row that is wanted.
+        recall: the share of the ten best rows that it found when it was measured; None: it was not.
+        microseconds: what a query cost, of one processor.
+    """
+
+    probes: int
+    factor: int
+    recall: float | None = None
+    microseconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What tuning found for one kind of query.
+
+    Attributes:
+        asked: the kind of query.
+        queries: how many it was measured with.
+        curve: for each number of probes the cheapest effort that reaches the recall asked for, or the
+            best there is.
+        chosen: the cheapest of those that reach it, now in use; if none does, the one of highest recall.
+    """
+
+    kind: Kind
+    asked: QueryKind
+    queries: int
+    curve: tuple[Effort, ...]
+    chosen: Effort

@@ -107,7 +107,8 @@ def mapped(path: Path, count: int, dim: int) -> np.ndarray:
         return np.empty((0, dim), DTYPE)
     if path.stat().st_size < count * dim * DTYPE.itemsize:
         raise DamagedError(_too_short(path))
-    return np.memmap(path, DTYPE, mode="r", shape=(count, dim))
+    # As a plain array: memory maps of NumPy's own kind are slow to take parts of.
+    return np.asarray(np.memmap(path, DTYPE, mode="r", shape=(count, dim)))
 
 
 def checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]]:

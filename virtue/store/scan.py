@@ -7,6 +7,8 @@ import numpy as np
 from virtue.store.records import Ranked
 from virtue.store.rows import BLOCK
 
+EXACT = 100_000_000
+"""Floats (rows x dimensions) up to which reading all rows is quick enough, and no index is made."""
 KEPT = 32_000_000
 """Floats (4 bytes each) that a process keeps decoded."""
 FEW = 2_000
@@ -73,38 +75,38 @@ def best(
     usable = np.ones(len(rows), bool) if allowed is None else allowed.copy()
     usable[dead] = False
     numbers = np.flatnonzero(usable)
-    columns = _used_columns(queries)
+    columns = used_columns(queries)
     queries = np.ascontiguousarray(queries[:, columns])
     if allowed is not None and len(numbers) <= FEW:
-        scores = _scores(decoded(rows[numbers, columns]), queries)
+        found = scores(decoded(rows[numbers, columns]), queries)
     else:
         kept.start()
-        scores = np.empty(len(rows), np.float32)
+        found = np.empty(len(rows), np.float32)
         for first in range(0, len(rows), BLOCK):
-            scores[first : first + BLOCK] = _scores(kept.block(rows, first, columns), queries)
-        scores = scores[numbers]
-    order = _highest(scores, top)
-    return Ranked(numbers[order], scores[order])
+            found[first : first + BLOCK] = scores(kept.block(rows, first, columns), queries)
+        found = found[numbers]
+    order = highest(found, top)
+    return Ranked(numbers[order], found[order])
 
 
-def _used_columns(queries: np.ndarray) -> slice:
+def used_columns(queries: np.ndarray) -> slice:
     """Where the queries are not all zero: a text has nothing to say about the look of a picture."""
     used = np.flatnonzero(queries.any(axis=0))
     return slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
 
 
-def _scores(block: np.ndarray, queries: np.ndarray) -> np.ndarray:
+def scores(block: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """The highest of each row's dot products, one by one: equal rows have equal scores wherever
     they lie, and no pool of threads is woken, which on a busy machine takes ten times the work."""
     products: np.ndarray = np.vecdot(block[:, None], queries)
     return products.max(axis=1)
 
 
-def _highest(scores: np.ndarray, top: int) -> np.ndarray:
-    """Indices of the highest scores, best first, of equal ones the lower index first."""
-    top = min(top, len(scores))
+def highest(values: np.ndarray, top: int) -> np.ndarray:
+    """Indices of the highest values, best first, of equal ones the lower index first."""
+    top = min(top, len(values))
     if top <= 0:
         return np.empty(0, np.int64)
-    limit = np.partition(scores, len(scores) - top)[len(scores) - top]
-    able = np.flatnonzero(scores >= limit)
-    return able[np.argsort(-scores[able], kind="stable")[:top]]
+    limit = np.partition(values, len(values) - top)[len(values) - top]
+    able = np.flatnonzero(values >= limit)
+    return able[np.argsort(-values[able], kind="stable")[:top]]

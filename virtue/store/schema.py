@@ -4,7 +4,7 @@ A photo is the content of a file; `files` says where it lies. Regions and captio
 and to a generation, and `row` is where their vector lies in that generation's row file. `row` is
 NULL for what a user handed over while its vector is gone (repair, a photo missing from the newest
 generation). Every row below a row file's count belongs to one region or caption, or is in
-`tombstones`.
+`tombstones`. Indexes are made from rows and can be made again (virtue/store/ranges.py).
 """
 
 from __future__ import annotations
@@ -178,6 +178,48 @@ captions = Table(
 )
 Index(None, captions.c.photo_id)
 Index(None, captions.c.region_id)
+
+indexes = Table(
+    "indexes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("generation_id", Integer, _part_of("generations"), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("lists", Integer, nullable=False),
+    Column("scale", Float, nullable=False),
+    Column("trained", Integer, nullable=False),
+    Column("residual", Float, nullable=False),
+    Column("imbalance", Float, nullable=False),
+    UniqueConstraint("generation_id", "kind"),
+    sqlite_autoincrement=True,
+)
+
+index_ranges = Table(
+    "index_ranges",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("index_id", Integer, _part_of("indexes"), nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("stop", Integer, nullable=False),
+    Column("encoded", Integer, nullable=False),
+    Column("residual", Float, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("crc", Integer, nullable=False),
+    # An id names a file, which readers of an older version may still have open.
+    sqlite_autoincrement=True,
+)
+Index(None, index_ranges.c.index_id)
+
+efforts = Table(
+    "efforts",
+    metadata,
+    Column("index_id", Integer, _part_of("indexes"), primary_key=True),
+    Column("asked", String(8), primary_key=True),
+    Column("probes", Integer, nullable=False),
+    Column("factor", Integer, nullable=False),
+    Column("recall", Float),
+    Column("microseconds", Float),
+)
 
 alembic_version = Table(
     "alembic_version",

@@ -11,43 +11,24 @@ from sqlalchemy.engine import Connection
 from virtue.errors import DamagedError
 from virtue.store import folder as names
 from virtue.store import hits, queries, rows, scan
+from virtue.store.memory import IndexFiles, Memory
+from virtue.store.ranges import IndexRecord
 from virtue.store.records import (
     KINDS,
+    QUERY_KINDS,
     CaptionRecord,
     Counts,
+    Effort,
     Fault,
     FileState,
     Generation,
     Given,
     Kind,
+    QueryKind,
     Ranked,
     RegionRecord,
     Root,
 )
-
-
-class Memory:
-    """What a store keeps between snapshots, because it costs more to make than to search."""
-
-    def __init__(self) -> None:
-        self._decoded: dict[tuple[int, Kind], scan.Decoded] = {}
-        self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
-
-    def decoded(self, generation: int, kind: Kind) -> scan.Decoded:
-        """Only of one generation at a time."""
-        key = (generation, kind)
-        if key not in self._decoded:
-            self._decoded = {k: v for k, v in self._decoded.items() if k[0] == generation}
-            self._decoded[key] = scan.Decoded()
-        return self._decoded[key]
-
-    def dead(self, connection: Connection, version: int, generation: int, kind: Kind) -> np.ndarray:
-        key = (version, generation, kind)
-        found = self._dead.get(key)
-        if found is None:
-            found = queries.dead_rows(connection, generation, kind)
-            self._dead = {k: v for k, v in self._dead.items() if k[0] == version} | {key: found}
-        return found
 
 
 class Snapshot:
@@ -69,6 +50,7 @@ class Snapshot:
         self.version = queries.version(connection)
         self.generation = queries.active(connection)
         self._rows: dict[Kind, np.ndarray] = {}
+        self._indexes: dict[Kind, tuple[IndexRecord, IndexFiles]] = {}
         self._broken: DamagedError | None = None
         self._map()
 
@@ -85,11 +67,15 @@ class Snapshot:
                 self._broken = DamagedError(rows.gone(path))
             except DamagedError as error:
                 self._broken = error
+            record = self._memory.record(self._connection, self.version, self.generation.id, kind)
+            if record is not None:
+                self._indexes[kind] = record, self._memory.index_files(record)
 
     @property
     def whole(self) -> bool:
-        """Whether the row files are there, as long as they must be."""
-        return self._broken is None
+        """Whether the row files and those of indexes are there, as long as they must be."""
+        indexed = [content for _, files in self._indexes.values() for _, content in files]
+        return self._broken is None and not any(content is None for content in indexed)
 
     def generations(self) -> list[Generation]:
         """All of them; more than one only while a library changes its model."""
@@ -152,13 +138,27 @@ class Snapshot:
         who embeds the photo again hands them on."""
         return hits.given(self._connection, hash)
 
-    def search(self, kind: Kind, queries: np.ndarray, top: int, allowed: np.ndarray | None = None) -> Ranked:
+    def search(
+        self,
+        kind: Kind,
+        queries: np.ndarray,
+        top: int,
+        allowed: np.ndarray | None = None,
+        *,
+        asked: QueryKind = "image",
+        effort: Effort | None = None,
+    ) -> Ranked:
         """The best rows of the active generation; the score of a row is the highest of its dot
-        products with the queries. Exact. Rows of photos that are gone do not count.
+        products with the queries. Rows of photos that are gone do not count.
+
+        Exact, unless there is an index: then a row among the best may be missed, of ten by default no
+        more than one in twenty, but scores are those of an exact search.
 
         Args:
             queries: (k, dim) float32.
             allowed: (count of rows,) bool, True for rows that may appear; None: all.
+            asked: what the queries were made from; they take another effort.
+            effort: how far to go in an index. None: what tuning found for this kind of query.
 
         Raises:
             ValueError: the queries are of another dimension, or not finite; `allowed` is of another
@@ -175,8 +175,56 @@ class Snapshot:
         stored = self.vectors(kind)
         if allowed is not None and allowed.shape != (len(stored),):
             raise ValueError(f"allowed has shape {allowed.shape}, but there are {len(stored)} rows")
+        # What asks for nothing is alike to all rows, and codes cannot be compared with it.
+        if kind in self._indexes and queries.any(axis=1).all():
+            found = self._looked_up(kind, queries, top, allowed, asked, effort)
+            if found is not None:
+                return found
+        return self.exact(kind, queries, top, allowed)
+
+    def exact(self, kind: Kind, queries: np.ndarray, top: int, allowed: np.ndarray | None = None) -> Ranked:
+        """As `search`, past any index; `queries` (k, dim) float32, finite."""
+        if self.generation is None:
+            return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
         kept = self._memory.decoded(self.generation.id, kind)
-        return scan.best(stored, queries, top, self._dead(kind), allowed, kept)
+        return scan.best(self.vectors(kind), queries, top, self._dead(kind), allowed, kept)
+
+    def _looked_up(
+        self,
+        kind: Kind,
+        queries: np.ndarray,
+        top: int,
+        allowed: np.ndarray | None,
+        asked: QueryKind,
+        effort: Effort | None,
+    ) -> Ranked | None:
+        """What the index finds; None: it is of no use for this search."""
+        from virtue.store import lookup
+
+        assert self.generation is not None
+        generation, (record, files) = self.generation.id, self._indexes[kind]
+        stored, dead = self.vectors(kind), self._dead(kind)
+        if allowed is None:
+            usable = self._memory.usable(self.version, generation, kind, len(stored), dead)
+        else:
+            usable = lookup.Usable.of(len(stored), dead, allowed)
+        if not lookup.suits(top, usable, allowed is not None):
+            return None
+        index = self._memory.index(generation, kind, files)
+        if index is None:
+            return None
+        effort = effort or record.effort(asked)
+        return lookup.best(
+            index, stored, queries, top, effort, usable, dead, allowed,
+            lambda first: self._memory.decoded(generation, kind, first),
+        )  # fmt: skip
+
+    def efforts(self, kind: Kind) -> dict[QueryKind, Effort] | None:
+        """How far searches go in the index of this kind; None: there is none, and they are exact."""
+        if kind not in self._indexes:
+            return None
+        record = self._indexes[kind][0]
+        return {asked: record.effort(asked) for asked in QUERY_KINDS}
 
     def vectors(self, kind: Kind) -> np.ndarray:
         """All rows of the active generation, dead ones too: (count, dim) fp16, read-only, mapped.

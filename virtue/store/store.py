@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 from virtue.errors import DamagedError, SchemaError, StoreError
 from virtue.store import catalogue
 from virtue.store import folder as names
+from virtue.store.memory import Memory
 from virtue.store.records import Fault
-from virtue.store.snapshot import Memory, Snapshot
+from virtue.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from virtue.store.writer import Writer
@@ -38,7 +39,7 @@ class Store:
         self.folder = folder
         self.read_only = read_only
         self._reading = reading
-        self._memory = Memory()
+        self._memory = Memory(folder)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, create: bool = False, read_only: bool = False) -> Store:

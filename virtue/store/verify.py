@@ -9,8 +9,9 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
-from virtue.store import changes, queries, rows
+from virtue.store import changes, queries, ranges, rows
 from virtue.store import folder as names
+from virtue.store.index_files import is_sound, mapped
 from virtue.store.queries import fetched
 from virtue.store.records import Fault, FaultKind, Generation, Kind
 
@@ -21,6 +22,7 @@ def faults(connection: Connection, folder: Path) -> list[Fault]:
     for generation, kind, count in queries.row_counts(connection):
         found += _file_faults(connection, folder, generation, kind, count)
         found += _count_faults(connection, generation, kind, count)
+    found += [fault for _, fault in _index_faults(connection, folder)]
     return found
 
 
@@ -85,6 +87,16 @@ def _count_faults(connection: Connection, generation: Generation, kind: Kind, co
         yield Fault("orphan", f"rows of {kind} are dropped that were never written")
 
 
+def _index_faults(connection: Connection, folder: Path) -> Iterator[tuple[int, Fault]]:
+    """Index files that are not what was written, by their ids. They cost no photo anything."""
+    for _, kind, file in ranges.all_ranges(connection):
+        content = mapped(folder, file)
+        if content is None or not is_sound(content, file):
+            what = "is gone, or of another length" if content is None else "is not what was written"
+            said = f"{names.index_file(file.id)}, of the index of {kind}, {what}"
+            yield file.id, Fault("index", said)
+
+
 def _unowned(owned: np.ndarray, buried: np.ndarray, count: int) -> np.ndarray:
     return np.setdiff1d(np.arange(count), np.concatenate([owned, buried]))
 
@@ -127,6 +139,7 @@ def mended(connection: Connection, folder: Path) -> list[Fault]:
         )
     if not found:
         return []
+    ranges.drop_ranges(connection, [id for id, _ in _index_faults(connection, folder)])
     lost = {hash for fault in found for hash in fault.hashes}
     changes.disembody(connection, changes.photo_ids(connection, lost).values())
     for generation, kind, count in queries.row_counts(connection):

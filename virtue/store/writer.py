@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy import Engine, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
-from virtue.errors import StoreError
-from virtue.store import changes, queries, rows, schema
+from virtue.store import changes, queries, ranges, rows, schema
 from virtue.store import folder as names
-from virtue.store.catalogue import full, told
+from virtue.store.catalogue import disk, told
 from virtue.store.records import (
     GIVEN_SOURCES,
     KINDS,
@@ -27,7 +26,12 @@ from virtue.store.records import (
     FileRecord,
     Generation,
     Kind,
+    Tuning,
 )
+from virtue.store.scan import EXACT
+
+if TYPE_CHECKING:
+    from virtue.store.upkeep import Say
 
 
 class Writer:
@@ -223,6 +227,7 @@ class Writer:
 
     def repair(self) -> list[Fault]:
         """Mends what can be mended, by discarding the vectors that are lost; what was wrong.
+        Then makes anew what indexes have lost.
 
         Raises:
             DamagedError: the catalogue itself is damaged.
@@ -230,7 +235,88 @@ class Writer:
         from virtue.store.verify import mended
 
         with self._change() as connection:
-            return mended(connection, self._folder)
+            found = mended(connection, self._folder)
+        self._tidy()
+        if any(fault.kind == "index" for fault in found):
+            self.refresh_indexes()
+        return found
+
+    def refresh_indexes(
+        self,
+        *,
+        exact: int = EXACT,
+        texts: Callable[[], np.ndarray] | None = None,
+        say: Say | None = None,
+    ) -> list[Tuning]:
+        """Brings the target's indexes up to date: makes one where there are too many rows to read them
+        all, adds rows that came since, and trains anew where that has become too old. Searches use
+        what was there until each is complete. New training is tuned at once. Several commits.
+
+        Args:
+            exact: rows x dimensions up to which no index is made.
+            texts: gives vectors (n, dim) of texts such as are searched for, to tune with; called if
+                needed. None: the captions of the library stand for them.
+            say: told what is being done, and how many rows of how many are.
+
+        Returns:
+            What tuning found, of indexes that were trained.
+
+        Raises:
+            StoreError: the disk is full, or fails.
+        """
+        kinds = self._to_index(exact)
+        if not kinds:
+            return []
+        from virtue.store.indexes import Indexes
+
+        indexes = Indexes(self._folder, self._target(), self._looking, self._change)
+        trained = [kind for kind in kinds if indexes.refresh(kind, exact, say)]
+        self._tidy()
+        vectors = texts() if trained and texts is not None else None
+        return [tuning for kind in trained for tuning in indexes.tune(kind, vectors)]
+
+    def tune(
+        self,
+        kind: Kind = "regions",
+        *,
+        texts: np.ndarray | None = None,
+        images: np.ndarray | None = None,
+        target: float = 0.95,
+    ) -> list[Tuning]:
+        """Measures how far searches must go in the index of this kind to find `target` of the ten best
+        rows, and stores it, for each kind of query by itself.
+
+        Args:
+            texts, images: (n, dim) float32, queries such as come; the first 500 are used. None: captions
+                of the library stand for texts, and regions, each without the rest of its photo, for
+                images. Of less than 50 nothing is learnt: then texts get twice the lists and four times
+                the candidates that images need, unmeasured.
+
+        Returns:
+            What was found; nothing if there is no index, or none that is sound.
+
+        Raises:
+            ValueError: queries of another dimension, or not finite.
+        """
+        if kind not in self._to_index():
+            return []
+        from virtue.store.indexes import Indexes
+
+        indexes = Indexes(self._folder, self._target(), self._looking, self._change)
+        return indexes.tune(kind, texts, images, target)
+
+    def _to_index(self, exact: int = EXACT) -> list[Kind]:
+        """The kinds that have an index, or are to have one."""
+        if self.target is None:
+            return []
+        target = self.target
+        with self._looking() as connection:
+            return [
+                kind
+                for kind in KINDS
+                if queries.row_count(connection, target.id, kind) * target.dim > exact
+                or ranges.index_of(connection, target.id, kind) is not None
+            ]
 
     def close(self) -> None:
         """Drops the photos that no path leads to."""
@@ -241,15 +327,16 @@ class Writer:
                 _count_commit(connection)
 
     @contextmanager
+    def _looking(self) -> Iterator[Connection]:
+        """A transaction that changes nothing."""
+        with self._turn, told(self._folder), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
     def _change(self) -> Iterator[Connection]:
-        try:
-            with self._turn, told(self._folder), self._engine.begin() as connection:
-                yield connection
-                _count_commit(connection)
-        except OSError as error:
-            if error.errno in (ENOSPC, EDQUOT, EFBIG):
-                raise full(self._folder) from error
-            raise StoreError(f"the library {self._folder} cannot be written to: {error}") from error
+        with disk(self._folder), self._turn, told(self._folder), self._engine.begin() as connection:
+            yield connection
+            _count_commit(connection)
 
     def _target(self) -> Generation:
         if self.target is None:
@@ -258,10 +345,11 @@ class Writer:
 
     def _tidy(self) -> None:
         """Cuts off what unfinished writes left behind the rows, and removes row files that belong
-        to no generation."""
+        to no generation and index files that belong to no index."""
         with self._turn, told(self._folder), self._engine.begin() as connection:
             counted = queries.row_counts(connection)
-        kept = set()
+            indexed = [file.id for _, _, file in ranges.all_ranges(connection)]
+        kept = {self._folder / names.index_file(id) for id in indexed}
         for generation, kind, count in counted:
             path = self._folder / names.row_file(kind, generation.id)
             kept.add(path)
@@ -269,7 +357,7 @@ class Writer:
             # will, and appending does not depend on it.
             with suppress(PermissionError):
                 rows.cut(path, count, generation.dim)
-        for path in names.row_files_in(self._folder):
+        for path in [*names.row_files_in(self._folder), *names.index_files_in(self._folder)]:
             if path not in kept:
                 with suppress(PermissionError):
                     path.unlink(missing_ok=True)

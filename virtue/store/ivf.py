@@ -1,0 +1,143 @@
+"""Searching in an index: a few lists of codes are read, and what looks best there is scored exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from virtue.store.machine import faiss, faiss_threads
+from virtue.store.ranges import RangeFile
+from virtue.store.training import GRAPH_FROM, LARGEST
+
+LAST_ROW = 1 << 62
+MOST = 4
+"""Ranges that an index may have: every one costs a search."""
+
+
+def read(content: np.ndarray) -> Any:
+    """A faiss.IndexIVFPQ of the bytes of a file, which must be sound. It reads from them and cannot be
+    added to; they must outlive it."""
+    reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), len(content))
+    return faiss.read_index(reader)
+
+
+def emptied(content: np.ndarray) -> Any:
+    """An index of the same training with no rows in it; it may read its quantiser from `content`."""
+    index = read(content)
+    lists = faiss.ArrayInvertedLists(index.nlist, index.code_size)
+    index.replace_invlists(lists, True)
+    lists.this.disown()  # the index frees them now
+    index.ntotal = 0
+    return index
+
+
+def joined(content: np.ndarray, indexes: Sequence[Any]) -> Any:
+    """An index with the rows of all of these, which are of one training.
+
+    Args:
+        content: a file of that training, which must outlive it.
+    """
+    made = emptied(content)
+    for index in indexes:
+        index.copy_subset_to(made, faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, LAST_ROW)
+    return made
+
+
+class Part:
+    """One range, in the form that is searched fastest (FAISS's FastScan: blocks of 32 codes, whose
+    tables stay in registers). All of it is in memory: about dim / 4 + 8 bytes a row."""
+
+    def __init__(self, content: np.ndarray) -> None:
+        self._content = content
+        self._plain = read(content)
+        self.quantiser = faiss.downcast_index(self._plain.quantizer)
+        self.fast = faiss.IndexIVFPQFastScan(self._plain)
+
+
+class Index:
+    """The ranges of one index, opened. Threads may share it.
+
+    Attributes:
+        lists: how many there are to probe.
+        ranges: the files it was made from.
+    """
+
+    def __init__(self, ranges: Sequence[RangeFile], parts: Sequence[Part]) -> None:
+        self.ranges = tuple(ranges)
+        self._parts = tuple(parts)
+        self._quantiser = parts[0].quantiser
+        self.lists: int = parts[0].fast.nlist
+
+    def candidates(
+        self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The rows that look best to each query, by their codes.
+
+        Args:
+            queries: (k, dim) float32.
+            probes: lists to read, at most `lists`.
+            count: rows for each query.
+            usable: bits, least significant first, of rows that may appear; None: all.
+
+        Returns:
+            (k, count) int64, best first by their codes; -1 where less were found.
+        """
+        with faiss_threads(1):
+            return self._candidates(_scaled(queries), min(probes, self.lists), count, usable)
+
+    def _candidates(
+        self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None
+    ) -> np.ndarray:
+        nearest, lists = self._probed(queries, probes)
+        settings = faiss.SearchParametersIVF()
+        settings.nprobe = probes
+        if usable is not None:
+            selector = faiss.IDSelectorBitmap(len(usable), faiss.swig_ptr(usable))
+            settings.sel = selector
+        scores = np.empty((len(self._parts), len(queries), count), np.float32)
+        rows = np.empty(scores.shape, np.int64)
+        for number, part in enumerate(self._parts):
+            part.fast.search_preassigned_c(
+                len(queries),
+                faiss.swig_ptr(queries),
+                count,
+                faiss.swig_ptr(lists),
+                faiss.swig_ptr(nearest),
+                faiss.swig_ptr(scores[number]),
+                faiss.swig_ptr(rows[number]),
+                False,
+                settings,
+            )
+        return rows[0] if len(rows) == 1 else _highest(scores, rows, count)
+
+    def _probed(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, np.ndarray]:
+        nearest = np.empty((len(queries), probes), np.float32)
+        lists = np.empty((len(queries), probes), np.int64)
+        settings = None
+        if self.lists >= GRAPH_FROM:
+            settings = faiss.SearchParametersHNSW()
+            settings.efSearch = max(64, 2 * probes)
+        self._quantiser.search_c(
+            len(queries),
+            faiss.swig_ptr(queries),
+            probes,
+            faiss.swig_ptr(nearest),
+            faiss.swig_ptr(lists),
+            settings,
+        )
+        return nearest, lists
+
+
+def _scaled(queries: np.ndarray) -> np.ndarray:
+    """Queries as whole numbers up to 127, as which they are compared with the centroids."""
+    largest = np.abs(queries).max(axis=1, keepdims=True)
+    return np.rint(queries * (np.float32(LARGEST) / np.maximum(largest, np.float32(1e-30))))
+
+
+def _highest(scores: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Of (parts, k, n) scores and rows the best `count` for each query, best first."""
+    flat = np.concatenate(list(np.where(rows < 0, -np.inf, scores)), axis=1)
+    best = np.argsort(-flat, axis=1)[:, :count]
+    return np.take_along_axis(np.concatenate(list(rows), axis=1), best, axis=1)

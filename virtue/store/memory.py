@@ -1,0 +1,139 @@
+"""What a store keeps between snapshots, because it costs more to make than to search."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from sqlalchemy.engine import Connection
+
+from virtue.store import folder as names
+from virtue.store import queries, ranges, scan
+from virtue.store.index_files import is_sound, mapped
+from virtue.store.records import Kind
+
+if TYPE_CHECKING:
+    from virtue.store.ivf import Index, Part
+    from virtue.store.lookup import Usable
+
+IndexFiles = Sequence[tuple[ranges.RangeFile, np.ndarray | None]]
+"""Files with their bytes, mapped; None: gone, or of another size."""
+
+
+T = TypeVar("T")
+
+
+class Memory:
+    """Of one store. Threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loading = threading.Lock()
+        self._decoded: dict[tuple[int, Kind, int], scan.Decoded] = {}
+        self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
+        self._usable: dict[tuple[int, int, Kind], Usable] = {}
+        self._records: dict[tuple[int, int, Kind], ranges.IndexRecord | None] = {}
+        self._files: dict[int, np.ndarray] = {}
+        self._parts: dict[int, Part] = {}
+        self._indexes: dict[tuple[int, Kind], Index] = {}
+        self._unsound: set[int] = set()
+
+    def decoded(self, generation: int, kind: Kind, first: int = 0) -> scan.Decoded:
+        """The decoded rows from `first` on; only of one generation at a time, and for each kind those
+        of all rows and of the spans that indexes leave out now."""
+        key = (generation, kind, first)
+        if key not in self._decoded:
+            keep = {k: v for k, v in self._decoded.items() if k[0] == generation}
+            if first:
+                keep = {k: v for k, v in keep.items() if k[1] != kind or not k[2]}
+            self._decoded = keep | {key: scan.Decoded()}
+        return self._decoded[key]
+
+    def dead(self, connection: Connection, version: int, generation: int, kind: Kind) -> np.ndarray:
+        key = (version, generation, kind)
+        found = self._dead.get(key)
+        if found is None:
+            found = queries.dead_rows(connection, generation, kind)
+            self._dead = _of_version(self._dead, version) | {key: found}
+        return found
+
+    def usable(self, version: int, generation: int, kind: Kind, rows: int, dead: np.ndarray) -> Usable:
+        """Rows that searches without a filter may find."""
+        from virtue.store.lookup import Usable
+
+        key = (version, generation, kind)
+        found = self._usable.get(key)
+        if found is None:
+            found = Usable.of(rows, dead, None)
+            self._usable = _of_version(self._usable, version) | {key: found}
+        return found
+
+    def record(
+        self, connection: Connection, version: int, generation: int, kind: Kind
+    ) -> ranges.IndexRecord | None:
+        key = (version, generation, kind)
+        if key not in self._records:
+            found = ranges.index_of(connection, generation, kind)
+            self._records = _of_version(self._records, version) | {key: found}
+        return self._records[key]
+
+    def index_files(self, record: ranges.IndexRecord) -> IndexFiles:
+        """The files of an index. A snapshot takes hold of them at once, since a writer may remove them."""
+        found = []
+        for file in record.ranges:
+            content = self._files.get(file.id)
+            if content is None:
+                content = mapped(self._folder, file)
+                if content is not None:
+                    self._files[file.id] = content
+            found.append((file, content))
+        return found
+
+    def index(self, generation: int, kind: Kind, files: IndexFiles) -> Index | None:
+        """The index in these files, without those that are gone or damaged, about which it warns once;
+        None: all are."""
+        from virtue.store.ivf import Index
+
+        with self._loading:
+            sound = [(file, part) for file, content in files if (part := self._part(file, content))]
+            if not sound:
+                return None
+            made = tuple(file for file, _ in sound)
+            found = self._indexes.get((generation, kind))
+            if found is None or found.ranges != made:
+                found = Index(made, [part for _, part in sound])
+                kept = {key: index for key, index in self._indexes.items() if key[0] == generation}
+                self._indexes = kept | {(generation, kind): found}
+                self._let_go()
+            return found
+
+    def _part(self, file: ranges.RangeFile, content: np.ndarray | None) -> Part | None:
+        from virtue.store.ivf import Part
+
+        if file.id in self._parts or file.id in self._unsound:
+            return self._parts.get(file.id)
+        if content is None or not is_sound(content, file):
+            self._unsound.add(file.id)
+            warnings.warn(
+                f"the index file {names.index_file(file.id)} of the library {self._folder} is "
+                f"{'gone' if content is None else 'damaged'}: searches read the rows it covers one by one "
+                "until `virtue verify --repair` rebuilds it",
+                stacklevel=6,
+            )
+            return None
+        self._parts[file.id] = Part(content)
+        return self._parts[file.id]
+
+    def _let_go(self) -> None:
+        """An index takes much memory."""
+        used = {file.id for index in self._indexes.values() for file in index.ranges}
+        self._parts = {id: part for id, part in self._parts.items() if id in used}
+        self._files = {id: content for id, content in self._files.items() if id in used}
+
+
+def _of_version(kept: dict[tuple[int, int, Kind], T], version: int) -> dict[tuple[int, int, Kind], T]:
+    return {key: value for key, value in kept.items() if key[0] == version}
