@@ -18,11 +18,11 @@ DECAY = 0.35
 TOPICS = 200
 LEAVES = 40
 """Clusters in a topic."""
-LOCAL = 24
+LOCAL = 32
 """Dimensions that a cluster spreads in."""
-MEAN, TOPIC, LEAF, WITHIN, NOISE = 0.64, 0.43, 0.38, 0.47, 0.14
+MEAN, TOPIC, LEAF, WITHIN, NOISE = 0.64, 0.43, 0.36, 0.48, 0.18
 """Shares (lengths) of a row."""
-SHIFT, BLUR = 0.45, 0.35
+SHIFT, BLUR = 0.55, 0.6
 """How far, in lengths, texts lie off the pictures, and how much they say that the picture does not."""
 
 

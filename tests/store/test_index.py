@@ -201,6 +201,17 @@ def test_nothing_is_printed_while_training(tmp_path: Path, capfd: pytest.Capture
     assert capfd.readouterr() == ("", "")
 
 
+def test_many_centroids_are_found_through_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virtue.store.clusters.GRAPH_FROM", 64)
+    with no_warnings(), indexed(tmp_path / "library", 100) as store:
+        with store.write("test") as writer:
+            add(writer, 100, 10)
+            writer.refresh_indexes(exact=WORTH)
+        assert len(index_files(store.folder)) == 2
+        with store.read() as snapshot:
+            assert recall(snapshot, vectors(100, 983)) >= RECALL
+
+
 def test_odd_dimensions_can_be_indexed(tmp_path: Path) -> None:
     from virtue.store import training
     from virtue.store.index_files import mapped, written

@@ -9,7 +9,7 @@ import numpy as np
 
 from virtue.store.machine import faiss, faiss_threads
 from virtue.store.ranges import RangeFile
-from virtue.store.training import GRAPH_FROM, LARGEST
+from virtue.store.training import LARGEST
 
 LAST_ROW = 1 << 62
 MOST = 4
@@ -68,6 +68,7 @@ class Index:
         self.ranges = tuple(ranges)
         self._parts = tuple(parts)
         self._quantiser = parts[0].quantiser
+        self._graph = hasattr(self._quantiser, "hnsw")
         self.lists: int = parts[0].fast.nlist
 
     def candidates(
@@ -116,7 +117,7 @@ class Index:
         nearest = np.empty((len(queries), probes), np.float32)
         lists = np.empty((len(queries), probes), np.int64)
         settings = None
-        if self.lists >= GRAPH_FROM:
+        if self._graph:
             settings = faiss.SearchParametersHNSW()
             settings.efSearch = max(64, 2 * probes)
         self._quantiser.search_c(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from sqlalchemy.engine import Connection
 
+from virtue.errors import DamagedError
 from virtue.store import folder as names
 from virtue.store import queries, ranges, scan
 from virtue.store.index_files import is_sound, mapped
-from virtue.store.records import Kind
+from virtue.store.records import Generation, Kind
 
 if TYPE_CHECKING:
     from virtue.store.ivf import Index, Part
@@ -27,16 +29,43 @@ IndexFiles = Sequence[tuple[ranges.RangeFile, np.ndarray | None]]
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What every snapshot of a version sees of the active generation.
+
+    Attributes:
+        rows: (count, dim) fp16 of each kind, mapped.
+        indexes: with their files, of the kinds that have one.
+        broken: why the rows cannot be read.
+    """
+
+    version: int
+    generation: Generation | None
+    rows: Mapping[Kind, np.ndarray]
+    indexes: Mapping[Kind, tuple[ranges.IndexRecord, IndexFiles]]
+    broken: DamagedError | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all files are there, as long as they must be."""
+        contents = [content for _, files in self.indexes.values() for _, content in files]
+        return self.broken is None and not any(content is None for content in contents)
+
+
 class Memory:
-    """Of one store. Threads may share it."""
+    """Of one store. Threads may share it.
+
+    Attributes:
+        view: the one that was made last, if it was whole.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.view: View | None = None
         self._folder = folder
         self._loading = threading.Lock()
         self._decoded: dict[tuple[int, Kind, int], scan.Decoded] = {}
         self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
         self._usable: dict[tuple[int, int, Kind], Usable] = {}
-        self._records: dict[tuple[int, int, Kind], ranges.IndexRecord | None] = {}
         self._files: dict[int, np.ndarray] = {}
         self._parts: dict[int, Part] = {}
         self._indexes: dict[tuple[int, Kind], Index] = {}
@@ -71,15 +100,6 @@ class Memory:
             found = Usable.of(rows, dead, None)
             self._usable = _of_version(self._usable, version) | {key: found}
         return found
-
-    def record(
-        self, connection: Connection, version: int, generation: int, kind: Kind
-    ) -> ranges.IndexRecord | None:
-        key = (version, generation, kind)
-        if key not in self._records:
-            found = ranges.index_of(connection, generation, kind)
-            self._records = _of_version(self._records, version) | {key: found}
-        return self._records[key]
 
     def index_files(self, record: ranges.IndexRecord) -> IndexFiles:
         """The files of an index. A snapshot takes hold of them at once, since a writer may remove them."""

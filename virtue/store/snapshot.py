@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from virtue.errors import DamagedError
 from virtue.store import folder as names
 from virtue.store import hits, queries, rows, scan
-from virtue.store.memory import IndexFiles, Memory
-from virtue.store.ranges import IndexRecord
+from virtue.store.memory import IndexFiles, Memory, View
+from virtue.store.ranges import IndexRecord, index_of
 from virtue.store.records import (
     KINDS,
     QUERY_KINDS,
@@ -48,34 +48,40 @@ class Snapshot:
         self._folder = folder
         self._memory = memory
         self.version = queries.version(connection)
-        self.generation = queries.active(connection)
-        self._rows: dict[Kind, np.ndarray] = {}
-        self._indexes: dict[Kind, tuple[IndexRecord, IndexFiles]] = {}
-        self._broken: DamagedError | None = None
-        self._map()
+        view = memory.view
+        if view is None or view.version != self.version:
+            view = self._viewed()
+            memory.view = view if view.whole else None
+        self._view = view
+        self.generation = view.generation
 
-    def _map(self) -> None:
-        """At once, since a writer may remove the files of an old generation at any time."""
-        if self.generation is None:
-            return
+    def _viewed(self) -> View:
+        """Takes hold of all files at once, since a writer may remove those of an old generation or
+        index at any time."""
+        generation = queries.active(self._connection)
+        if generation is None:
+            return View(self.version, None, {}, {}, None)
+        mapped: dict[Kind, np.ndarray] = {}
+        indexes: dict[Kind, tuple[IndexRecord, IndexFiles]] = {}
+        broken: DamagedError | None = None
         for kind in KINDS:
-            count = queries.row_count(self._connection, self.generation.id, kind)
-            path = self._folder / names.row_file(kind, self.generation.id)
+            count = queries.row_count(self._connection, generation.id, kind)
+            path = self._folder / names.row_file(kind, generation.id)
             try:
-                self._rows[kind] = rows.mapped(path, count, self.generation.dim)
+                mapped[kind] = rows.mapped(path, count, generation.dim)
             except FileNotFoundError:
-                self._broken = DamagedError(rows.gone(path))
+                broken = DamagedError(rows.gone(path))
             except DamagedError as error:
-                self._broken = error
-            record = self._memory.record(self._connection, self.version, self.generation.id, kind)
+                broken = error
+            record = index_of(self._connection, generation.id, kind)
             if record is not None:
-                self._indexes[kind] = record, self._memory.index_files(record)
+                indexes[kind] = record, self._memory.index_files(record)
+        return View(self.version, generation, mapped, indexes, broken)
 
     @property
     def whole(self) -> bool:
         """Whether the row files and those of indexes are there, as long as they must be."""
-        indexed = [content for _, files in self._indexes.values() for _, content in files]
-        return self._broken is None and not any(content is None for content in indexed)
+        return self._view.whole
 
     def generations(self) -> list[Generation]:
         """All of them; more than one only while a library changes its model."""
@@ -176,7 +182,7 @@ class Snapshot:
         if allowed is not None and allowed.shape != (len(stored),):
             raise ValueError(f"allowed has shape {allowed.shape}, but there are {len(stored)} rows")
         # What asks for nothing is alike to all rows, and codes cannot be compared with it.
-        if kind in self._indexes and queries.any(axis=1).all():
+        if kind in self._view.indexes and queries.any(axis=1).all():
             found = self._looked_up(kind, queries, top, allowed, asked, effort)
             if found is not None:
                 return found
@@ -202,7 +208,7 @@ class Snapshot:
         from virtue.store import lookup
 
         assert self.generation is not None
-        generation, (record, files) = self.generation.id, self._indexes[kind]
+        generation, (record, files) = self.generation.id, self._view.indexes[kind]
         stored, dead = self.vectors(kind), self._dead(kind)
         if allowed is None:
             usable = self._memory.usable(self.version, generation, kind, len(stored), dead)
@@ -221,9 +227,9 @@ class Snapshot:
 
     def efforts(self, kind: Kind) -> dict[QueryKind, Effort] | None:
         """How far searches go in the index of this kind; None: there is none, and they are exact."""
-        if kind not in self._indexes:
+        if kind not in self._view.indexes:
             return None
-        record = self._indexes[kind][0]
+        record = self._view.indexes[kind][0]
         return {asked: record.effort(asked) for asked in QUERY_KINDS}
 
     def vectors(self, kind: Kind) -> np.ndarray:
@@ -232,9 +238,9 @@ class Snapshot:
         Raises:
             DamagedError: a row file is gone or too short.
         """
-        if self._broken is not None:
-            raise self._broken
-        return self._rows[kind] if self.generation else np.empty((0, 0), rows.DTYPE)
+        if self._view.broken is not None:
+            raise self._view.broken
+        return self._view.rows[kind] if self.generation else np.empty((0, 0), rows.DTYPE)
 
     def regions(self, rows: Sequence[int] | np.ndarray) -> list[RegionRecord]:
         """The regions of these rows, in their order; rows of photos that are gone are left out."""

@@ -74,12 +74,14 @@ class Store:
     def read(self) -> Iterator[Snapshot]:
         """The library as it is now, for as long as the block lasts."""
         with catalogue.told(self.folder), self._reading.connect() as connection:
+            connection.begin()
             snapshot = Snapshot(connection, self.folder, self._memory)
             while not snapshot.whole:
                 # A writer may have dropped the generation between the look at the catalogue and the
                 # look at its files. If nothing was written, they are truly gone.
                 seen = snapshot.version
                 connection.rollback()
+                connection.begin()
                 snapshot = Snapshot(connection, self.folder, self._memory)
                 if snapshot.version == seen:
                     break

@@ -19,15 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from virtue.store import clusters
+from virtue.store.clusters import GRAPH_LINKS, ROUNDS, Centroids, clustered
 from virtue.store.machine import faiss, faiss_threads
 from virtue.store.scan import decoded
 
 POINTS_A_LIST = 40
-ROUNDS = 8
-"""Of k-means."""
-GRAPH_FROM = 16_384
-"""Lists from which on their centroids are found through a graph (HNSW) instead of one by one."""
-GRAPH_LINKS = 32
 CODEBOOK_ROWS = 20_000
 HELD_OUT = 10_000
 CHUNK = 65_536
@@ -80,17 +77,15 @@ def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0) -> Trained:
     wanted = min(count * 3 // 4, max(POINTS_A_LIST * lists, CODEBOOK_ROWS))
     order = np.random.default_rng(seed).permutation(count)[: wanted + HELD_OUT]
     sample = decoded(rows[numbers[order[:wanted]]])
-    centroids = _clustered(sample[: POINTS_A_LIST * lists], lists, seed)
+    centroids = clustered(sample[: POINTS_A_LIST * lists], lists)
     scale = float(LARGEST / np.abs(centroids).max())
     index = _empty(_quantiser(np.rint(centroids * np.float32(scale))))
-    rounded = all_centroids(index)
-    search = _assigner(rounded)
+    lattice = Centroids(index.quantizer.reconstruct_n(0, lists))
     codebook = sample[:CODEBOOK_ROWS] * np.float32(scale)
-    nearest, _ = _nearest(search, codebook, rounded)
     with faiss_threads(1):  # hundreds of small tasks, in which threads would mostly wait for each other
-        index.pq.train(codebook - rounded[nearest])
+        index.pq.train(codebook - lattice.rows[lattice.nearest(codebook)[0]])
     index.is_trained = True
-    _, distances = _nearest(search, decoded(rows[numbers[order[wanted:]]]) * np.float32(scale), rounded)
+    _, distances = lattice.nearest(decoded(rows[numbers[order[wanted:]]]) * np.float32(scale))
     return Trained(index, scale, float(distances.mean()) / scale)
 
 
@@ -99,26 +94,9 @@ def _empty(quantiser: Any) -> Any:
     codes = dim // 2 if dim % 2 == 0 else dim
     index = faiss.IndexIVFPQ(quantiser, dim, quantiser.ntotal, codes, 4, faiss.METRIC_INNER_PRODUCT)
     index.pq.cp.min_points_per_centroid = 1  # or faiss prints warnings of its own
+    index.pq.cp.niter = ROUNDS
     index.pq.cp.max_points_per_centroid = -(-CODEBOOK_ROWS // index.pq.ksub)
     return index
-
-
-def _clustered(sample: np.ndarray, lists: int, seed: int) -> np.ndarray:
-    """(lists, dim) unit centroids by spherical k-means."""
-    dim = sample.shape[1]
-    settings = faiss.ClusteringParameters()
-    settings.spherical = True
-    settings.niter = ROUNDS
-    settings.seed = seed + 1
-    settings.min_points_per_centroid = 1
-    settings.max_points_per_centroid = POINTS_A_LIST
-    means = faiss.Clustering(dim, lists, settings)
-    graph = lists >= GRAPH_FROM
-    search = (
-        faiss.IndexHNSWFlat(dim, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT) if graph else faiss.IndexFlatIP(dim)
-    )
-    means.train(np.ascontiguousarray(sample), search)
-    return faiss.vector_float_to_array(means.centroids).reshape(lists, dim)
 
 
 def _quantiser(centroids: np.ndarray) -> Any:
@@ -127,7 +105,7 @@ def _quantiser(centroids: np.ndarray) -> Any:
     lists, dim = centroids.shape
     made = (
         faiss.IndexHNSWSQ(dim, code, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
-        if lists >= GRAPH_FROM
+        if lists >= clusters.GRAPH_FROM
         else faiss.IndexScalarQuantizer(dim, code, faiss.METRIC_INNER_PRODUCT)
     )
     made.train(centroids)
@@ -135,40 +113,16 @@ def _quantiser(centroids: np.ndarray) -> Any:
     return made
 
 
-def all_centroids(index: Any) -> np.ndarray:
-    """(lists, dim) float32, whole numbers."""
-    found: np.ndarray = index.quantizer.reconstruct_n(0, index.nlist)
-    return found
-
-
-def _assigner(centroids: np.ndarray) -> Any:
-    """An index that finds the centroids of many rows at once, in full precision."""
-    lists, dim = centroids.shape
-    ip = faiss.METRIC_INNER_PRODUCT
-    made = faiss.IndexHNSWFlat(dim, GRAPH_LINKS, ip) if lists >= GRAPH_FROM else faiss.IndexFlatIP(dim)
-    made.add(centroids)
-    return made
-
-
-def _nearest(search: Any, rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The centroid of each of these scaled rows, and its distance from it."""
-    products, found = search.search(rows, 1)
-    lists = found[:, 0]
-    squares = np.vecdot(rows, rows) - 2 * products[:, 0] + np.vecdot(centroids, centroids)[lists]
-    return lists, np.sqrt(np.maximum(squares, 0))
-
-
 def encoded(
     index: Any, scale: float, rows: np.ndarray, numbers: np.ndarray, step: Step | None = None
 ) -> Encoded:
     """Adds these rows to an empty index of this scale: 4 bits for every two columns, and their numbers."""
-    centroids = all_centroids(index)
-    search = _assigner(centroids)
+    lattice = Centroids(index.quantizer.reconstruct_n(0, index.nlist))
     total = 0.0
     for chunk in _chunks(numbers):
         part = decoded(rows[chunk])
         part *= np.float32(scale)
-        lists, distances = _nearest(search, part, centroids)
+        lists, distances = lattice.nearest(part)
         total += float(distances.sum())
         # The names keep the arrays alive while FAISS reads them.
         ids = np.ascontiguousarray(chunk, np.int64)

@@ -1,0 +1,128 @@
+"""A library of given vectors, and what a query of it costs in all."""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from virtue.geometry import Box
+from virtue.store import Embedded, FileRecord, NewRegion, PhotoInfo, Store, hits, lookup
+from virtue.store import folder as names
+from virtue.store.ivf import Index, _scaled
+from virtue.store.machine import faiss, faiss_threads
+from virtue.store.records import Effort
+
+REGIONS = 20
+"""Of each photo."""
+AT_ONCE = 250
+"""Photos in a commit."""
+BOXES = tuple(NewRegion(Box(10 * n, 0, 10 * n + 10, 10), "proposal") for n in range(REGIONS))
+
+
+def fill(folder: Path, chunks: Iterable[np.ndarray], dim: int) -> float:
+    """A library whose regions have these vectors, in this order; the seconds that storing them took."""
+    seconds = 0.0
+    number = 0
+    with Store.open(folder, create=True) as store, store.write("benchmark") as writer:
+        writer.generation("made up", "made up", dim)
+        for chunk in chunks:
+            began = time.monotonic()
+            for first in range(0, len(chunk), REGIONS * AT_ONCE):
+                some = chunk[first : first + REGIONS * AT_ONCE]
+                photos = [_photo(number + n, some[REGIONS * n : REGIONS * (n + 1)]) for n in _photos(some)]
+                files = [
+                    FileRecord(b"/photos/%d.jpg" % (number + n), 1, 1, None, photo.info.hash)
+                    for n, photo in enumerate(photos)
+                ]
+                writer.commit(photos, files)
+                number += len(photos)
+            seconds += time.monotonic() - began
+    return seconds
+
+
+def _photos(vectors: np.ndarray) -> range:
+    return range(-(-len(vectors) // REGIONS))
+
+
+def _photo(number: int, vectors: np.ndarray) -> Embedded:
+    info = PhotoInfo(number.to_bytes(16, "big"), 4000, 3000)
+    none = np.empty((0, vectors.shape[1]), np.float32)
+    return Embedded(info, "auto", BOXES[: len(vectors)], vectors, (), none)
+
+
+class LibraryFigures:
+    """What a query costs with all around it, and how much of that is not Python's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def measured(self, queries: np.ndarray, repetitions: int) -> dict[str, float]:
+        with Store.open(self._folder) as store:
+            whole, search, kernels = [], [], []
+            for _ in range(repetitions):
+                whole.append(self._whole(store, queries))
+                search.append(self._search(store, queries))
+                kernels.append(self._kernels(store, queries))
+        figures = {
+            "us_whole": statistics.median(whole),
+            "us_search": statistics.median(search),
+            "us_faiss_sqlite_scoring": statistics.median(kernels),
+        }
+        share = 1 - figures["us_faiss_sqlite_scoring"] / figures["us_whole"]
+        return {name: round(value, 1) for name, value in figures.items()} | {"python_share": round(share, 3)}
+
+    def _whole(self, store: Store, queries: np.ndarray) -> float:
+        began = time.process_time()
+        for number in range(len(queries)):
+            with store.read() as snapshot:
+                ranked = snapshot.search("regions", queries[number : number + 1], 10)
+                snapshot.regions(ranked.rows)
+        return (time.process_time() - began) / len(queries) * 1e6
+
+    def _search(self, store: Store, queries: np.ndarray) -> float:
+        with store.read() as snapshot:
+            began = time.process_time()
+            for number in range(len(queries)):
+                snapshot.search("regions", queries[number : number + 1], 10)
+            return (time.process_time() - began) / len(queries) * 1e6
+
+    def _kernels(self, store: Store, queries: np.ndarray) -> float:
+        """The same work by the same calls, without the Python that leads to them."""
+        plain = sqlite3.connect(f"{(self._folder / names.CATALOGUE).as_uri()}?mode=ro", uri=True)
+        with store.read() as snapshot, faiss_threads(1):
+            assert snapshot.generation is not None
+            record, files = snapshot._view.indexes["regions"]
+            index = store._memory.index(snapshot.generation.id, "regions", files)
+            assert index is not None
+            stored, effort = snapshot.vectors("regions"), record.effort("image")
+            taken = 0.0
+            for number in range(len(queries)):
+                query = queries[number : number + 1]
+                near, seconds = _faiss_alone(index, query, effort)
+                began = time.process_time()
+                ranked = lookup.scored(stored, np.unique(near[near >= 0]), query, 10)
+                plain.execute(hits._REGIONS, (str(ranked.rows.tolist()), snapshot.generation.id)).fetchall()
+                taken += seconds + time.process_time() - began
+        plain.close()
+        return taken / len(queries) * 1e6
+
+
+def _faiss_alone(index: Index, query: np.ndarray, effort: Effort) -> tuple[np.ndarray, float]:
+    """The candidates from the first range, and the seconds of FAISS's two calls."""
+    pointer = faiss.swig_ptr
+    whole = _scaled(query)
+    count = lookup.reach(effort.factor, 10)
+    near, lists = np.empty((1, effort.probes), np.float32), np.empty((1, effort.probes), np.int64)
+    scores, rows = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
+    pointers = [pointer(each) for each in (whole, near, lists, scores, rows)]
+    settings = faiss.SearchParametersIVF(nprobe=effort.probes)
+    q, n, li, s, r = pointers
+    began = time.process_time()
+    index._quantiser.search_c(1, q, effort.probes, n, li, None)
+    index._parts[0].fast.search_preassigned_c(1, q, count, li, n, s, r, False, settings)
+    return rows, time.process_time() - began
