@@ -273,3 +273,12 @@ def test_a_box_on_a_turned_photo_is_where_a_viewer_shows_it(virtue: Run, photos:
     assert [hit["box"] for hit in found[0]] == [hit["box"] for hit in found[1]]
     # Shrinking before or after turning rounds differently in the last bit of a pixel.
     assert [hit["score"] for hit in found[0]] == pytest.approx([hit["score"] for hit in found[1]], abs=0.01)
+
+
+def test_a_small_library_needs_no_tuning(virtue: Run, demo_library: Path) -> None:
+    done = virtue("tune", "-d", demo_library)
+    assert done.returncode == 0
+    assert b"reads all of it" in done.stderr
+    refused = virtue("tune", "--recall", "1.5", "-d", demo_library)
+    assert refused.returncode == 2
+    assert b"between 0 and 1" in refused.stderr

@@ -246,6 +246,26 @@ def verify(
 
 
 @app.command()
+def tune(
+    database: Database = None,
+    recall: Annotated[
+        float, option("--recall", help="The share of the best hits that searches shall find.")
+    ] = 0.95,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Measure how far searches of a large library must go, and set it. Done by itself after indexing."""
+    from virtue.console import print_tunings
+
+    with library_at(database) as library:
+        tunings = library.tune(recall=recall)
+    print_tunings(tunings, as_json=as_json)
+    if not tunings:
+        note("nothing to tune: the library is small enough that every search reads all of it")
+    return FOUND
+
+
+@app.command()
 def forget(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")],
     database: Database = None,

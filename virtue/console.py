@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
-    from virtue.store import Snapshot
+    from virtue.store import Snapshot, Tuning
 
 
 class IndexProgress:
@@ -138,6 +138,21 @@ def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
             print(f"{name:<12} {'-' if value is None else value}")
     if counts.problems:
         print(f"see the {counts.problems} problems with: virtue status --problems", file=sys.stderr)
+
+
+def print_tunings(tunings: Iterable[Tuning], *, as_json: bool) -> None:
+    """For each kind of query what every effort reaches and costs; `*` marks the one in use. Lines of
+    kind, asked by, lists read, candidates a hit, recall, microseconds, parted by tabs."""
+    for tuning in tunings:
+        if as_json:
+            print(json.dumps(asdict(tuning)))
+            continue
+        for effort in tuning.curve:
+            recall = "-" if effort.recall is None else f"{effort.recall:.3f}"
+            cost = "-" if effort.microseconds is None else f"{effort.microseconds:.0f}"
+            mark = " *" if effort == tuning.chosen else ""
+            fields = (tuning.kind, tuning.asked, effort.probes, effort.factor, recall, cost + mark)
+            print(*fields, sep="\t")
 
 
 def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from virtue.errors import InputError
 from virtue.location import locate
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from virtue.embedder import Embedder
     from virtue.embedder.model import Find
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
-    from virtue.store import Fault, Store
+    from virtue.store import Fault, Store, Tuning
+    from virtue.store.records import Kind
 
 DEFAULT_MODEL = "mini"
 
@@ -89,7 +93,7 @@ class Library:
 
         if isinstance(paths, (str, os.PathLike)):
             paths = [paths]
-        return index(
+        report = index(
             self._open(create=True),
             self.embedder,
             list(paths),
@@ -102,6 +106,42 @@ class Library:
             workers=workers,
             progress=progress,
         )
+        self._refresh_indexes()
+        return report
+
+    def _refresh_indexes(self) -> None:
+        with self.store.read() as snapshot:
+            if not snapshot.is_large():
+                return
+        with self.store.write("virtue index") as writer:
+            writer.refresh_indexes(texts=self._tuning_texts)
+
+    def _tuning_texts(self) -> np.ndarray:
+        from virtue.retrieval.words import tuning_texts
+
+        with self.store.read() as snapshot:
+            return tuning_texts(snapshot, self.embedder)
+
+    def tune(self, *, recall: float = 0.95) -> list[Tuning]:
+        """Measures how far searches must go in the indexes of this library to find that share of the
+        ten best rows, for texts and for images, and makes searches go as far.
+
+        Returns:
+            What was found; nothing if the library is small enough to be read whole.
+
+        Raises:
+            InputError: the recall is not between 0 and 1.
+            LockedError: another process is writing.
+        """
+        if not 0 < recall <= 1:
+            raise InputError(f"the recall must lie between 0 and 1, not {recall}")
+        with self.store.read() as snapshot:
+            if not snapshot.is_large():
+                return []
+        texts = self._tuning_texts()
+        with self.store.write("virtue tune") as writer:
+            kinds: tuple[Kind, ...] = ("regions", "captions")
+            return [tuned for kind in kinds for tuned in writer.tune(kind, texts=texts, target=recall)]
 
     def search(
         self,

@@ -15,6 +15,7 @@ from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Query
 from virtue.retrieval.vectors import query_vectors
 from virtue.store import CaptionRecord, Generation, Ranked, RegionRecord
+from virtue.store.records import Kind, QueryKind
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
@@ -31,6 +32,16 @@ Record = TypeVar("Record", RegionRecord, CaptionRecord)
 class Scored(NamedTuple, Generic[Record]):
     score: float
     record: Record
+
+
+class Asked(NamedTuple):
+    """A query as the store takes it: (k, dim) float32 vectors, and what they were made from."""
+
+    vectors: np.ndarray
+    kind: QueryKind
+
+    def search(self, snapshot: Snapshot, kind: Kind, depth: int) -> Ranked:
+        return snapshot.search(kind, self.vectors, depth, asked=self.kind)
 
 
 def search(
@@ -67,11 +78,11 @@ def search(
         if generation is None:
             raise _nothing_indexed(store)
         _check_model(generation, embedder)
-        asked = query_vectors(embedder, query, find)
+        asked = Asked(query_vectors(embedder, query, find), "text" if query.is_text else "image")
         if find == "captions":
             hits = [_caption_hit(*found) for found in _best_captions(snapshot, asked, top, floor)]
         elif find == "photos" and query.is_text:
-            said = query_vectors(embedder, query, "captions")
+            said = Asked(query_vectors(embedder, query, "captions"), "text")
             hits = _photos_by_text(snapshot, asked, said, embedder.model.text_match, top, floor)
         elif find == "photos":
             hits = [_photo_hit(*found) for found in _best_photos(snapshot, asked, top, floor)]
@@ -86,38 +97,38 @@ def search(
 
 
 def _best_regions(
-    snapshot: Snapshot, asked: np.ndarray, top: int, floor: float, every: bool
+    snapshot: Snapshot, asked: Asked, top: int, floor: float, every: bool
 ) -> list[Scored[RegionRecord]]:
     def key(region: RegionRecord) -> Hashable:
         if region.whole and not region.sole:
             return None
         return region.region_id if every else region.photo_id
 
-    return _best(lambda depth: snapshot.search("regions", asked, depth), snapshot.regions, key, top, floor)
+    return _best(lambda depth: asked.search(snapshot, "regions", depth), snapshot.regions, key, top, floor)
 
 
-def _best_photos(snapshot: Snapshot, asked: np.ndarray, top: int, floor: float) -> list[Scored[RegionRecord]]:
+def _best_photos(snapshot: Snapshot, asked: Asked, top: int, floor: float) -> list[Scored[RegionRecord]]:
     """The best region of each of the best photos."""
 
     def key(region: RegionRecord) -> Hashable:
         return region.photo_id
 
-    return _best(lambda depth: snapshot.search("regions", asked, depth), snapshot.regions, key, top, floor)
+    return _best(lambda depth: asked.search(snapshot, "regions", depth), snapshot.regions, key, top, floor)
 
 
 def _best_captions(
-    snapshot: Snapshot, asked: np.ndarray, top: int, floor: float, *, one_a_photo: bool = False
+    snapshot: Snapshot, asked: Asked, top: int, floor: float, *, one_a_photo: bool = False
 ) -> list[Scored[CaptionRecord]]:
     """A caption that its photo has twice, from its metadata and from a sidecar file, counts once."""
 
     def key(caption: CaptionRecord) -> Hashable:
         return caption.photo_id if one_a_photo else (caption.photo_id, caption.region_id, caption.text)
 
-    return _best(lambda depth: snapshot.search("captions", asked, depth), snapshot.captions, key, top, floor)
+    return _best(lambda depth: asked.search(snapshot, "captions", depth), snapshot.captions, key, top, floor)
 
 
 def _photos_by_text(
-    snapshot: Snapshot, asked: np.ndarray, said: np.ndarray, match: float, top: int, floor: float
+    snapshot: Snapshot, asked: Asked, said: Asked, match: float, top: int, floor: float
 ) -> list[Hit]:
     """Photos that show what a text asks for, or that a caption says it of.
 

@@ -6,6 +6,7 @@ from virtue.store.records import (
     CaptionRecord,
     CaptionUpdate,
     Counts,
+    Effort,
     Embedded,
     Fault,
     FileRecord,
@@ -18,6 +19,7 @@ from virtue.store.records import (
     Ranked,
     RegionRecord,
     Root,
+    Tuning,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ __all__ = [
     "CaptionRecord",
     "CaptionUpdate",
     "Counts",
+    "Effort",
     "Embedded",
     "Fault",
     "FileRecord",
@@ -43,6 +46,7 @@ __all__ = [
     "Root",
     "Snapshot",
     "Store",
+    "Tuning",
     "Writer",
 ]
 

@@ -250,6 +250,20 @@ class Snapshot:
         """The captions of these rows, in their order; rows of photos that are gone are left out."""
         return hits.captions(self._connection, self._id(None), rows)
 
+    def words(self, count: int) -> list[str]:
+        """Some of the captions, categories and tags, none twice."""
+        sql = (
+            "SELECT * FROM (SELECT text FROM captions WHERE generation_id = ?1 "
+            "UNION SELECT category FROM regions WHERE generation_id = ?1 AND category IS NOT NULL "
+            "UNION SELECT tag FROM tags) ORDER BY random() LIMIT ?2"
+        )
+        return [text for (text,) in queries.fetched(self._connection, sql, (self._id(None), count))]
+
+    def is_large(self) -> bool:
+        """Whether there is an index, or more rows than are quick to read one by one."""
+        dim = self.generation.dim if self.generation else 0
+        return bool(self._view.indexes) or any(len(self.vectors(kind)) * dim > scan.EXACT for kind in KINDS)
+
     def faults(self) -> list[Fault]:
         """All that is wrong with this version; reads every row of every generation."""
         from virtue.store.verify import faults
