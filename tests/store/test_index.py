@@ -103,10 +103,17 @@ def test_most_rows_are_all_found(store: Store) -> None:
             assert len(set(ranked.rows.tolist())) == len(ranked.rows)
 
 
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("larger") / "library"
+    indexed(folder, 400).close()
+    return folder
+
+
 @pytest.mark.parametrize("share", [0.9, 0.4, 0.05, 0.005, 0.0])
-def test_only_allowed_rows_appear(tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_allowed_rows_appear(larger: Path, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("virtue.store.scan.FEW", 50)
-    with indexed(tmp_path / "library", 400) as store, store.read() as snapshot:
+    with Store.open(larger) as store, store.read() as snapshot:
         allowed = np.random.default_rng(5).random(400 * REGIONS) < share
         for query in vectors(20, 991):
             ranked = snapshot.search("regions", query, 10, allowed)
@@ -181,7 +188,7 @@ def test_captions_have_an_index_of_their_own(tmp_path: Path) -> None:
     with Store.open(tmp_path / "library", create=True) as store:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
-            add(writer, 0, 700, captions=True)
+            add(writer, 0, 650, captions=True)
             writer.refresh_indexes(exact=WORTH)
         assert index_files(store.folder) == ["index-1.faiss", "index-2.faiss"]
         with store.read() as snapshot:

@@ -259,14 +259,14 @@ def test_a_killed_upkeep_loses_nothing(tmp_path: Path) -> None:
     indexed(folder, 40).close()
     chance = random.Random(3)
     count = 40
-    for _ in range(8):
+    for _ in range(6):
         killed = subprocess.Popen(
             [sys.executable, "-c", GROWING, folder, str(count)], stdout=subprocess.PIPE, text=True
         )
         assert killed.stdout is not None
         killed.stdout.readline()
         killed.stdout.readline()
-        time.sleep(chance.random() * 0.8)
+        time.sleep(chance.random() * 0.6)
         killed.kill()
         said = killed.stdout.read().split()
         killed.wait()
