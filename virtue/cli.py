@@ -47,9 +47,7 @@ Database = Annotated[
         "else the user's data folder.",
     ),
 ]
-ReadOnly = Annotated[
-    bool, option("--read-only", help="Never write: for network shares and read-only disks.")
-]
+ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
 AsJson = Annotated[bool, option("--json", help="One JSON object a line.")]
 Debug = Annotated[bool, option("--debug", help="Show the traceback of an error.")]
 
@@ -258,13 +256,32 @@ def forget(
     return FOUND if count else NOTHING
 
 
-@app.command()
-def models(as_json: AsJson = False, debug: Debug = False) -> int:
-    """The models that can be named, with size and licence."""
-    from virtue.console import print_models
-    from virtue.embedder import available_models
+models = typer.Typer(rich_markup_mode=None)
+app.add_typer(models, name="models")
 
-    print_models(available_models(), as_json=as_json)
+
+@models.callback(invoke_without_command=True)
+def list_models(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> int:
+    """The models that can be named, with size and licence."""
+    if context.invoked_subcommand is None:
+        from virtue.console import print_models
+        from virtue.embedder import available_models
+
+        print_models(available_models(), as_json=as_json)
+    return FOUND
+
+
+@models.command()
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="owner/model of the Hugging Face hub.")],
+    debug: Debug = False,
+) -> int:
+    """Download a model, for use offline. Says its size and licence first."""
+    from virtue.embedder import pull
+
+    folder = pull(name, note=note)
+    if folder is not None:
+        print(folder)
     return FOUND
 
 
@@ -281,6 +298,8 @@ def note(sentence: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits with its status; the only place where errors become sentences."""
     words = sys.argv[1:] if arguments is None else arguments
+    # Our products are small: threads of BLAS only get in the way of ONNX Runtime's and of the workers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         status = _run(words)
         sys.stdout.flush()

@@ -145,7 +145,9 @@ def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(model))
         else:
-            print("\t".join(str(value) for value in model.values()))
+            here = "on this machine" if model["installed"] else "to be pulled"
+            size = f"{model['size'] / 1e9:.2g} GB"
+            print(model["name"], model["dim"], size, model["licence"], model["what"], here, sep="\t")
 
 
 def printable(path: bytes) -> str:

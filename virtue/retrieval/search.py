@@ -27,7 +27,7 @@ taken), and by how much more when too few hits came out of them."""
 
 ROOMY = 0.4
 """Power of a region's share of its photo by which a text's score is weighed among the regions of one photo;
-chosen so that the boxes shown hold the things asked for in the example photos. The photos found stay the same."""
+chosen so that the boxes shown hold the things asked for in the example photos. The photos found stay."""
 
 Record = TypeVar("Record", RegionRecord, CaptionRecord)
 
@@ -114,7 +114,7 @@ def _roomiest(
     best = {region.photo_id: (0.0, Scored(score, region)) for score, region in found}
     for region in snapshot.regions(rows):
         score = score_of[region.row]
-        if score < floor or region.whole and not region.sole:
+        if score < floor or (region.whole and not region.sole):
             continue
         worth = score * (region.box.area / (region.width * region.height)) ** ROOMY
         if worth > best[region.photo_id][0]:
