@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from virtue.library import Library
 
 FOUND, NOTHING, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+Find = Literal["regions", "photos", "captions"]
 
 app = typer.Typer(
     name="virtue",
@@ -153,7 +155,7 @@ def search(
         list[str] | None,
         option("--without", metavar="TEXT_OR_IMAGE", help="What hits should not look like; repeatable."),
     ] = None,
-    find: Annotated[str, option("--find", metavar="regions|photos|captions")] = "regions",
+    find: Annotated[Find, option("--find", help="What to find.")] = "regions",
     top: Annotated[int, option("--top", "-n", min=1, help="How many hits.")] = 10,
     all_regions: Annotated[
         bool, option("--all-regions", help="More than one region of the same photo.")
@@ -174,8 +176,6 @@ def search(
     from virtue.geometry import Box, Point
     from virtue.retrieval import parse_arguments, write_report
 
-    if find not in ("regions", "photos", "captions"):
-        raise InputError(f"--find {find} is unknown: it takes regions, photos or captions")
     query = parse_arguments(
         words or (),
         texts=text or (),

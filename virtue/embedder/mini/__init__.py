@@ -6,6 +6,7 @@ stored, is [m, 0]. Which part a question weighs depends on what it looks for (`q
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -39,6 +40,8 @@ class Mini:
     the vision model. Safe to share between threads."""
 
     name = "mini"
+    lanes = max(2, (os.cpu_count() or 1) // 2)
+    """Threads that an indexer may call this model from at once: one picture fills one core."""
     dim = 768
     text_match = 0.5
 

@@ -24,6 +24,8 @@ def open_session(path: Path, threads: int | None) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
+    # Threads that wait by spinning take the cores from the workers that decode.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Photos come in many shapes: plans and arenas kept for each would only grow.
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = False
