@@ -303,8 +303,8 @@ def test_what_the_model_cannot_take_costs_itself_alone(shelf: Shelf, monkeypatch
     shelf.photo("a.png", "red")
     shelf.photo("b.png", "green")
     shelf.photo("tiny.png", "blue", (1, 1))
-    (shelf.folder / "a.txt").write_text("red and " * 10)
-    (shelf.folder / "b.txt").write_text("green")
+    (shelf.photos / "a.txt").write_text("red and " * 10)
+    (shelf.photos / "b.txt").write_text("green")
     report = shelf.index()
     assert report.indexed == 2
     assert [(os.path.basename(path), why) for path, why in report.problems] == [

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ LARGEST = 64
 class Maps(torch.nn.Module):
     """(1, 32 h, 32 w, 3) uint8 RGB -> last map (1, h, w, 1280), middle map (1, 2h, 2w, 672), float32."""
 
-    def __init__(self, net: torch.nn.Module) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
         self.net = net
 

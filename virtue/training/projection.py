@@ -46,7 +46,8 @@ def look_at(vision: VisionModel, picture: Image.Image, side: int, rng: random.Ra
     rows = vision.raw_look(maps, box_weights([*windows, *near], width, height, maps.grid))
     details = []
     for box in cut:
-        pixels = np.asarray(picture.crop(tuple(round(corner) for corner in box.corners)))
+        x0, y0, x1, y1 = (round(corner) for corner in box.corners)
+        pixels = np.asarray(picture.crop((x0, y0, x1, y1)))
         alone = vision.maps(pixels, pixels.shape[1], pixels.shape[0], rng.choice(QUERY_SIDES))
         cells = alone.grid[0] * alone.grid[1]
         details.append(vision.raw_look(alone, np.full((1, cells), 1 / cells, np.float32)))
