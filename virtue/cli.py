@@ -50,6 +50,7 @@ Database = Annotated[
     ),
 ]
 ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
+Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
 AsJson = Annotated[bool, option("--json", help="One JSON object a line.")]
 Debug = Annotated[bool, option("--debug", help="Show the traceback of an error.")]
 
@@ -100,6 +101,7 @@ def index(
     ] = None,
     rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
     reembed: Annotated[bool, option("--reembed", help="Embed everything anew, with --model.")] = False,
+    offline: Offline = False,
     workers: Annotated[
         int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
     ] = None,
@@ -111,7 +113,7 @@ def index(
     """Index photos: themselves, the regions inside them, their captions."""
     from virtue.console import IndexProgress, print_report
 
-    with library_at(database, embedder=model) as library, IndexProgress(quiet) as progress:
+    with library_at(database, embedder=model, offline=offline) as library, IndexProgress(quiet) as progress:
         report = library.index(
             paths or (),
             regions=regions,
@@ -169,6 +171,7 @@ def search(
         Path | None, option("--html", metavar="FILE", help="Write a report with pictures and boxes.")
     ] = None,
     read_only: ReadOnly = False,
+    offline: Offline = False,
     debug: Debug = False,
 ) -> int:
     """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
@@ -186,7 +189,7 @@ def search(
         mask=mask,
         without=without or (),
     )
-    with library_at(database, read_only=read_only) as library:
+    with library_at(database, read_only=read_only, offline=offline) as library:
         hits = library.search(query, find=find, top=top, all_regions=all_regions, min_score=min_score)
     if files or null:
         print_paths(hits, b"\0" if null else b"\n")
@@ -282,6 +285,20 @@ def pull(
     folder = pull(name, note=note)
     if folder is not None:
         print(folder)
+    return FOUND
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A VIRTUE model in the published layout.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
+    offline: Offline = False,
+    debug: Debug = False,
+) -> int:
+    """Turn a published VIRTUE folder into one safetensors folder that needs nothing beside it."""
+    from virtue.embedder import convert
+
+    note(f"wrote {convert(source, destination, offline=offline)}")
     return FOUND
 
 

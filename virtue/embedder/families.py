@@ -165,6 +165,23 @@ def pull(name: str, *, revision: str | None = None, note: Callable[[str], None] 
     return folder
 
 
+def convert(
+    source: str | os.PathLike[str], destination: str | os.PathLike[str], *, offline: bool = False
+) -> Path:
+    """Turns a VIRTUE model in the published layout, or a training checkpoint of it, into one folder of
+    safetensors that needs nothing beside it and embeds equally.
+
+    Raises:
+        ModelError: the source is no VIRTUE model, the extra `torch` is missing, or the destination cannot be
+            written.
+    """
+    asked = Name.parse(os.fspath(source))
+    _device(asked, "cpu", None)
+    from virtue.embedder.virtue_model import saving
+
+    return saving.convert(asked.source, os.fspath(destination), offline=offline)
+
+
 def _pull(asked: Name, note: Callable[[str], None]) -> Path:
     wanted = hub.card(asked.source, asked.revision)
     note(f"{asked.source}: {_megabytes(wanted.size)} in {len(wanted.files)} files, licence: {wanted.licence}")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import pytest
 
 from virtue import Embedder
-
-collect_ignore_glob = [] if find_spec("transformers") and find_spec("peft") else ["test_*.py"]
-"""These need the extra `torch`."""
 
 Make = Callable[..., Embedder]
 

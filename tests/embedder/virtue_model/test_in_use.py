@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
+from tests.conftest import Run
 from tests.data.recipe import picture
-from tests.embedder.virtue_model.checkpoints import own_folder
+from tests.embedder.test_reference import REFERENCE
+from tests.embedder.virtue_model.checkpoints import own_folder, published_folder
 from tests.embedder.virtue_model.conftest import Make
 from virtue import Embedder, Library
 from virtue.embedder.virtue_model.instructions import PUBLISHED
@@ -42,6 +44,23 @@ def test_a_library_is_indexed_and_searched_with_it(tmp_path: Path) -> None:
         (caption, *_) = library.search("7 8 9", find="captions", top=1)
         assert caption.caption == "7 8 9"
         assert caption.score == pytest.approx(1, abs=2e-3)
+
+
+def test_a_published_folder_is_converted_indexed_and_searched_by_command(virtue: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in range(3):
+        picture(seed, 200 + 10 * seed, 150).save(photos / f"{seed}.png")
+    published = published_folder(REFERENCE, tmp_path / "published")
+    converted = virtue("convert", published, "small", "--offline")
+    assert converted.returncode == 0, converted.stderr.decode()
+    indexed = virtue("index", photos, "--model", "small", "--regions", 2, "--offline", "-d", "lib")
+    assert indexed.returncode == 0, indexed.stderr.decode()
+    found = virtue(
+        "search", "--box", "20,20,100,100", photos / "1.png", "--find", "photos", "-f", "-d", "lib"
+    )
+    assert found.returncode == 0, found.stderr.decode()
+    assert len(found.stdout.splitlines()) == 3
 
 
 @pytest.mark.skipif(
