@@ -55,7 +55,7 @@ class Embedder:
             device: "cpu", "cuda", "cuda:1"; None: CUDA where there is one. "mini" knows the CPU alone.
             offline: download nothing. A model whose files are there asks no network anyway.
             revision: a branch, tag or commit on the hub.
-            threads: CPU threads that a forward pass may use; None: all cores.
+            threads: CPU threads that a forward pass may use; None: as suits the model (`mini`: one).
 
         Raises:
             ModelError: there is no such model, it cannot be had, or it cannot run on that device.

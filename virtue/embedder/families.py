@@ -98,7 +98,7 @@ def load_model(
         device: "cpu", "cuda", "cuda:1", "mps"; None: CUDA where there is one and the model can use it.
         offline: download nothing. Without it too, nothing is asked of the network while the files are there.
         revision: a branch, tag or commit on the hub; as `@revision` in the name.
-        threads: CPU threads that a forward pass may use; None: all cores.
+        threads: CPU threads that a forward pass may use; None: as suits the model (`mini`: one).
 
     Raises:
         ModelError: there is no such model, it cannot be had, or it cannot run here.

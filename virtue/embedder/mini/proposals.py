@@ -41,7 +41,8 @@ def propose(maps: Maps, limit: int, look: Callable[[Maps, np.ndarray], np.ndarra
     weights = box_weights(boxes, maps.width, maps.height, maps.grid)
     contrast = coarser(weights, maps.grid) @ saliency.ravel()
     # Things first: their boxes fit; then the grid, by what it shows.
-    order = sorted(range(len(boxes)), key=lambda i: (boxes[i] in grid, -contrast[i]))
+    evenly = frozenset(grid)
+    order = sorted(range(len(boxes)), key=lambda i: (boxes[i] in evenly, -contrast[i]))
     kept = _prune([boxes[i] for i in order], look(maps, weights[order]))
     return kept[:limit]
 
@@ -113,10 +114,21 @@ def _components(cells: np.ndarray) -> list[tuple[list[int], list[int]]]:
 
 def _prune(boxes: Sequence[Box], looks: np.ndarray) -> list[Box]:
     """Drops every box that an earlier one stands for."""
-    alike = looks @ looks.T
+    corners = np.array([box.corners for box in boxes])
+    overlap = ious(corners)
+    stands_for = (overlap > MOST_OVERLAP) | ((overlap > SOME_OVERLAP) & (looks @ looks.T > ALIKE))
     kept: list[int] = []
-    for i, box in enumerate(boxes):
-        overlaps = [(box.iou(boxes[k]), alike[i, k]) for k in kept]
-        if not any(iou > MOST_OVERLAP or (iou > SOME_OVERLAP and like > ALIKE) for iou, like in overlaps):
+    for i in range(len(boxes)):
+        if not stands_for[i, kept].any():
             kept.append(i)
     return [boxes[i] for i in kept]
+
+
+def ious(corners: np.ndarray) -> np.ndarray:
+    """(n, n) intersections over unions of boxes (n, 4), x0, y0, x1, y1."""
+    sizes = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
+        corners[:, None, :2], corners[None, :, :2]
+    )
+    shared = sizes.clip(0).prod(axis=2)
+    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    return shared / (areas[:, None] + areas[None, :] - shared)

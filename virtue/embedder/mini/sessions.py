@@ -22,7 +22,7 @@ def open_session(path: Path, threads: int | None) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or 1
     options.inter_op_num_threads = 1
     # Threads that wait by spinning take the cores from the workers that decode.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
