@@ -50,7 +50,7 @@ class IndexProgress:
         count = progress.problems
         self._bar.update(
             self._task,
-            description="indexing",
+            description="indexing" if progress.stage == "indexing" else "looking for photos",
             total=progress.total,
             completed=progress.done,
             rate=f"{progress.rate:.1f} photos/s" if progress.rate else "",
