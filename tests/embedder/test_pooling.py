@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtue.embedder.mini.pooling import box_weights, coarser, prompt_weights
+from virtue.embedder.pooling import box_weights, coarser, prompt_weights
 from virtue.geometry import Box, Point, Prompt
 
 sizes = st.integers(1, 4000)

@@ -236,17 +236,11 @@ def _device(asked: Name, name: str | None, threads: int | None) -> torch.device:
             raise ModelError(f"{asked} needs {package}, which is not installed: pip install 'virtue[torch]'")
     import torch
 
+    from virtue.embedder.torch_runtime import device_called
+
     if threads is not None:
         torch.set_num_threads(threads)
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        here = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-        raise ModelError(f"there is no device {name!r} here: use one of {', '.join(here)}") from None
-    return device
+    return device_called(name)
 
 
 def _megabytes(size: int) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from virtue.embedder.mini.pooling import box_weights
 from virtue.embedder.mini.vision import VisionModel, unit
+from virtue.embedder.pooling import box_weights
 from virtue.geometry import Box
 
 RAW = 1280 + 672

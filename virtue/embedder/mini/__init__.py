@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from virtue.embedder.mini import proposals
+from virtue.embedder import proposals
 from virtue.embedder.mini.config import read_config
-from virtue.embedder.mini.pooling import box_weights, prompt_weights
 from virtue.embedder.mini.text import TextModel
 from virtue.embedder.mini.vision import Maps, VisionModel, unit
 from virtue.embedder.model import Find, Item
+from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
 

@@ -16,27 +16,16 @@ import numpy as np
 from PIL import Image
 
 from virtue.embedder.mini.config import Config
-from virtue.embedder.mini.pooling import coarser
 from virtue.embedder.mini.sessions import open_session
+from virtue.embedder.pooling import FeatureMap, coarser
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
-    """Feature maps of a picture whose upright original is `width` x `height` pixels.
+class Maps(FeatureMap):
+    """`last` has 1280 channels at stride 32 of the model's input, `middle` is (2 rows, 2 columns, 672) at
+    stride 16; both float32, never negative (ReLU6)."""
 
-    `last` is (rows, columns, 1280) at stride 32 of the model's input, `middle` (2 rows, 2 columns, 672)
-    at stride 16; both float32, never negative (ReLU6).
-    """
-
-    width: int
-    height: int
-    last: np.ndarray
     middle: np.ndarray
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the finer map."""
-        return self.middle.shape[0], self.middle.shape[1]
 
     @cached_property
     def cubed(self) -> tuple[np.ndarray, np.ndarray]:

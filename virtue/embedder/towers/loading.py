@@ -9,8 +9,8 @@ from typing import Any, cast, get_args
 
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-from transformers.utils import logging
 
+from virtue.embedder.torch_runtime import quiet
 from virtue.embedder.towers.fingerprint import fingerprint
 from virtue.embedder.towers.model import Towers, Variant
 from virtue.embedder.towers.pixels import Preprocessing
@@ -68,7 +68,7 @@ def _naflex_side(processor: Any) -> int:
 
 
 def _model(folder: Path) -> Any:
-    with _plain_errors(folder, "the weights"), _quiet():
+    with _plain_errors(folder, "the weights"), quiet():
         model, info = AutoModel.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -100,17 +100,3 @@ def _plain_errors(folder: Path, what: str) -> Iterator[None]:
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{what} of {folder} cannot be read ({said}): download it again") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers prints bars and a table of what did not fit; the table becomes our error."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

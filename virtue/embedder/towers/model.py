@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from virtue.embedder.mini.pooling import box_weights, coarser, prompt_weights
-from virtue.embedder.mini.proposals import propose
-from virtue.embedder.mini.vision import Maps
 from virtue.embedder.model import Find, Item
+from virtue.embedder.pooling import FeatureMap, box_weights, coarser, prompt_weights
+from virtue.embedder.proposals import propose
 from virtue.embedder.towers.pixels import Preprocessing, circled, cropped
 from virtue.embedder.towers.vision import Tokens, Vision
 from virtue.embedder.towers.words import TextTower
@@ -79,7 +78,7 @@ class Towers:
 
     @torch.inference_mode()
     def propose(self, scene: Scene, limit: int) -> list[Box]:
-        def look(maps: Maps, weights: np.ndarray) -> np.ndarray:
+        def look(maps: FeatureMap, weights: np.ndarray) -> np.ndarray:
             return _numpy(self._read(scene, coarser(weights, maps.grid)))
 
         maps = self._maps(scene)
@@ -169,14 +168,12 @@ class Towers:
     def _read(self, scene: Scene, shares: np.ndarray) -> Tensor:
         return self._vision.read(self._tokens(scene), torch.from_numpy(shares).to(self._device))
 
-    def _maps(self, scene: Scene) -> Maps:
+    def _maps(self, scene: Scene) -> FeatureMap:
         """The tokens as the map that points are compared on and proposals are found in. Of unit length:
         a few tokens of a large tower are long without meaning more (arXiv 2309.16588)."""
         tokens = self._tokens(scene)
         last = _numpy(tokens.patches).reshape(*tokens.grid, -1)
-        rows, columns = tokens.grid
-        middle = np.zeros((2 * rows, 2 * columns, 0), np.float32)
-        return Maps(scene.picture.width, scene.picture.height, last, middle)
+        return FeatureMap(scene.picture.width, scene.picture.height, last)
 
     def _weights(self, scene: Scene, prompts: Sequence[Prompt | None]) -> np.ndarray:
         """(len(prompts), rows * columns) float32, rows sum to 1: the share of each cell in each region."""
@@ -192,7 +189,7 @@ def _scene(item: Item) -> Scene:
     return item.scene
 
 
-def _fine_weights(maps: Maps, prompt: Prompt) -> np.ndarray:
+def _fine_weights(maps: FeatureMap, prompt: Prompt) -> np.ndarray:
     if prompt.box is not None and not prompt.points and prompt.mask is None:
         return box_weights([prompt.box], maps.width, maps.height, maps.grid)[0]
     return prompt_weights(prompt, maps.width, maps.height, maps.last)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Sam2Model
 
+from virtue.embedder.torch_runtime import device_called
 from virtue.embedder.virtue_model import published
 from virtue.embedder.virtue_model.configuration import Configuration
 from virtue.embedder.virtue_model.model import VirtueModel
@@ -48,7 +49,7 @@ def load(
     Raises:
         ModelError: no such model or device; a file is missing or damaged; tensors that do not fit.
     """
-    place = _device(device)
+    place = device_called(device)
     dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     folder = Path(folder)
     is_published = published.is_published(folder)
@@ -111,18 +112,6 @@ def _own(folder: Path, dtype: torch.dtype) -> Network:
     network = Network(configuration, Sam2Segmentation(sam), Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
     fill(network.connector, under("connector.", weights), str(folder))
     return network
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        here = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-        raise ModelError(f"there is no device {name!r} here: use one of {', '.join(here)}") from None
-    return device
 
 
 def _fingerprint(network: Network, tokenizer: Path) -> str:

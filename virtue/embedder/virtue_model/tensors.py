@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging
 
+from virtue.embedder.torch_runtime import quiet
 from virtue.errors import ModelError
 
 Weights = dict[str, Tensor]
@@ -76,7 +75,7 @@ def backbone(
     Raises:
         ModelError: names parameters that are missing, left over, or of another shape.
     """
-    with _quiet():
+    with quiet():
         loaded: Any = kind.from_pretrained(
             None,
             config=config,
@@ -134,17 +133,3 @@ def _by(shape: Iterable[int]) -> str:
 def _is_zip(file: Path) -> bool:
     with file.open("rb") as stream:
         return stream.read(2) == b"PK"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers prints bars and a table of what did not fit; the table becomes our error."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -4,11 +4,11 @@ that leaves no part of the picture without a row."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from virtue.embedder.mini.pooling import box_weights, coarser
-from virtue.embedder.mini.vision import Maps
+from virtue.embedder.pooling import FeatureMap, box_weights, coarser
 from virtue.geometry import Box
 
 WINDOWS = ((0.22, 0.165), (0.45, 0.32))
@@ -23,8 +23,10 @@ SOME_OVERLAP = 0.15
 LARGEST = 0.85
 """Share of the picture from which on a box is the whole photo again."""
 
+M = TypeVar("M", bound=FeatureMap)
 
-def propose(maps: Maps, limit: int, look: Callable[[Maps, np.ndarray], np.ndarray]) -> list[Box]:
+
+def propose(maps: M, limit: int, look: Callable[[M, np.ndarray], np.ndarray]) -> list[Box]:
     """At most `limit` boxes, best first, in pixels of the upright original.
 
     `look` gives the unit look vectors of weighted regions.
