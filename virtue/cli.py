@@ -237,12 +237,12 @@ def verify(
     with library_at(database, read_only=read_only) as library:
         faults = library.verify(repair=repair)
         for fault in faults:
-            print(fault)
+            print(fault.what + (f" ({len(fault.hashes)} photos)" if fault.hashes else ""))
         left = library.verify() if repair and faults else faults
     if not left:
         note("repaired" if faults else "sound")
     elif repair:
-        note("some damage is left: " + "; ".join(str(fault) for fault in left))
+        note("some damage is left: " + "; ".join(fault.what for fault in left))
     return NOTHING if left else FOUND
 
 

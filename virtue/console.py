@@ -103,8 +103,8 @@ def print_paths(hits: Iterable[Hit], end: bytes) -> None:
 def print_previews(hits: Sequence[Hit]) -> None:
     from virtue.retrieval import preview
 
-    for hit in hits:
-        preview(hit)
+    if hits and not all([preview(hit) for hit in hits]):
+        print("no previews: stdout is not a terminal", file=sys.stderr)
 
 
 def print_problems(problems: Iterable[tuple[bytes, str]], *, as_json: bool) -> None:
