@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Run
+from virtue import Library
+from virtue.store import Store
 
 KEYS = {
     "rank", "score", "path", "box", "width", "height", "kind",
@@ -141,7 +145,7 @@ def test_an_html_report_holds_the_pictures(virtue: Run, demo_library: Path, gabl
         (["--box", "1,1,5,5", "a dog"], "picture"),
         (["--box", "1,1,5,5", "GABLE", "GABLE"], "@x,y,w,h"),
         (["--mask", "nosuch.png", "GABLE"], "nosuch.png"),
-        (["--find", "cats", "a dog"], "regions, photos or captions"),
+        (["--find", "cats", "a dog"], "'regions', 'photos', 'captions'"),
         (["."], "virtue index"),
         ([], "words"),
         (["-40 degrees"], "--"),
@@ -212,6 +216,36 @@ def test_bad_files_are_named_and_cost_themselves_alone(virtue: Run, photos: Path
     assert all(p["reason"] for p in problems)
     assert json.loads(virtue("status", "--json", "-d", "lib").stdout)["photos"] == 13
     assert virtue("index", photos, "--strict", "-d", "lib").returncode == 2
+
+
+def test_ctrl_c_keeps_what_is_done_and_exits_130(photos: Path, home: Path) -> None:
+    for path in list(photos.glob("*.jpg")):
+        for number in range(20):  # what follows the end of a JPEG is not looked at, but makes another photo
+            path.with_name(f"{number}-{path.name}").write_bytes(path.read_bytes() + bytes([number]))
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from virtue.cli import main; main(['index', 'photos', '-d', 'lib'])"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as process:
+        while not committed(Path("lib")):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr
+        assert process.stderr.read().endswith(b"interrupted; what was done is kept\n")
+    assert process.returncode == 130
+    with Store.open("lib") as store, store.read() as snapshot:
+        kept = snapshot.counts().photos
+    assert 0 < kept < 21 * 13
+    with Library("lib") as library:
+        report = library.index()
+    assert (report.unchanged, report.indexed) == (kept, 21 * 13 - kept)
+
+
+def committed(library: Path) -> bool:
+    if not (library / "catalogue.db").exists():
+        return False
+    with Store.open(library) as store, store.read() as snapshot:
+        return snapshot.counts().photos > 0
 
 
 def test_forget_takes_photos_out_and_leaves_the_files(virtue: Run, photos: Path) -> None:

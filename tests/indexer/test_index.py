@@ -348,7 +348,8 @@ def test_progress_is_told(shelf: Shelf) -> None:
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path.insert(0, {tests!r})
 from tests.indexer.colours import ColourModel
 from virtue.indexer import index
