@@ -1,7 +1,7 @@
 """How long `virtue index` takes where nothing changed: `python -m benchmarks.unchanged [--files 10000]`.
 
 Makes real files (small PNGs in folders of 500, every third with a caption) and a library that knows
-them all, with 20 regions each; then times whole processes of `virtue index` over them. Prints one JSON object.
+them all, with 20 regions each; then times whole processes of `virtue index` over them. Prints JSON.
 """
 
 from __future__ import annotations
