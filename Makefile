@@ -24,6 +24,7 @@ format: $(TEST)/ready
 bench: $(TEST)/ready
 	$(TEST)/bin/python -m benchmarks.indexing
 	$(TEST)/bin/python -m benchmarks.cold_search
+	$(TEST)/bin/python -m benchmarks.unchanged
 	$(TEST)/bin/python -m benchmarks.kill
 	$(TEST)/bin/python -m benchmarks.bad_files
 

@@ -33,7 +33,16 @@ def main() -> None:
         "A box drawn on a photo that is not in the library: where else is this gable?",
         "search", *box, "--top", 3, *library, "--html", REPORT,
     )  # fmt: skip
-    run("The same box, with captions as the answer", "search", *box, "--find", "captions", "--top", 3, *library)
+    run(
+        "The same box, with captions as the answer",
+        "search",
+        *box,
+        "--find",
+        "captions",
+        "--top",
+        3,
+        *library,
+    )
     print(f"\nThe hits of the drawn box, with pictures: {REPORT.absolute()}")
 
 

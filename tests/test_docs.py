@@ -51,15 +51,15 @@ def test_every_command_of_the_pages_works(page: Path, place: dict[str, str]) -> 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_program_of_the_pages_works(page: Path, place: dict[str, str]) -> None:
     for program in blocks(page, "python"):
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=place, capture_output=True, check=False
-        )
+        done = subprocess.run([sys.executable, "-c", program], env=place, capture_output=True, check=False)
         assert done.returncode == 0, f"{page.name}\n{done.stderr.decode()}"
 
 
 def test_every_command_and_option_is_documented_and_has_help() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
-    for name, command in typer.main.get_command(app).commands.items():
+    commands = dict(typer.main.get_command(app).commands)
+    commands |= {f"models {name}": command for name, command in commands["models"].commands.items()}
+    for name, command in commands.items():
         assert f"virtue {name}" in text, f"virtue {name} is on no page"
         assert command.help, f"virtue {name} has no help"
         for parameter in command.params:

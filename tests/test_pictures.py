@@ -135,7 +135,7 @@ def test_nothing_is_ever_enlarged() -> None:
 def test_large_pictures_are_converted_in_strips_that_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     content = saved(smooth().convert("RGBA"), "PNG")
     whole, small = load(content).pixels, load(content, side=60).pixels
-    monkeypatch.setattr("virtue.pictures.STRIP", 20_000)
+    monkeypatch.setattr("virtue.pixels.STRIP", 20_000)
     assert (load(content).pixels == whole).all()
     assert (load(content, side=60).pixels == small).all()
 
@@ -400,3 +400,12 @@ def test_masks_are_white_or_opaque(tmp_path: Path) -> None:
         assert (load_mask(array, 30, 20) == expected).all()
     with pytest.raises(PromptError, match="the mask is 30 x 20 pixels, the picture 20 x 30"):
         load_mask(path, 20, 30)
+
+
+@pytest.mark.parametrize("size", [(20000, 3), (3, 20000), (1, 1)])
+def test_extreme_shapes_keep_at_least_a_pixel_each_way(size: tuple[int, int]) -> None:
+    picture = load(saved(Image.new("RGB", size, (9, 8, 7)), "PNG"), side=64)
+    assert (picture.width, picture.height) == size
+    assert picture.pixels.shape == (max(1, min(size[1], 64 * size[1] // max(size))),
+                                    max(1, min(size[0], 64 * size[0] // max(size))), 3)  # fmt: skip
+    assert (picture.pixels == (9, 8, 7)).all()

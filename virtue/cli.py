@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from virtue.library import Library
 
 FOUND, NOTHING, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+Find = Literal["regions", "photos", "captions"]
 
 app = typer.Typer(
     name="virtue",
@@ -47,9 +49,8 @@ Database = Annotated[
         "else the user's data folder.",
     ),
 ]
-ReadOnly = Annotated[
-    bool, option("--read-only", help="Never write: for network shares and read-only disks.")
-]
+ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
+Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
 AsJson = Annotated[bool, option("--json", help="One JSON object a line.")]
 Debug = Annotated[bool, option("--debug", help="Show the traceback of an error.")]
 
@@ -100,6 +101,7 @@ def index(
     ] = None,
     rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
     reembed: Annotated[bool, option("--reembed", help="Embed everything anew, with --model.")] = False,
+    offline: Offline = False,
     workers: Annotated[
         int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
     ] = None,
@@ -111,7 +113,7 @@ def index(
     """Index photos: themselves, the regions inside them, their captions."""
     from virtue.console import IndexProgress, print_report
 
-    with library_at(database, embedder=model) as library, IndexProgress(quiet) as progress:
+    with library_at(database, embedder=model, offline=offline) as library, IndexProgress(quiet) as progress:
         report = library.index(
             paths or (),
             regions=regions,
@@ -155,7 +157,7 @@ def search(
         list[str] | None,
         option("--without", metavar="TEXT_OR_IMAGE", help="What hits should not look like; repeatable."),
     ] = None,
-    find: Annotated[str, option("--find", metavar="regions|photos|captions")] = "regions",
+    find: Annotated[Find, option("--find", help="What to find.")] = "regions",
     top: Annotated[int, option("--top", "-n", min=1, help="How many hits.")] = 10,
     all_regions: Annotated[
         bool, option("--all-regions", help="More than one region of the same photo.")
@@ -169,6 +171,7 @@ def search(
         Path | None, option("--html", metavar="FILE", help="Write a report with pictures and boxes.")
     ] = None,
     read_only: ReadOnly = False,
+    offline: Offline = False,
     debug: Debug = False,
 ) -> int:
     """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
@@ -176,8 +179,6 @@ def search(
     from virtue.geometry import Box, Point
     from virtue.retrieval import parse_arguments, write_report
 
-    if find not in ("regions", "photos", "captions"):
-        raise InputError(f"--find {find} is unknown: it takes regions, photos or captions")
     query = parse_arguments(
         words or (),
         texts=text or (),
@@ -188,7 +189,7 @@ def search(
         mask=mask,
         without=without or (),
     )
-    with library_at(database, read_only=read_only) as library:
+    with library_at(database, read_only=read_only, offline=offline) as library:
         hits = library.search(query, find=find, top=top, all_regions=all_regions, min_score=min_score)
     if files or null:
         print_paths(hits, b"\0" if null else b"\n")
@@ -236,12 +237,12 @@ def verify(
     with library_at(database, read_only=read_only) as library:
         faults = library.verify(repair=repair)
         for fault in faults:
-            print(fault)
+            print(fault.what + (f" ({len(fault.hashes)} photos)" if fault.hashes else ""))
         left = library.verify() if repair and faults else faults
     if not left:
         note("repaired" if faults else "sound")
     elif repair:
-        note("some damage is left: " + "; ".join(str(fault) for fault in left))
+        note("some damage is left: " + "; ".join(fault.what for fault in left))
     return NOTHING if left else FOUND
 
 
@@ -278,13 +279,46 @@ def forget(
     return FOUND if count else NOTHING
 
 
-@app.command()
-def models(as_json: AsJson = False, debug: Debug = False) -> int:
-    """The models that can be named, with size and licence."""
-    from virtue.console import print_models
-    from virtue.embedder import available_models
+models = typer.Typer(rich_markup_mode=None)
+app.add_typer(models, name="models")
 
-    print_models(available_models(), as_json=as_json)
+
+@models.callback(invoke_without_command=True)
+def list_models(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> int:
+    """The models that can be named, with size and licence."""
+    if context.invoked_subcommand is None:
+        from virtue.console import print_models
+        from virtue.embedder import available_models
+
+        print_models(available_models(), as_json=as_json)
+    return FOUND
+
+
+@models.command()
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="owner/model of the Hugging Face hub.")],
+    debug: Debug = False,
+) -> int:
+    """Download a model, for use offline. Says its size and licence first."""
+    from virtue.embedder import pull
+
+    folder = pull(name, note=note)
+    if folder is not None:
+        print(folder)
+    return FOUND
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A VIRTUE model in the published layout.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
+    offline: Offline = False,
+    debug: Debug = False,
+) -> int:
+    """Turn a published VIRTUE folder into one safetensors folder that needs nothing beside it."""
+    from virtue.embedder import convert
+
+    note(f"wrote {convert(source, destination, offline=offline)}")
     return FOUND
 
 
@@ -301,6 +335,8 @@ def note(sentence: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits with its status; the only place where errors become sentences."""
     words = sys.argv[1:] if arguments is None else arguments
+    # Our products are small: threads of BLAS only get in the way of ONNX Runtime's and of the workers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         status = _run(words)
         sys.stdout.flush()

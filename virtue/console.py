@@ -50,7 +50,7 @@ class IndexProgress:
         count = progress.problems
         self._bar.update(
             self._task,
-            description="indexing",
+            description="indexing" if progress.stage == "indexing" else "looking for photos",
             total=progress.total,
             completed=progress.done,
             rate=f"{progress.rate:.1f} photos/s" if progress.rate else "",
@@ -103,8 +103,8 @@ def print_paths(hits: Iterable[Hit], end: bytes) -> None:
 def print_previews(hits: Sequence[Hit]) -> None:
     from virtue.retrieval import preview
 
-    for hit in hits:
-        preview(hit)
+    if hits and not all([preview(hit) for hit in hits]):
+        print("no previews: stdout is not a terminal", file=sys.stderr)
 
 
 def print_problems(problems: Iterable[tuple[bytes, str]], *, as_json: bool) -> None:
@@ -160,7 +160,9 @@ def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(model))
         else:
-            print("\t".join(str(value) for value in model.values()))
+            here = "on this machine" if model["installed"] else "to be pulled"
+            size = f"{model['size'] / 1e9:.2g} GB"
+            print(model["name"], model["dim"], size, model["licence"], model["what"], here, sep="\t")
 
 
 def printable(path: bytes) -> str:

@@ -192,9 +192,8 @@ class Prompt:
         if self.box:
             return self.box
         if self.mask is not None:
-            rows = self.mask.any(axis=1).nonzero()[0]
-            columns = self.mask.any(axis=0).nonzero()[0]
-            return Box(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+            rows, columns = self.mask.nonzero()
+            return Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         xs = [point.x for point in self.points if point.positive]
         ys = [point.y for point in self.points if point.positive]
         if not xs:

@@ -32,6 +32,7 @@ class Library:
             folder. Made by the first `index`.
         embedder: the model, or its name. None: the one the library was made with, for a new library
             the bundled `mini`. Loaded when first needed.
+        offline: download no model; use what is on this machine.
         read_only: never write, so that a library on a network share or a read-only disk can be used.
 
     Raises:
@@ -44,8 +45,10 @@ class Library:
         folder: str | os.PathLike[str] | None = None,
         *,
         embedder: Embedder | str | None = None,
+        offline: bool = False,
         read_only: bool = False,
     ) -> None:
+        self._offline = offline
         self.folder: Path = locate(folder)
         self._read_only = read_only
         self._model = embedder
@@ -208,7 +211,9 @@ class Library:
             if model is None:
                 with self._open().read() as snapshot:
                     model = snapshot.generation.model if snapshot.generation else DEFAULT_MODEL
-            self._embedder = Embedder.from_pretrained(model) if isinstance(model, str) else model
+            self._embedder = (
+                Embedder.from_pretrained(model, offline=self._offline) if isinstance(model, str) else model
+            )
         return self._embedder
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import stat
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +24,6 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageCms,
     ImageFile,
     ImageOps,
     JpegImagePlugin,
@@ -34,6 +33,7 @@ from PIL import (
 )
 
 from virtue.errors import PictureError, PromptError
+from virtue.pixels import converter, fit, into_srgb, resized
 
 MAX_DECODED = 100_000_000
 """Pixels that may be held at once: 400 MB in Pillow, whose RGB takes four bytes a pixel."""
@@ -75,8 +75,6 @@ DAMAGE = (
 )  # fmt: skip
 """What Pillow and its plugins raise, by their sources and by fuzzing, on files that lie."""
 
-STRIP = 4_000_000
-"""Pixels converted at a time, so that a conversion never doubles the memory of a large picture."""
 _ORIENTATION = 0x0112
 
 File: TypeAlias = "bytes | str | os.PathLike[str] | os.PathLike[bytes] | IO[bytes]"
@@ -125,7 +123,7 @@ def shrink(picture: Picture, side: int) -> Picture:
     height, width = picture.pixels.shape[:2]
     if max(width, height) <= side:
         return picture
-    image = _resized(Image.fromarray(picture.pixels), (width, height), side, lambda strip: strip)
+    image = resized(Image.fromarray(picture.pixels), (width, height), side, lambda strip: strip)
     return Picture(np.asarray(image), picture.width, picture.height)
 
 
@@ -159,8 +157,12 @@ def load_mask(source: Source, width: int, height: int) -> np.ndarray:
 
 def printable(path: str | bytes) -> str:
     """A path as text that can be shown anywhere; bytes of no encoding as \\xNN."""
-    raw = path if isinstance(path, bytes) else os.fsencode(path)
-    return raw.decode("utf-8", "backslashreplace")
+    if isinstance(path, bytes):
+        return path.decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # text that is no path here, as JSON may hold it
+        return path.encode("utf-8", "backslashreplace").decode()
 
 
 # -- the two steps of reading, apart for whoever needs the open file's metadata in between -----------
@@ -199,7 +201,7 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
         if declared[0] * declared[1] > (MAX_DECLARED if reducible else MAX_DECODED):
             raise _too_large(declared, MAX_DECLARED if reducible else MAX_DECODED)
         if side is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
-            image.draft(None, _fit(*declared, side))
+            image.draft(None, fit(*declared, side))
         if image.size[0] * image.size[1] > MAX_DECODED:
             raise _too_large(image.size, MAX_DECODED)
         held = image.size
@@ -207,8 +209,8 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or held == declared:
             declared = image.size  # Pillow turns a TIFF upright while loading it
         upright = _orientation(image)
-        rgb = _resized(image, declared, side, _converter(image))
-        rgb = _into_srgb(rgb, image.info.get("icc_profile"))
+        rgb = resized(image, declared, side, converter(image))
+        rgb = into_srgb(rgb, image.info.get("icc_profile"))
         if upright is not None:
             rgb = rgb.transpose(upright)
             if upright in _SWAPS:
@@ -220,126 +222,10 @@ def weight(image: Image.Image, side: int | None) -> int:
     """About how many bytes decoding an opened image takes."""
     width, height = image.size
     if isinstance(image, JpegImagePlugin.JpegImageFile) and not image.info.get("progressive"):
-        fit = _fit(width, height, side) if side else image.size
-        return 16 * fit[0] * fit[1]
+        reduced = fit(width, height, side) if side else image.size
+        # Twice the wanted size each way at most, since scales are powers of two.
+        return min(16 * reduced[0] * reduced[1], 6 * width * height)
     return 8 * width * height if image.mode in ("I", "F", "CMYK") else 6 * width * height
-
-
-# -- shape and colour ---------------------------------------------------------------------------------
-
-
-def _fit(width: int, height: int, side: int) -> tuple[int, int]:
-    long = max(width, height)
-    if long <= side:
-        return width, height
-    return max(1, round(width * side / long)), max(1, round(height * side / long))
-
-
-def _resized(
-    image: Image.Image,
-    original: tuple[int, int],
-    side: int | None,
-    convert: Callable[[Image.Image], Image.Image],
-) -> Image.Image:
-    """Converts and shrinks, strip by strip: a box filter by a whole factor, then bicubic.
-
-    `original` may be larger than the image, which then is a reduced-scale decode of it."""
-    target = _fit(*original, side) if side else original
-    factor = max(1, min(image.width // target[0], image.height // target[1]) // 2)
-    rows = max(1, STRIP // (image.width * factor)) * factor
-    if factor == 1 and image.height <= rows:
-        reduced = convert(image)
-    else:
-        size = (-(-image.width // factor), -(-image.height // factor))
-        reduced = Image.new("RGB", size)
-        for top in range(0, image.height, rows):
-            strip = convert(image.crop((0, top, image.width, min(top + rows, image.height))))
-            if strip.mode != reduced.mode:
-                reduced = Image.new(strip.mode, size)
-            reduced.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
-    if reduced.size == target:
-        return reduced
-    # The last row and column of a reduction may stand for less than a whole cell.
-    shrunk = original[0] / image.width if image.width < original[0] else 1.0
-    scale = _nearest_scale(shrunk) * factor
-    box = (0, 0, min(original[0] / scale, reduced.width), min(original[1] / scale, reduced.height))
-    return reduced.resize(target, Image.Resampling.BICUBIC, box=box)
-
-
-def _nearest_scale(ratio: float) -> int:
-    """libjpeg decodes at 1, 1/2, 1/4 or 1/8 and rounds the size up."""
-    return min((1, 2, 4, 8), key=lambda scale: abs(scale - ratio))
-
-
-def _converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """What turns a piece of this image into RGB (or leaves it in CMYK or LAB, for its profile)."""
-    if image.mode.startswith("I;16"):
-        return lambda strip: Image.fromarray((np.asarray(strip) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        low, high = _span(image)
-        return lambda strip: _stretched(strip, low, high)
-    if image.mode in ("RGB", "CMYK", "LAB") and not image.has_transparency_data:
-        return lambda strip: strip
-    if image.has_transparency_data:
-        return _on_white
-    return lambda strip: strip.convert("RGB")
-
-
-def _span(image: Image.Image) -> tuple[float, float]:
-    """The values that mean black and white in a picture of 32-bit integers or floats."""
-    values = np.asarray(image)
-    finite = values[np.isfinite(values)] if image.mode == "F" else values
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    ranges = (1.0, 255.0) if image.mode == "F" else (255.0, 65535.0)
-    for top in ranges:
-        if low >= 0 and high <= top:
-            return 0.0, top
-    return low, max(high, low + 1e-9)
-
-
-def _stretched(strip: Image.Image, low: float, high: float) -> Image.Image:
-    values = np.nan_to_num(np.asarray(strip, np.float64), nan=low, posinf=high, neginf=low)
-    gray = ((values - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
-    return Image.fromarray(gray).convert("RGB")
-
-
-def _on_white(strip: Image.Image) -> Image.Image:
-    rgba = strip.convert("RGBA")
-    white = Image.new("RGB", rgba.size, (255, 255, 255))
-    white.paste(rgba, mask=rgba.getchannel("A"))
-    return white
-
-
-def _into_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if image.mode == "LAB":
-        return ImageCms.applyTransform(image, _lab_transform()) or image
-    transform = _transform(profile, image.mode) if profile else None
-    if transform is not None:
-        image = ImageCms.applyTransform(image, transform) or image
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-@lru_cache(maxsize=8)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None: the profile is sRGB, of another colour space than the pixels, or damaged; a picture is
-    then shown as if it had none, as browsers do."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space = source.profile.xcolor_space.strip()
-        if space != mode or "srgb" in (source.profile.profile_description or "").lower():
-            return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
-        return None
-
-
-@lru_cache(maxsize=1)
-def _lab_transform() -> ImageCms.ImageCmsTransform:
-    return ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-    )
 
 
 _TURNS = {
@@ -367,7 +253,7 @@ def _mask_of(image: Image.Image) -> np.ndarray:
     image.load()
     upright = ImageOps.exif_transpose(image)
     if not upright.has_transparency_data:
-        return np.asarray(_converter(upright)(upright).convert("L")) > 127
+        return np.asarray(converter(upright)(upright).convert("L")) > 127
     rgba = upright.convert("RGBA")
     opaque, gray = np.asarray(rgba.getchannel("A")) > 127, np.asarray(rgba.convert("L"))
     return opaque if gray.min() == gray.max() else opaque & (gray > 127)

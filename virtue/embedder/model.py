@@ -6,9 +6,9 @@ predictor does: image work is dear, the step from a scene to a region's vector i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,11 +25,13 @@ Scene = Any
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
     """One thing to embed: a text, a scene, a prompt on a scene, or a scene (and prompt) with a text.
-    The prompt is in pixels of the scene's upright original and has been checked."""
+    The prompt is in pixels of the scene's upright original and has been checked. `instruction` is for
+    models that are told in words what to do (`Instructed`); None: the model's own for such an item."""
 
     scene: Scene | None = None
     prompt: Prompt | None = None
     text: str | None = None
+    instruction: str | None = None
 
 
 class Model(Protocol):
@@ -59,3 +61,12 @@ class Model(Protocol):
         scores its best dot product with the k vectors (a model that looks at the query picture at
         several sizes returns one for each, its plainest first). `picture` is the query's picture,
         None for a text alone."""
+
+
+@runtime_checkable
+class Instructed(Model, Protocol):
+    """A model that reads `Item.instruction`: words around the item's text, in which `{text}` stands for it
+    (without `{text}` they come before it)."""
+
+    prompts: Mapping[str, str]
+    """Its named instructions: what `prompt_name=` may say."""

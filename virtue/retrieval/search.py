@@ -26,6 +26,10 @@ FIRST, WIDER = 4, 4
 """Rows scanned for each hit at first (a photo has many regions that look alike, of which one is
 taken), and by how much more when too few hits came out of them."""
 
+ROOMY = 0.4
+"""Power of a region's share of its photo by which a text's score is weighed among the regions of one photo;
+chosen so that the boxes shown hold the things asked for in the example photos. The photos found stay."""
+
 Record = TypeVar("Record", RegionRecord, CaptionRecord)
 
 
@@ -87,7 +91,10 @@ def search(
         elif find == "photos":
             hits = [_photo_hit(*found) for found in _best_photos(snapshot, asked, top, floor)]
         else:
-            hits = [_region_hit(*found) for found in _best_regions(snapshot, asked, top, floor, all_regions)]
+            regions = _best_regions(snapshot, asked, top, floor, all_regions)
+            if query.is_text and not all_regions:
+                regions = _roomiest(snapshot, asked, regions, floor)
+            hits = [_region_hit(*found) for found in regions]
         if not hits:
             _check_not_empty(snapshot, store, find)
     return [replace(hit, rank=rank) for rank, hit in enumerate(hits, 1)]
@@ -105,6 +112,27 @@ def _best_regions(
         return region.region_id if every else region.photo_id
 
     return _best(lambda depth: asked.search(snapshot, "regions", depth), snapshot.regions, key, top, floor)
+
+
+def _roomiest(
+    snapshot: Snapshot, asked: Asked, found: list[Scored[RegionRecord]], floor: float
+) -> list[Scored[RegionRecord]]:
+    """The same photos, each by the region that shows best what a text asks for: a paw says "dog" as well
+    as the dog does, so that among the regions of one photo the larger is preferred (see `ROOMY`)."""
+    rows = snapshot.rows_of([region.photo_id for _, region in found])
+    scores = np.minimum(
+        (snapshot.vectors("regions")[rows].astype(np.float32) @ asked.vectors.T).max(axis=1), 1
+    )
+    score_of = dict(zip(rows.tolist(), scores.tolist(), strict=True))
+    best = {region.photo_id: (0.0, Scored(score, region)) for score, region in found}
+    for region in snapshot.regions(rows):
+        score = score_of[region.row]
+        if score < floor or (region.whole and not region.sole):
+            continue
+        worth = score * (region.box.area / (region.width * region.height)) ** ROOMY
+        if worth > best[region.photo_id][0]:
+            best[region.photo_id] = (worth, Scored(score, region))
+    return sorted((scored for _, scored in best.values()), key=lambda scored: -scored.score)
 
 
 def _best_photos(snapshot: Snapshot, asked: Asked, top: int, floor: float) -> list[Scored[RegionRecord]]:

@@ -70,6 +70,16 @@ def regions(connection: Connection, generation: int, rows: Sequence[int] | np.nd
     ]  # fmt: skip
 
 
+def rows_of(connection: Connection, generation: int, photo_ids: Sequence[int]) -> np.ndarray:
+    found = fetched(
+        connection,
+        "SELECT row FROM json_each(?) asked CROSS JOIN regions ON photo_id = asked.value "
+        "WHERE generation_id = ? AND row IS NOT NULL",
+        (_as_json(photo_ids), generation),
+    )
+    return np.array([row for (row,) in found], np.int64)
+
+
 def captions(
     connection: Connection, generation: int, rows: Sequence[int] | np.ndarray
 ) -> list[CaptionRecord]:

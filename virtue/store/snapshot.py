@@ -246,6 +246,10 @@ class Snapshot:
         """The regions of these rows, in their order; rows of photos that are gone are left out."""
         return hits.regions(self._connection, self._id(None), rows)
 
+    def rows_of(self, photo_ids: Sequence[int]) -> np.ndarray:
+        """(n,) int64 row numbers of all regions of these photos."""
+        return hits.rows_of(self._connection, self._id(None), photo_ids)
+
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[CaptionRecord]:
         """The captions of these rows, in their order; rows of photos that are gone are left out."""
         return hits.captions(self._connection, self._id(None), rows)

@@ -1,0 +1,196 @@
+"""Names of models: the bundled one, folders, and the hub, which is a real server that may misbehave."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.embedder.stand_in_hub import COMMIT, Hub, running
+from tests.embedder.towers.builders import save
+from virtue.embedder.families import Name, available_models, load_model
+from virtue.errors import ModelError
+
+NAME = "someone/small-clip"
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
+
+LOAD = """
+from virtue.embedder import Embedder
+embedder = Embedder.from_pretrained({name!r}, {more})
+print(embedder.name, embedder.fingerprint, embedder.encode("a cat").shape)
+"""
+PULL = """
+from virtue.embedder.families import pull
+print(pull({name!r}))
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the hub keeps one: other formats beside what is needed."""
+    folder = save("clip", tmp_path_factory.mktemp("hub") / "clip")
+    (folder / "flax_model.msgpack").write_bytes(b"x" * 1000)
+    (folder / "pytorch_model.bin").write_bytes(b"x" * 1000)
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "config.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def hub(model: Path) -> Iterator[Hub]:
+    with running({NAME: model}) as server:
+        yield server
+
+
+@pytest.fixture
+def python(hub: Hub, home: Path) -> Program:
+    """Runs a program of a user whose hub is `hub` and whose cache is empty at first."""
+
+    def run(program: str, **env: str) -> subprocess.CompletedProcess[str]:
+        known = {
+            "HF_ENDPOINT": hub.address,
+            "HF_HOME": str(home / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "OMP_NUM_THREADS": "1",
+            **env,
+        }
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        words = [sys.executable, "-c", program]
+        return subprocess.run(
+            words, capture_output=True, text=True, check=False, env=clean | known, timeout=120
+        )
+
+    return run
+
+
+def error(done: "subprocess.CompletedProcess[str]") -> str:
+    """The sentence that a program ended with."""
+    assert done.returncode == 1, done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("virtue.errors.ModelError: "), done.stderr
+    assert "During handling" not in done.stderr
+    return last.removeprefix("virtue.errors.ModelError: ")
+
+
+# -- the hub ----------------------------------------------------------------------------------------------
+
+
+def test_pull_says_size_and_licence_and_takes_what_is_needed(python, hub, model):
+    done = python(PULL.format(name=NAME))
+    assert done.returncode == 0, done.stderr
+    said, folder = done.stdout.splitlines()
+    needed = [file for file in model.iterdir() if file.suffix in (".json", ".safetensors")]
+    size = sum(file.stat().st_size for file in needed) / 1e6
+    assert said == f"{NAME}: {size:.0f} MB in {len(needed)} files, licence: cc-by-nc-4.0"
+    assert sorted(file.name for file in Path(folder).iterdir()) == sorted(file.name for file in needed)
+    assert not [line for line in hub.asked if "msgpack" in line or ".bin" in line or "onnx" in line]
+
+
+def test_nothing_phones_home_when_the_files_are_there(python, hub, model):
+    assert python(PULL.format(name=NAME)).returncode == 0
+    hub.asked.clear()
+    pinned = LOAD.format(name=f"{NAME}@{COMMIT}#roi", more="offline=True")
+    done = python(LOAD.format(name=NAME, more="") + pinned)
+    assert hub.asked == [], done.stderr
+    first, second = (line.split() for line in done.stdout.splitlines())
+    assert first[:2] == [NAME, load_model(model).fingerprint]
+    assert second[0] == f"{NAME}@{COMMIT}#roi"
+
+
+@pytest.mark.parametrize(
+    ("mood", "sentence"),
+    [
+        (404, f"there is no model called '{NAME}' on the hub, or it is private"),
+        (401, f"there is no model called '{NAME}' on the hub, or it is private"),
+        (403, f"{NAME} is closed: accept its terms"),
+        (503, f"the hub answered 503 when asked for {NAME}: try again later"),
+        ("hang up", f"the hub cannot be reached for {NAME}"),
+    ],
+)
+def test_a_hub_that_misbehaves_gives_one_sentence(python, hub, mood, sentence):
+    hub.mood = mood
+    assert error(python(PULL.format(name=NAME))).startswith(sentence)
+
+
+def test_a_download_that_breaks_off_is_taken_up_again(python, hub):
+    hub.mood = "half"
+    assert error(python(PULL.format(name=NAME), HF_HUB_DOWNLOAD_TIMEOUT="2")).startswith("the hub cannot be")
+    hub.mood = "well"
+    hub.asked.clear()
+    # What is there in half counts as not there: the rest is fetched when the model is first used.
+    done = python(LOAD.format(name=NAME, more="revision='main'"))
+    assert done.stdout.split()[0] == f"{NAME}@main", done.stderr
+    assert any("model.safetensors" in line for line in hub.asked)
+
+
+def test_an_unknown_revision_is_named(python):
+    assert error(python(PULL.format(name=f"{NAME}@v9"))).startswith(f"{NAME} has no revision 'v9'")
+
+
+def test_offline_asks_nobody(python, hub):
+    for more, env in (("offline=True", {}), ("", {"HF_HUB_OFFLINE": "1"})):
+        said = error(python(LOAD.format(name=NAME, more=more), **env))
+        assert said.startswith(f"{NAME} is not in the model cache and downloads are off")
+    assert "HF_HUB_OFFLINE is set" in error(python(PULL.format(name=NAME), HF_HUB_OFFLINE="1"))
+    assert hub.asked == []
+
+
+def test_without_torch_it_says_what_to_install(python, hub):
+    blocked = "import sys; sys.modules['torch'] = None\n"
+    done = python(blocked + LOAD.format(name=NAME, more=""))
+    assert error(done) == f"{NAME} needs torch, which is not installed: pip install 'virtue[torch]'"
+    assert hub.asked == []
+
+
+# -- names ------------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_taken_apart_and_put_together(tmp_path):
+    for text in ("mini", "a/b", "a/b@v1", "a/b#crop", "a/b@v1#crop"):
+        assert str(Name.parse(text)) == text
+    assert str(Name.parse("a/b", revision="v2")) == "a/b@v2"
+    odd = tmp_path / "a@b#c"
+    odd.mkdir()
+    assert Name.parse(str(odd)) == Name(str(odd))
+    assert str(Name.parse(f"{odd}#roi")) == f"{odd}#roi"
+    with pytest.raises(ModelError, match="give one"):
+        Name.parse("a/b@v1", revision="v2")
+
+
+def test_what_is_no_model_is_named(tmp_path):
+    for name in ("maxi", "a b/c", "https://example.org/x"):
+        with pytest.raises(ModelError, match="there is no model called"):
+            load_model(name)
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="is a 'bert' model: virtue knows VIRTUE, clip, siglip, siglip2"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(tmp_path)
+
+
+def test_the_bundled_model_has_no_variants():
+    for name in ("mini#crop", "mini@v1"):
+        with pytest.raises(ModelError, match="no revisions and no variants"):
+            load_model(name)
+    with pytest.raises(ModelError, match="runs on the CPU alone"):
+        load_model("mini", device="cuda")
+
+
+def test_known_models_are_listed_with_size_and_licence(python):
+    listed = {model["name"]: model for model in available_models()}
+    assert (listed["mini"]["dim"], listed["mini"]["licence"], listed["mini"]["installed"]) == (
+        768,
+        "Apache-2.0",
+        True,
+    )
+    assert "NC" in listed["Sony/VIRTUE-2B-SCaR"]["licence"]
+    assert all(model["size"] > 1e6 and model["dim"] > 0 for model in listed.values())
+    program = "import json; from virtue.embedder.families import *; print(json.dumps(available_models()))"
+    told = json.loads(python(program).stdout)
+    assert [model["name"] for model in told if model["installed"]] == ["mini"]

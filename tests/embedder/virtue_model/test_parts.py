@@ -1,0 +1,191 @@
+"""The parts that need no model: sizes, patches, drawings, batches, proposals."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+
+from tests.data.recipe import picture
+from tests.embedder.virtue_model.conftest import Make
+from virtue.embedder.virtue_model import images
+from virtue.embedder.virtue_model.batching import Budget
+from virtue.embedder.virtue_model.drawing import drawing, stacked
+from virtue.embedder.virtue_model.network import Scene
+from virtue.embedder.virtue_model.proposals import _around, _distinct, propose
+from virtue.embedder.virtue_model.protocols import Drawn
+from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLVision
+from virtue.errors import ModelError
+from virtue.geometry import Box, Point, Prompt
+from virtue.pictures import load
+
+sides = st.integers(28, 3000)
+
+
+@given(sides, sides, st.integers(1, 40), st.integers(41, 1280))
+def test_sizes_are_those_of_the_published_processor(width: int, height: int, least: int, most: int) -> None:
+    bounds = least * 28 * 28, most * 28 * 28
+    expected = smart_resize(height, width, 28, *bounds)[::-1]
+    assert images.fitting_size(width, height, 28, *bounds) == expected
+
+
+@pytest.mark.parametrize("size", [(180, 140), (300, 200), (33, 400), (28, 28), (613, 127)])
+def test_patches_are_those_of_the_published_processor(make: Make, size: tuple[int, int]) -> None:
+    image = picture(5, *size)
+    processor = Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=50_000)
+    expected = processor(images=[image], return_tensors="pt")
+    fitted = images.fitted(load(image), 28, 3136, 50_000)
+    vision = make().model.network.vision
+    assert isinstance(vision, Qwen2VLVision)
+    patches = vision.patches(images.normalised(torch.tensor(fitted)[None]))
+    assert torch.equal(patches, expected["pixel_values"])
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000))
+def test_any_picture_fits_its_bounds_or_is_refused(width: int, height: int) -> None:
+    columns, rows = images.fitting_size(max(width, 28), max(height, 28), 28, 3136, 1_003_520)
+    assert columns % 28 == rows % 28 == 0
+    assert columns * rows >= 3136
+    assert columns * rows <= 1_003_520 or min(columns, rows) == 28
+
+
+# -- what is drawn ---------------------------------------------------------------------------------------
+
+
+def test_boxes_and_points_are_scaled_into_the_models_frame() -> None:
+    prompt = Prompt(box=Box(10, 20, 110, 220), points=(Point(50, 100), Point(60, 70, positive=False)))
+    drawn = drawing(prompt, 500, 400, 1000, "scaled")
+    assert drawn.points == ((20, 50, 2), (220, 550, 3), (100, 250, 1), (120, 175, 0))
+
+
+def test_the_published_evaluation_does_not_scale_boxes() -> None:
+    drawn = drawing(Prompt(box=Box(10, 20, 110, 220)), 504, 364, 1024, "unscaled")
+    assert drawn.points == ((10, 20, 2), (110, 220, 3))
+
+
+def test_no_prompt_is_nine_points() -> None:
+    drawn = drawing(None, 300, 200, 1024, "scaled")
+    places = [170.67, 512, 853.33]
+    assert [(round(x, 2), round(y, 2), label) for x, y, label in drawn.points] == [
+        (x, y, 1) for y in places for x in places
+    ]
+
+
+def test_a_mask_is_squashed_like_its_picture() -> None:
+    mask = np.zeros((200, 300), bool)
+    mask[:, 150:] = True
+    drawn = drawing(Prompt(mask=mask), 300, 200, 1024, "scaled")
+    (logits,) = stacked([drawn], 256, torch.device("cpu")).masks
+    assert logits.shape == (1, 256, 256)
+    assert (logits[0, :, :127] < 0).all()
+    assert (logits[0, :, 129:] > 0).all()
+
+
+# -- batches ---------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 30)), st.integers(1, 100))
+def test_batches_keep_the_order_and_the_limit(members: list[int], limit: int) -> None:
+    batches: list[list[int]] = []
+
+    def step(batch: list[int]) -> list[int]:
+        batches.append(batch)
+        return [member * 10 for member in batch]
+
+    made = Budget(limit).run(members, step, kind=lambda member: member > 15, cost=sum)
+    assert made == [member * 10 for member in members]
+    for batch in batches:
+        assert len(batch) == 1 or sum(batch) <= limit
+        assert len({member > 15 for member in batch}) == 1
+
+
+def test_a_batch_too_large_for_the_card_is_halved_for_good() -> None:
+    budget, tried = Budget(64), []
+
+    def step(batch: list[int]) -> list[int]:
+        tried.append(len(batch))
+        if len(batch) > 10:
+            raise torch.OutOfMemoryError
+        return batch
+
+    members = list(range(40))
+    assert budget.run(members, step, kind=lambda _: 0, cost=len) == members
+    assert tried == [40, 20, 10, 10, 10, 10]
+    assert budget.limit == 10
+
+
+def test_an_item_that_never_fits_is_said_plainly() -> None:
+    def step(batch: list[int]) -> list[int]:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(ModelError, match="one item alone does not fit"):
+        Budget(8).run([1, 2, 3], step, kind=lambda _: 0, cost=len)
+
+
+# -- proposals -------------------------------------------------------------------------------------------
+
+
+def test_boxes_lie_around_masks() -> None:
+    masks = torch.zeros(2, 10, 20, dtype=torch.bool)
+    masks[0, 2:5, 4:10] = True
+    assert _around(masks).tolist() == pytest.approx(np.array([[0.2, 0.2, 0.5, 0.5], [0, 0, 0, 0]]))
+
+
+def test_of_two_boxes_in_one_place_the_better_stays() -> None:
+    scored = torch.tensor([[0, 0, 0.5, 0.5, 0.9], [0.01, 0, 0.5, 0.5, 0.8], [0.6, 0.6, 1, 1, 0.7]])
+    assert _distinct(scored, 9)[:, 4].tolist() == pytest.approx([0.9, 0.7])
+    assert len(_distinct(scored, 1)) == 1
+
+
+class Discs:
+    """A segmentation model for which everything is a disc around the point: small, medium and vast."""
+
+    side, grid, channels, mask_side = 256, 16, 4, 64
+    config: ClassVar[dict[str, Any]] = {}
+
+    def encode(self, pixels: Tensor) -> Any:
+        raise NotImplementedError
+
+    prompted = encode
+
+    def masks(self, features: Tensor, fine: Any, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        cells = (torch.arange(64) + 0.5) * 4
+        x, y = drawn.points[:, 0, 0, None, None], drawn.points[:, 0, 1, None, None]
+        distance = ((cells[None, None, :] - x) ** 2 + (cells[None, :, None] - y) ** 2).sqrt()[:, None]
+        logits = torch.tensor([12, 40, 400])[None, :, None, None] - distance
+        quality = torch.tensor([0.95, 0.9, 1.0]).expand(len(x), 3) - x[:, 0] / 10_000
+        return logits, quality
+
+
+def test_proposals_lie_in_the_picture_and_apart() -> None:
+    scene = Scene(400, 200, torch.zeros(4, 16, 16), (), torch.zeros(1, 8), (1, 1))
+    boxes = propose(Discs(), scene, 500, least_quality=0.8, least_stability=0.85)
+    assert len(boxes) > 10
+    for number, box in enumerate(boxes):
+        assert box == box.within(400, 200)
+        assert box.area < 0.9 * 400 * 200
+        assert all(box.iou(other) < 0.75 for other in boxes[:number])
+    assert propose(Discs(), scene, 3, least_quality=0.8, least_stability=0.85) == boxes[:3]
+    # Small discs move too much with the threshold, poor ones are not believed.
+    assert min(box.area for box in boxes) > 60 * 30 / 2
+    assert propose(Discs(), scene, 500, least_quality=0.99, least_stability=0.85) == []
+
+
+def test_the_models_own_proposals_are_on_its_own_encoding(make: Make) -> None:
+    embedder = make(proposal_quality=0.0, proposal_stability=0.0)
+    (scene,) = embedder.scenes([load(picture(6, 300, 160))])
+    for box in embedder.propose(scene, 12):
+        assert box == box.within(300, 160)
+
+
+def test_nothing_sure_proposes_nothing(make: Make) -> None:
+    embedder = make(proposal_quality=1.1)
+    (scene,) = embedder.scenes([load(picture(6, 300, 160))])
+    assert embedder.propose(scene, 12) == []

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.indexer.shelf import Shelf
+from virtue.store import Store
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    with Store.open(tmp_path / "library", create=True) as store:
+        yield Shelf(tmp_path, store)
+        assert store.verify() == []

@@ -1,0 +1,282 @@
+"""COCO JSON: boxes, polygons and run-lengths become regions in the right place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from pycocotools import mask as coco
+
+from tests.indexer.shelf import Shelf
+from virtue.errors import InputError
+from virtue.indexer import index, masks
+from virtue.indexer.annotations import read_annotations
+
+MASKS = arrays(bool, st.tuples(st.integers(1, 30), st.integers(1, 30)))
+
+
+@given(MASKS)
+def test_run_lengths_are_those_of_cocos_own_tools(mask: np.ndarray) -> None:
+    theirs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    ours = masks.encode(mask)
+    assert ours == {"size": list(mask.shape), "counts": theirs["counts"].decode()}
+    assert (masks.decode(ours) == mask).all()
+    assert (masks.decode(theirs) == mask).all()
+
+
+@given(MASKS)
+def test_run_lengths_as_lists_are_read(mask: np.ndarray) -> None:
+    flat, counts, value = mask.T.ravel(), [], False
+    while flat.size:
+        run = int(np.argmax(flat != value)) if (flat != value).any() else flat.size
+        counts.append(run)
+        flat, value = flat[run:], not value
+    assert (masks.decode({"size": list(mask.shape), "counts": counts}) == mask).all()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"size": [4, 4], "counts": [3, 3]},
+        {"size": [4, 4], "counts": [-1, 17]},
+        {"size": [4, 4], "counts": "\x01"},
+        {"size": [4, 4], "counts": "a"},
+        {"size": [4], "counts": [16]},
+        {"size": [0, 4], "counts": []},
+        {"counts": [16]},
+        {"size": [4, 4], "counts": [[16]]},
+    ],
+)
+def test_run_lengths_that_do_not_fit_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        masks.decode(bad)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 24), st.integers(0, 20)), min_size=3, max_size=7),
+    st.tuples(st.integers(24, 30), st.integers(20, 25)),
+)
+def test_a_polygon_covers_the_pixels_whose_middles_lie_in_it(
+    corners: list[tuple[int, int]], size: tuple[int, int]
+) -> None:
+    mask = np.zeros(size[::-1], bool)
+    masks.fill(mask, np.array(corners, float))
+    for y, x in np.ndindex(mask.shape):
+        assert mask[y, x] == inside(x + 0.5, y + 0.5, corners)
+
+
+def inside(x: float, y: float, corners: list[tuple[int, int]]) -> bool:
+    """The even-odd rule, one ray to the right."""
+    within = False
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        if (y0 > y) != (y1 > y) and x < x0 + (y - y0) * (x1 - x0) / (y1 - y0):
+            within = not within
+    return within
+
+
+def written(path: Path, annotations: list[dict[str, Any]], size: tuple[int, int] = (80, 60)) -> Path:
+    content = {
+        "images": [{"id": 7, "file_name": "a.png", "width": size[0], "height": size[1]}],
+        "categories": [{"id": 3, "name": "mug"}],
+        "annotations": [{"id": n, "image_id": 7, **entry} for n, entry in enumerate(annotations)],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def given_regions(shelf: Shelf) -> list[tuple[Any, ...]]:
+    return [(r.box.xywh, r.category) for r in shelf.regions("a.png") if r.origin == "annotation"]
+
+
+def test_boxes_become_regions_with_categories(shelf: Shelf) -> None:
+    photo = shelf.photo("a.png", "red")
+    image = Image.open(photo).convert("RGB")
+    image.paste("blue", (10, 20, 40, 40))
+    image.save(photo)
+    file = written(shelf.photos / "coco.json", [{"bbox": [10, 20, 30, 20], "category_id": 3}])
+    report = shelf.index(annotations=file, regions="none")
+    assert report.warnings == []
+    assert given_regions(shelf) == [((10, 20, 30, 20), "mug")]
+    with shelf.store.read() as snapshot:
+        (best,) = snapshot.search("regions", shelf.model.embed([text_item("blue")]), 1).rows
+        assert snapshot.regions([best])[0].category == "mug"
+    assert shelf.index(annotations=file).unchanged == 1
+
+
+def text_item(text: str) -> Any:
+    from virtue.embedder.model import Item
+
+    return Item(text=text)
+
+
+@pytest.mark.parametrize("kind", ["polygon", "list", "text"])
+def test_masks_are_embedded_and_kept(shelf: Shelf, kind: str) -> None:
+    photo = shelf.photo("a.png", "red")
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 10:40] = True
+    pixels = np.array(Image.open(photo).convert("RGB"))
+    pixels[mask] = (0, 0, 255)
+    Image.fromarray(pixels).save(photo)
+    segmentation = {
+        "polygon": [[10, 20, 40, 20, 40, 40, 10, 40]],
+        "list": {"size": [60, 80], "counts": [620, *[20, 40] * 29, 20, 2420]},
+        "text": masks.encode(mask),
+    }[kind]
+    file = written(shelf.photos / "coco.json", [{"segmentation": segmentation, "category_id": 3}])
+    assert shelf.index(annotations=file, regions="none").warnings == []
+    assert given_regions(shelf) == [((10, 20, 30, 20), "mug")]
+    with shelf.store.read() as snapshot:
+        ranked = snapshot.search("regions", shelf.model.embed([text_item("blue")]), 1)
+        kept = snapshot.given(next(iter(snapshot.files().values())).hash).regions[0].mask
+    assert ranked.scores[0] > 0.99
+    assert (masks.decode(json.loads(kept)) == mask).all()
+
+
+def test_an_annotation_that_leaves_its_picture_costs_itself_alone(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    file = written(
+        shelf.photos / "coco.json",
+        [
+            {"bbox": [60, 10, 20.6, 20]},
+            {"bbox": [60, 10, 40, 20]},
+            {"bbox": [1, 1, 0, 5]},
+            {"bbox": [1, 2, 3]},
+            {"segmentation": [[0, 0, 500, 0, 500, 500]]},
+            {"segmentation": {"size": [5, 5], "counts": [25]}},
+            {"segmentation": {"size": [60, 80], "counts": [4800]}},
+            {"segmentation": [[1, 2]]},
+            {},
+            {"segmentation": [[5, 5, 5.2, 5, 5.2, 5.2]], "bbox": [5, 5, 0.2, 0.2]},
+            {"bbox": [0, 0, 10, 10], "category_id": 3},
+        ],
+    )
+    report = shelf.index(annotations=file, regions="none")
+    boxes = [box for box, _ in given_regions(shelf)]
+    assert boxes[0] == (60, 10, 20, 20)
+    assert boxes[1] == pytest.approx((5, 5, 0.2, 0.2))  # its mask holds no pixel, its box is sound
+    assert boxes[2:] == [(0, 0, 10, 10)]
+    assert len(report.warnings) == 8
+    assert "annotation 1 of a.png: box x,y,w,h = 60,10,40,20 leaves the picture" in report.warnings[0]
+
+
+def test_halves_of_characters_and_impossible_names_do_no_harm(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    file = shelf.photos / "coco.json"
+    file.write_text(
+        r'{"images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "\ud800.png"}],'
+        r'"categories": [{"id": 1, "name": "m\ud800g"}], "annotations": ['
+        r'{"image_id": 1, "bbox": [1, 1, 5, 5], "category_id": 1, "caption": "x\udfffy"},'
+        r'{"image_id": 2, "bbox": [1, 1, 5, 5]}]}'
+    )
+    (warning,) = shelf.index(annotations=file, regions="none").warnings
+    assert r"such as \ud800.png" in warning
+    assert given_regions(shelf) == [((1, 1, 5, 5), "m?g")]
+
+
+def test_captions_of_an_annotation_file(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    file = written(
+        shelf.photos / "coco.json",
+        [
+            {"caption": "a wall"},
+            {"caption": "a brick", "bbox": [1, 2, 3, 4]},
+            {"caption": "x", "bbox": [0] * 4},
+        ],
+    )
+    shelf.index(annotations=file, regions="none")
+    found = {(c.text, c.source, c.box.xywh if c.box else None) for c in shelf.all_captions()}
+    assert found == {
+        ("a wall", "annotation", None),
+        ("a brick", "annotation", (1, 2, 3, 4)),
+        ("x", "annotation", None),
+    }
+
+
+def test_annotations_of_a_smaller_copy_are_scaled(shelf: Shelf) -> None:
+    shelf.photo("a.png", size=(800, 600))
+    entries = [{"bbox": [10, 20, 30, 20]}, {"segmentation": [[10, 20, 40, 20, 40, 40, 10, 40]]}]
+    file = written(shelf.photos / "coco.json", entries)
+    assert shelf.index(annotations=file, regions="none").warnings == []
+    assert [box for box, _ in given_regions(shelf)] == [(100, 200, 300, 200)] * 2
+
+
+def test_annotations_of_another_shape_are_refused(shelf: Shelf) -> None:
+    shelf.photo("a.png", size=(60, 80))
+    file = written(shelf.photos / "coco.json", [{"bbox": [10, 20, 30, 20]}])
+    (warning,) = shelf.index(annotations=file, regions="none").warnings
+    assert "a.png is annotated at 80 x 60 pixels and is 60 x 80 (upright); it was annotated lying" in warning
+
+
+def test_proposals_fill_up_what_annotations_leave(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    file = written(shelf.photos / "coco.json", [{"bbox": [0, 0, 40, 30]}, {"bbox": [5, 5, 4, 4]}])
+    shelf.index(annotations=file, regions=4)
+    boxes = [(region.box.xywh, region.origin) for region in shelf.regions("a.png")]
+    assert boxes == [
+        ((0, 0, 80, 60), "whole"),
+        ((0, 0, 40, 30), "annotation"),
+        ((5, 5, 4, 4), "annotation"),
+        ((40, 0, 40, 30), "proposal"),
+        ((0, 30, 40, 30), "proposal"),
+    ]
+
+
+def test_changed_annotations_replace_the_old_ones_and_nothing_else(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    captions = shelf.photos / "captions.csv"
+    captions.write_text("a.png,a spot,1,1,5,5\n")
+    file = written(shelf.photos / "coco.json", [{"bbox": [0, 0, 10, 10], "category_id": 3}])
+    shelf.index(annotations=file, captions=captions, regions="none")
+    written(file, [{"bbox": [20, 20, 10, 10]}])
+    assert shelf.index(annotations=file).reembedded == 1
+    assert sorted(box for box, _ in given_regions(shelf)) == [(1, 1, 5, 5), (20, 20, 10, 10)]
+    assert [text for _, _, text in shelf.captions()] == ["a spot"]
+    assert index(shelf.store, shelf.model).unchanged == 1
+
+
+def test_photos_are_found_by_path_then_by_their_only_name(shelf: Shelf) -> None:
+    for name, colour in (("x/a.png", "red"), ("y/b.png", "blue"), ("z/b.png", "green")):
+        shelf.photo(name, colour)
+    away = shelf.folder / "labels"
+    away.mkdir()
+    content = {
+        "images": [
+            {"id": 1, "file_name": "train/a.png"},
+            {"id": 2, "file_name": "b.png"},
+            {"id": 3, "file_name": "z/b.png"},
+        ],
+        "annotations": [{"id": n, "image_id": n, "bbox": [n, n, 5, 5]} for n in (1, 2, 3)],
+    }
+    (away / "coco.json").write_text(json.dumps(content))
+    report = shelf.index(annotations=away / "coco.json", regions="none")
+    assert given_regions(shelf) == [((1, 1, 5, 5), None)]
+    assert [r.box.xywh for r in shelf.regions("b.png") if r.origin == "annotation"] == [(3, 3, 5, 5)]
+    assert "1 of 3 names are not" in report.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nonsense", "not JSON"),
+        ('{"images": [{"id": [], "file_name": "a"}]}', r"images\[0\] is not of the COCO format"),
+        ("[1]", "not COCO JSON"),
+        ('{"images": 5}', "not COCO JSON"),
+        ('{"images": [{"id": 1}]}', r"images\[0\] is not of the COCO format"),
+        ('{"images": [], "annotations": {}}', '"annotations" is not a list'),
+        ('{"images": [], "annotations": [{"image_id": 4}]}', r"annotations\[0\] refers to nothing"),
+        ('{"images": [], "annotations": [5]}', r"annotations\[0\] refers to nothing"),
+        ('{"images": [{"id": 1, "file_name": "a", "width": -3, "height": 2}]}', r"images\[0\] is not"),
+    ],
+)
+def test_a_malformed_file_is_an_input_error(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "coco.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_annotations(path)

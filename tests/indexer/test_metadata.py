@@ -1,0 +1,181 @@
+"""What photos say of themselves, and that damage in it never costs the photo."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from tests.indexer.shelf import Shelf
+from virtue.indexer.metadata import Metadata, perceptual_hash, read_metadata
+from virtue.pictures import load, open_image
+
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/">
+<rdf:Description xmp:Rating="4" xmp:CreateDate="2019-05-04T03:02:01+02:00">
+<dc:description><rdf:Alt><rdf:li xml:lang="x-default">Grandma's birthday</rdf:li></rdf:Alt></dc:description>
+<dc:subject><rdf:Bag><rdf:li>family</rdf:li><rdf:li>Köln</rdf:li></rdf:Bag></dc:subject>
+</rdf:Description></rdf:RDF></x:xmpmeta>""".encode()
+
+
+def exif() -> Image.Exif:
+    made = Image.Exif()
+    made[ExifTags.Base.Make], made[ExifTags.Base.Model] = "Canon", "Canon EOS 5D"
+    made[ExifTags.Base.ImageDescription] = "a boat"
+    made[0x4746] = 3
+    made[ExifTags.Base.XPKeywords] = "sea;boat".encode("utf-16-le")
+    details = made.get_ifd(ExifTags.IFD.Exif)
+    details[ExifTags.Base.DateTimeOriginal] = "2021:07:08 09:10:11"
+    details[ExifTags.Base.OffsetTimeOriginal] = "+09:00"
+    details[ExifTags.Base.UserComment] = b"ASCII\0\0\0in the harbour"
+    gps = made.get_ifd(ExifTags.IFD.GPSInfo)
+    gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLatitude] = "S", (33.0, 51.0, 36.0)
+    gps[ExifTags.GPS.GPSLongitudeRef], gps[ExifTags.GPS.GPSLongitude] = "E", (151.0, 12.0, 0.0)
+    return made
+
+
+def iptc(caption: bytes, *keywords: bytes) -> bytes:
+    """A JPEG's APP13 with what Photoshop writes there."""
+    fields = [(120, caption), *((25, word) for word in keywords)]
+    records = b"".join(b"\x1c\x02" + bytes([n]) + struct.pack(">H", len(v)) + v for n, v in fields)
+    block = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(records)) + records + b"\0" * (len(records) % 2)
+    body = b"Photoshop 3.0\0" + block
+    return b"\xff\xed" + struct.pack(">H", len(body) + 2) + body
+
+
+def saved(format: str = "JPEG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (32, 24), "red").save(stream, format, **options)
+    return stream.getvalue()
+
+
+def metadata_of(content: bytes) -> Metadata:
+    with open_image(content) as image:
+        image.load()
+        return read_metadata(image)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_exif(format: str) -> None:
+    found = metadata_of(saved(format, exif=exif()))
+    assert found.taken == "2021-07-08T09:10:11+09:00"
+    assert found.camera == "Canon EOS 5D"
+    assert found.latitude == pytest.approx(-33.86) and found.longitude == pytest.approx(151.2)
+    assert found.rating == 3
+    assert found.tags == ("sea", "boat")
+    assert found.captions == ("a boat", "in the harbour")
+
+
+def test_tags_of_tiff() -> None:
+    """Pillow writes no EXIF block into a TIFF, only its own tags."""
+    found = metadata_of(saved("TIFF", exif=exif()))
+    assert (found.camera, found.rating, found.tags) == ("Canon EOS 5D", 3, ("sea", "boat"))
+    assert found.captions == ("a boat",)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_xmp(format: str) -> None:
+    options: dict[str, Any] = {"xmp": XMP}
+    if format == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        options = {"pnginfo": info}
+    if format == "TIFF":
+        options = {"tiffinfo": {700: XMP}}
+    found = metadata_of(saved(format, **options))
+    assert found.captions == ("Grandma's birthday",)
+    assert found.tags == ("family", "Köln")
+    assert found.rating == 4
+    assert found.taken == "2019-05-04T03:02:01+02:00"
+
+
+def test_iptc() -> None:
+    plain = saved()
+    content = plain[:2] + iptc("Grüße".encode("latin-1"), b"sea", "Köln".encode()) + plain[2:]
+    found = metadata_of(content)
+    assert found.captions == ("Grüße",)
+    assert found.tags == ("sea", "Köln")
+
+
+@pytest.mark.parametrize("boilerplate", ["OLYMPUS DIGITAL CAMERA", "SONY DSC", "DSC_0042.JPG", "   "])
+def test_what_cameras_write_is_no_caption(boilerplate: str) -> None:
+    made = Image.Exif()
+    made[ExifTags.Base.ImageDescription] = boilerplate
+    assert metadata_of(saved(exif=made)).captions == ()
+
+
+def test_values_that_make_no_sense_are_left_out() -> None:
+    made = Image.Exif()
+    made[ExifTags.Base.DateTime] = "0000:00:00 00:00:00"
+    made[0x4746] = 99
+    gps = made.get_ifd(ExifTags.IFD.GPSInfo)
+    gps[ExifTags.GPS.GPSLatitude], gps[ExifTags.GPS.GPSLongitude] = (95.0, 0.0, 0.0), (1.0, 0.0, 0.0)
+    assert metadata_of(saved(exif=made)) == Metadata()
+
+
+def test_a_photo_without_metadata_has_none() -> None:
+    assert metadata_of(saved()) == Metadata()
+
+
+FULL = saved(exif=exif(), xmp=XMP)
+
+
+@pytest.mark.filterwarnings("ignore:.*EXIF data:UserWarning", "ignore:Trunc|Tag data|Metadata:UserWarning")
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(20, len(FULL) - 400), st.integers(0, 255)), min_size=1, max_size=30))
+def test_damaged_metadata_never_fails(flips: list[tuple[int, int]]) -> None:
+    content = bytearray(FULL)
+    for place, value in flips:
+        content[place] = value
+    with open_image(FULL) as image:
+        image.load()
+        start = FULL.index(b"Exif\0\0")
+        image.info["exif"] = bytes(content[start : start + len(image.info["exif"])])
+        image.info["xmp"] = bytes(content[FULL.index(b"<x:xmp") :])[: len(XMP)]
+        image._exif = None  # Pillow keeps what it has parsed
+        found = read_metadata(image)
+    assert found.rating is None or 0 <= found.rating <= 5
+    for text in (*found.captions, *found.tags, found.camera or "x"):
+        assert text.encode("utf-8") and "\0" not in text
+
+
+def test_xml_that_explodes_is_not_expanded() -> None:
+    bomb = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">]><x:xmpmeta xmlns:x="adobe:ns:meta/">&a;</x:xmpmeta>'
+    assert metadata_of(saved(xmp=bomb)) == Metadata()
+
+
+def test_all_of_it_reaches_the_library(shelf: Shelf) -> None:
+    shelf.photo("a.jpg", exif=exif(), xmp=XMP)
+    assert shelf.index().problems == []
+    texts = {(source, text) for _, source, text in shelf.captions()}
+    assert texts == {
+        ("metadata", "Grandma's birthday"),
+        ("metadata", "a boat"),
+        ("metadata", "in the harbour"),
+    }
+
+
+def test_the_perceptual_hash_survives_rescaling_and_tells_pictures_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    hashes = []
+    for _ in range(8):
+        noise = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
+        image = noise.resize((640, 480), Image.Resampling.BICUBIC)
+        stream = io.BytesIO()
+        image.resize((400, 300)).save(stream, "JPEG", quality=60)
+        first = perceptual_hash(np.asarray(image))
+        again = perceptual_hash(load(stream.getvalue()).pixels)
+        assert 0 <= first < 1 << 64
+        assert (first ^ again).bit_count() <= 8
+        assert all((first ^ other).bit_count() >= 12 for other in hashes)
+        hashes.append(first)

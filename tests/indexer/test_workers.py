@@ -1,0 +1,148 @@
+"""Worker processes that die, hang or meet what they cannot read cost one file each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.indexer.shelf import Shelf
+from virtue.indexer.messages import Channel, Decoded, Hashed, Refused, Task
+from virtue.indexer.walk import Found, walk
+from virtue.indexer.workers import Outcome, Pool
+
+
+def read_all(folder: Path, workers: int = 2, patience: float = 30.0, side: int | None = 64) -> list[Outcome]:
+    files = walk(os.fsencode(folder)).files.values()
+    with Pool(list(files), side, lambda found, hashed: True, workers, patience) as outcomes:
+        return [outcome for outcome in outcomes if outcome is not None]
+
+
+def photos(folder: Path, count: int) -> None:
+    for number in range(count):
+        Image.new("RGB", (100 + number, 50), (number, 0, 0)).save(folder / f"{number:03}.png")
+
+
+def test_pictures_come_back_reduced_with_hash_and_metadata(tmp_path: Path) -> None:
+    photos(tmp_path, 3)
+    outcomes = sorted(read_all(tmp_path), key=lambda outcome: outcome.found.path)
+    assert [outcome.problem for outcome in outcomes] == [None] * 3
+    decoded = outcomes[2].decoded
+    assert decoded and outcomes[2].hashed
+    assert (decoded.picture.width, decoded.picture.height) == (102, 50)
+    assert decoded.picture.pixels.shape == (31, 64, 3)
+    assert np.abs(decoded.picture.pixels.astype(int) - [2, 0, 0]).max() <= 1
+    assert len({outcome.hashed.hash for outcome in outcomes if outcome.hashed}) == 3
+
+
+def test_what_is_not_wanted_is_not_decoded(tmp_path: Path) -> None:
+    photos(tmp_path, 3)
+    files = list(walk(os.fsencode(tmp_path)).files.values())
+    with Pool(files, 64, lambda found, hashed: b"001" in found.path, 1) as outcomes:
+        decoded = {o.found.path: o.decoded is not None for o in outcomes if o}
+    assert [wanted for _, wanted in sorted(decoded.items())] == [False, True, False]
+
+
+def test_a_killed_worker_costs_one_file(tmp_path: Path) -> None:
+    photos(tmp_path, 12)
+    files = list(walk(os.fsencode(tmp_path)).files.values())
+
+    def wanted(found: Found, hashed: Hashed) -> bool:
+        if b"005" in found.path:
+            for child in children():
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.1)
+        return True
+
+    with Pool(files, 64, wanted, 1) as outcomes:
+        found = {o.found.path[-7:]: o.problem for o in outcomes if o}
+    assert len(found) == 12
+    assert found.pop(b"005.png") == "reading it ended the decoder (SIGKILL)"
+    assert set(found.values()) == {None}
+
+
+def children() -> list[int]:
+    threads = Path("/proc/self/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+
+
+def test_a_worker_that_hangs_is_ended_and_costs_one_file(tmp_path: Path) -> None:
+    photos(tmp_path, 6)
+    files = list(walk(os.fsencode(tmp_path)).files.values())
+
+    def wanted(found: Found, hashed: Hashed) -> bool:
+        if b"002" in found.path:
+            for child in children():
+                os.kill(child, signal.SIGSTOP)
+        return True
+
+    with Pool(files, 64, wanted, 1, patience=1.0) as outcomes:
+        found = {o.found.path[-7:]: o.problem for o in outcomes if o}
+    assert found.pop(b"002.png") == "reading it took more than 1 seconds"
+    assert len(found) == 5
+    assert set(found.values()) == {None}
+
+
+def test_leaving_early_does_not_wait_for_a_worker_that_hangs(tmp_path: Path) -> None:
+    photos(tmp_path, 6)
+    files = list(walk(os.fsencode(tmp_path)).files.values())
+
+    def wanted(found: Found, hashed: Hashed) -> bool:
+        if b"002" in found.path:
+            for child in children():
+                os.kill(child, signal.SIGSTOP)
+        return True
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Pool(files, 64, wanted, 1) as outcomes:
+        for outcome in outcomes:
+            if outcome is None:  # nothing came for a while
+                raise KeyboardInterrupt
+    assert time.monotonic() - started < 30
+    assert children() == []
+
+
+def test_an_error_of_the_caller_is_not_lost(tmp_path: Path) -> None:
+    photos(tmp_path, 2)
+    files = list(walk(os.fsencode(tmp_path)).files.values())
+
+    def wanted(found: Found, hashed: Hashed) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), Pool(files, 64, wanted, 2) as outcomes:
+        list(outcomes)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    photos(tmp_path, 1)
+    path = os.fsencode(tmp_path / "000.png")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "virtue.indexer.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin and process.stdout
+    channel = Channel(process.stdout, process.stdin)
+    assert channel.receive() == "ready"
+    channel.send(Task(path, 64, 30.0))
+    assert isinstance(channel.receive(), Hashed)
+    os.utime(path, ns=(5, 5))
+    channel.send(True)
+    assert channel.receive() == Refused("it changed while it was read: index again")
+    channel.send(Task(path, 64, 30.0))
+    channel.receive()
+    channel.send(True)
+    assert isinstance(channel.receive(), Decoded)
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_very_large_pictures_are_read_one_at_a_time(shelf: Shelf) -> None:
+    for number in range(3):
+        shelf.photo(f"{number}.png", "red", (6000, 4000 + number), compress_level=1)
+    assert shelf.index().indexed == 3

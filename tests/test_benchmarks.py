@@ -1,0 +1,33 @@
+"""The short forms of what looks for faults; the full ones are commands in benchmarks/."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from tests.conftest import ROOT
+
+
+def measured(module: str, *arguments: object) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_killed_runs_lose_and_double_nothing() -> None:
+    figures = measured("kill", "--rounds", 10)
+    assert figures["faults"] == 0, figures["what"]
+    assert figures["killed_while_running"] > 0
+
+
+def test_bad_files_are_indexed_or_named() -> None:
+    figures = measured("bad_files", "--files", 200)
+    assert (figures["crashes"], figures["neither"]) == (0, 0), figures["what"]
+    assert figures["indexed"] + figures["named_with_a_reason"] == 200
+    assert figures["peak_mb"] < 1500
+
+
+def test_a_run_over_unchanged_files_opens_none() -> None:
+    assert measured("unchanged", "--files", 600, "--repetitions", 1)["files"] == 600

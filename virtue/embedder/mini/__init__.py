@@ -1,0 +1,154 @@
+"""The bundled model: EfficientNet-Lite0 and all-MiniLM-L6-v2 in one space of 768 dimensions.
+
+A vector is [meaning, look], 384 numbers each. A row of a library is [m, l] / sqrt 2; a text, asked or
+stored, is [m, 0]. Which part a question weighs depends on what it looks for (`query`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from virtue.embedder import proposals
+from virtue.embedder.mini.config import read_config
+from virtue.embedder.mini.text import TextModel
+from virtue.embedder.mini.vision import Maps, VisionModel, unit
+from virtue.embedder.model import Find, Item
+from virtue.embedder.pooling import box_weights, prompt_weights
+from virtue.geometry import Box, Prompt
+from virtue.pictures import Picture
+
+FOLDER = Path(__file__).parent
+
+QUERY_SIDES = (96, 128, 224)
+"""Long sides at which a query picture without a prompt is seen, beside the library's own."""
+MOST_ENLARGED = 2
+"""Sides that would enlarge the query picture more are left out: what is blown up looks like nothing."""
+IMAGE_MEANING = 0.02
+"""Weight of the meaning, look 1, when an image looks for regions or photos."""
+TEXT_MEANING = 0.6
+"""Weight of the text's meaning, look 1, when an image and a text look for regions or photos."""
+
+
+class Mini:
+    """Implements `virtue.embedder.model.Model`. Files are opened on first use: a text query never loads
+    the vision model. Safe to share between threads."""
+
+    name = "mini"
+    lanes = max(2, (os.cpu_count() or 1) // 2)
+    """Threads that an indexer may call this model from at once: one picture fills one core."""
+    dim = 768
+    text_match = 0.5
+
+    def __init__(self, folder: Path = FOLDER, *, threads: int | None = None) -> None:
+        self._folder = folder
+        self._threads = threads
+        self._opening = threading.RLock()
+        self._config, self.fingerprint = read_config(folder)
+        self.side: int | None = self._config.side
+
+    @cached_property
+    def _vision(self) -> VisionModel:
+        with self._opening:
+            return self.__dict__.get("_vision") or VisionModel(self._folder, self._config, self._threads)
+
+    @cached_property
+    def _text(self) -> TextModel:
+        with self._opening:
+            return self.__dict__.get("_text") or TextModel(
+                self._folder, self._config.max_tokens, self._threads
+            )
+
+    @cached_property
+    def _text_centre(self) -> np.ndarray:
+        with np.load(self._folder / "arrays.npz") as arrays:
+            return arrays["text_centre"].astype(np.float32)
+
+    def scenes(self, pictures: Sequence[Picture]) -> list[Maps]:
+        # One picture at a time: on a CPU a batch is no faster, and a vector must not depend on it.
+        return [self._maps(picture, self._config.side) for picture in pictures]
+
+    def propose(self, scene: Maps, limit: int) -> list[Box]:
+        return proposals.propose(scene, limit, self._vision.look)
+
+    def embed(self, items: Sequence[Item]) -> np.ndarray:
+        rows = np.zeros((len(items), self.dim), np.float32)
+        texts = [index for index, item in enumerate(items) if item.text is not None]
+        meanings = dict(
+            zip(texts, self._text_meanings([items[index].text or "" for index in texts]), strict=True)
+        )
+        for index in meanings:
+            rows[index, : self.dim // 2] = meanings[index]
+        for scene, indices in _by_scene(items):
+            parts = self._parts(scene, [items[index].prompt for index in indices])
+            for index, meaning, look in zip(indices, *parts, strict=True):
+                both = unit(meaning + meanings[index]) if index in meanings else meaning
+                rows[index] = np.concatenate([both, look]) / np.sqrt(2)
+        return rows
+
+    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
+        text = None if item.text is None else self._text_meanings([item.text])
+        if item.scene is None:
+            assert text is not None, "an item holds a scene, a text or both"
+            return _join(text, np.zeros_like(text))
+        meanings, looks = self._parts(item.scene, [item.prompt])
+        if find == "captions":
+            return _join(unit(meanings + text) if text is not None else meanings, np.zeros_like(meanings))
+        if item.prompt is None and picture is not None:
+            looks = self._looks_at_several_sizes(picture, looks)
+        wanted = IMAGE_MEANING * meanings if text is None else TEXT_MEANING * text
+        return _join(np.repeat(wanted, len(looks), axis=0), looks)
+
+    # -- the parts ---------------------------------------------------------------------------------------
+
+    def _maps(self, picture: Picture, side: int) -> Maps:
+        return self._vision.maps(picture.pixels, picture.width, picture.height, side)
+
+    def _looks_at_several_sizes(self, picture: Picture, own: np.ndarray) -> np.ndarray:
+        """(k, 384) looks of a whole picture, the library's own size first unless the picture is smaller.
+        Like is found best at like scale, and a query may be a whole photo or a detail of one."""
+        reach = MOST_ENLARGED * max(picture.pixels.shape[:2])
+        sides = [side for side in QUERY_SIDES if side <= reach] or [QUERY_SIDES[0]]
+        smaller = [self._maps(picture, side) for side in sides]
+        looks = [self._vision.look(maps, _weights(maps, [None])) for maps in smaller]
+        return np.concatenate([own, *looks] if self._config.side <= reach else looks)
+
+    def _parts(self, maps: Maps, prompts: Sequence[Prompt | None]) -> tuple[np.ndarray, np.ndarray]:
+        """(meanings, looks) of prompts on one picture, None: the whole; (k, 384) unit rows each."""
+        weights = _weights(maps, prompts)
+        return self._vision.meaning(maps, weights), self._vision.look(maps, weights)
+
+    def _text_meanings(self, texts: Sequence[str]) -> np.ndarray:
+        """(len(texts), 384) unit rows, centred as the class names are."""
+        if not texts:
+            return np.zeros((0, self.dim // 2), np.float32)
+        return unit(unit(self._text(texts)) - self._text_centre)
+
+
+def _weights(maps: Maps, prompts: Sequence[Prompt | None]) -> np.ndarray:
+    """(len(prompts), cells of the finer grid) weights; boxes alone are laid out all at once."""
+    whole = Box(0, 0, maps.width, maps.height)
+    boxes = [prompt.box if prompt and prompt.box else whole for prompt in prompts]
+    weights = box_weights(boxes, maps.width, maps.height, maps.grid)
+    for index, prompt in enumerate(prompts):
+        if prompt and (prompt.points or prompt.mask is not None):
+            weights[index] = prompt_weights(prompt, maps.width, maps.height, maps.last)
+    return weights
+
+
+def _join(meanings: np.ndarray, looks: np.ndarray) -> np.ndarray:
+    return unit(np.concatenate([meanings, looks], axis=1)).astype(np.float32)
+
+
+def _by_scene(items: Sequence[Item]) -> list[tuple[Maps, list[int]]]:
+    """Each scene with the indices of the items that share it, for one pooling each."""
+    groups: dict[int, tuple[Maps, list[int]]] = {}
+    for index, item in enumerate(items):
+        if item.scene is not None:
+            groups.setdefault(id(item.scene), (item.scene, []))[1].append(index)
+    return list(groups.values())

@@ -1,0 +1,33 @@
+"""How the bundled model's ONNX files are run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from virtue.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+def open_session(path: Path, threads: int | None) -> InferenceSession:
+    """A session on the CPU.
+
+    Raises:
+        ModelError: the file is missing.
+    """
+    if not path.is_file():
+        raise ModelError(f"the bundled model lacks {path.name}: install virtue again")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 1
+    options.inter_op_num_threads = 1
+    # Threads that wait by spinning take the cores from the workers that decode.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Photos come in many shapes: plans and arenas kept for each would only grow.
+    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

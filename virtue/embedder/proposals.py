@@ -1,0 +1,136 @@
+"""Boxes worth a vector of their own: things that stand out of the feature map, and a multi-scale grid
+that leaves no part of the picture without a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from virtue.embedder.pooling import FeatureMap, box_weights, coarser
+from virtue.geometry import Box
+
+WINDOWS = ((0.22, 0.165), (0.45, 0.32))
+"""(size, step) of the grid's windows, in fractions of the long side, small ones first."""
+LEVELS = (0.5, 0.65, 0.8)
+"""Fractions of the strongest saliency at which the map is cut into things."""
+MOST_OVERLAP = 0.6
+"""Intersection over union from which on the less salient of two boxes goes, unless they look different."""
+ALIKE = 0.97
+"""Cosine of two overlapping boxes' look from which on one stands for both, at `SOME_OVERLAP`."""
+SOME_OVERLAP = 0.15
+LARGEST = 0.85
+"""Share of the picture from which on a box is the whole photo again."""
+
+M = TypeVar("M", bound=FeatureMap)
+
+
+def propose(maps: M, limit: int, look: Callable[[M, np.ndarray], np.ndarray]) -> list[Box]:
+    """At most `limit` boxes, best first, in pixels of the upright original.
+
+    `look` gives the unit look vectors of weighted regions.
+    """
+    if limit < 1:
+        return []
+    saliency = _saliency(maps.last)
+    things = _things(saliency, maps.width, maps.height)
+    grid = grid_boxes(maps.width, maps.height)
+    whole = maps.width * maps.height
+    boxes = [box for box in things + grid if box.area < LARGEST * whole]
+    if not boxes:
+        return []
+    weights = box_weights(boxes, maps.width, maps.height, maps.grid)
+    contrast = coarser(weights, maps.grid) @ saliency.ravel()
+    # Things first: their boxes fit; then the grid, by what it shows.
+    evenly = frozenset(grid)
+    order = sorted(range(len(boxes)), key=lambda i: (boxes[i] in evenly, -contrast[i]))
+    kept = _prune([boxes[i] for i in order], look(maps, weights[order]))
+    return kept[:limit]
+
+
+def grid_boxes(width: float, height: float) -> list[Box]:
+    """Windows of every size in `WINDOWS`, evenly spread; a side shorter than a window is taken whole."""
+    boxes = []
+    for size, step in WINDOWS:
+        w, h = min(size * max(width, height), width), min(size * max(width, height), height)
+        for top in _starts(height - h, step * max(width, height)):
+            boxes += [
+                Box(left, top, left + w, top + h) for left in _starts(width - w, step * max(width, height))
+            ]
+    return boxes
+
+
+def _starts(room: float, step: float) -> list[float]:
+    count = round(room / step) + 1
+    return [room / 2] if count == 1 else [room * i / (count - 1) for i in range(count)]
+
+
+def _saliency(cells: np.ndarray) -> np.ndarray:
+    """(rows, columns): how far each cell is from what the picture mostly shows, times its strength."""
+    flat = cells.reshape(-1, cells.shape[2])
+    strength = np.linalg.norm(flat, axis=1)
+    directions = flat / np.maximum(strength, 1e-6)[:, None]
+    usual = directions.mean(axis=0)
+    usual /= max(float(np.linalg.norm(usual)), 1e-6)
+    return ((1 - directions @ usual) * strength).reshape(cells.shape[:2])
+
+
+def _things(saliency: np.ndarray, width: float, height: float) -> list[Box]:
+    """Boxes around connected salient cells at several levels."""
+    low, high = float(saliency.min()), float(saliency.max())
+    if high - low < 1e-6:
+        return []
+    boxes = []
+    cell_w, cell_h = width / saliency.shape[1], height / saliency.shape[0]
+    for level in LEVELS:
+        for rows, columns in _components(saliency >= low + level * (high - low)):
+            boxes.append(
+                Box(
+                    min(columns) * cell_w,
+                    min(rows) * cell_h,
+                    (max(columns) + 1) * cell_w,
+                    (max(rows) + 1) * cell_h,
+                )
+            )
+    return boxes
+
+
+def _components(cells: np.ndarray) -> list[tuple[list[int], list[int]]]:
+    """(rows, columns) of each set of true cells that touch by a side."""
+    left = {(int(row), int(column)) for row, column in np.argwhere(cells)}
+    found = []
+    while left:
+        edge = [left.pop()]
+        members = []
+        while edge:
+            row, column = edge.pop()
+            members.append((row, column))
+            for near in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+                if near in left:
+                    left.remove(near)
+                    edge.append(near)
+        found.append(([row for row, _ in members], [column for _, column in members]))
+    return sorted(found)
+
+
+def _prune(boxes: Sequence[Box], looks: np.ndarray) -> list[Box]:
+    """Drops every box that an earlier one stands for."""
+    corners = np.array([box.corners for box in boxes])
+    overlap = ious(corners)
+    stands_for = (overlap > MOST_OVERLAP) | ((overlap > SOME_OVERLAP) & (looks @ looks.T > ALIKE))
+    kept: list[int] = []
+    for i in range(len(boxes)):
+        if not stands_for[i, kept].any():
+            kept.append(i)
+    return [boxes[i] for i in kept]
+
+
+def ious(corners: np.ndarray) -> np.ndarray:
+    """(n, n) intersections over unions of boxes (n, 4), x0, y0, x1, y1."""
+    sizes = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
+        corners[:, None, :2], corners[None, :, :2]
+    )
+    shared = sizes.clip(0).prod(axis=2)
+    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    return shared / (areas[:, None] + areas[None, :] - shared)

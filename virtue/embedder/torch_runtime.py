@@ -1,0 +1,42 @@
+"""What every family on torch needs: where it runs, and transformers without its chatter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers.utils import logging
+
+from virtue.errors import ModelError
+
+
+def device_called(name: str | None) -> torch.device:
+    """One of "cpu", "cuda", "cuda:1", "mps"; None: CUDA where there is one.
+
+    Raises:
+        ModelError: there is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        here = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+        raise ModelError(f"there is no device {name!r} here: use one of {', '.join(here)}") from None
+    return device
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers prints bars and a table of what did not fit; the table becomes our error."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

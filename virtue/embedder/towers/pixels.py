@@ -1,0 +1,79 @@
+"""Pictures -> what a vision tower takes, by the model's own preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from virtue.geometry import Box
+from virtue.pictures import Picture
+
+SLIMMEST = 8
+"""Sides' ratio beyond which a centre crop is taken before the picture is enlarged for it, not after: a
+line of pixels would be enlarged to gigabytes, of which all but the middle is thrown away."""
+RED = (255, 0, 0)
+
+
+class Preprocessing:
+    """A transformers image processor, in its Pillow form: the same pixels with and without torchvision."""
+
+    def __init__(self, processor: Any, side: int | None) -> None:
+        self._processor = processor
+        self._side = side
+        self._crops = bool(getattr(processor, "do_center_crop", False))
+
+    def covers(self, picture: Picture) -> bool:
+        """Whether `own` shows all of the picture."""
+        if not self._crops:
+            return True
+        height, width = picture.pixels.shape[:2]
+        return height == width and self._processor.size.shortest_edge == self._processor.crop_size.height
+
+    def own(self, pictures: Sequence[Picture]) -> Mapping[str, Tensor]:
+        """As the model wants whole pictures: CLIP's are cropped to the middle square."""
+        return self._made(
+            [_middle(picture.pixels) if self._crops else picture.pixels for picture in pictures]
+        )
+
+    def entire(self, pictures: Sequence[Picture]) -> Mapping[str, Tensor]:
+        """All of every picture: what `own` would crop is squeezed into the square instead, as SigLIP does."""
+        pixels = [picture.pixels for picture in pictures]
+        if not self._crops:
+            return self._made(pixels)
+        return self._made(pixels, size={"height": self._side, "width": self._side}, do_center_crop=False)
+
+    def _made(self, pixels: list[np.ndarray], **changes: Any) -> Mapping[str, Tensor]:
+        images = [Image.fromarray(some) for some in pixels]
+        return dict(self._processor(images=images, return_tensors="pt", **changes))
+
+
+def _middle(pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    across, down = min(width, SLIMMEST * height), min(height, SLIMMEST * width)
+    left, top = (width - across) // 2, (height - down) // 2
+    return pixels[top : top + down, left : left + across]
+
+
+def cropped(picture: Picture, box: Box) -> Picture:
+    """The part in the box (pixels of the original), at least one pixel of it."""
+    height, width = picture.pixels.shape[:2]
+    x0, y0, x1, y1 = box.scaled(width / picture.width, height / picture.height).corners
+    left, top = min(round(x0), width - 1), min(round(y0), height - 1)
+    right, bottom = max(round(x1), left + 1), max(round(y1), top + 1)
+    pixels = np.ascontiguousarray(picture.pixels[top:bottom, left:right])
+    return Picture(pixels, pixels.shape[1], pixels.shape[0])
+
+
+def circled(picture: Picture, box: Box) -> Picture:
+    """A red ellipse around the box (Shtedritski et al., arXiv 2304.06712): it touches the box's corners."""
+    height, width = picture.pixels.shape[:2]
+    x0, y0, x1, y1 = box.scaled(width / picture.width, height / picture.height).corners
+    wider, higher = (x1 - x0) * (2**0.5 - 1) / 2, (y1 - y0) * (2**0.5 - 1) / 2
+    image = Image.fromarray(picture.pixels)
+    line = max(1, round(max(width, height) / 100))
+    ImageDraw.Draw(image).ellipse((x0 - wider, y0 - higher, x1 + wider, y1 + higher), outline=RED, width=line)
+    return Picture(np.asarray(image), picture.width, picture.height)

@@ -1,0 +1,46 @@
+"""Texts -> vectors, by the model's own tokenizer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from virtue.errors import InputError
+
+BATCH = 64
+
+
+class TextTower:
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        # A fast tokenizer keeps how it pads in itself, and fails when two threads set that at once.
+        self._one_at_a_time = threading.Lock()
+        self.limit = int(model.config.text_config.max_position_embeddings)
+        # SigLIP was trained on texts padded to one length and takes no mask of the padding.
+        self._padding = "longest" if model.config.model_type == "clip" else "max_length"
+
+    def check(self, text: str) -> None:
+        """Raises:
+        InputError: the text is longer than the model reads."""
+        with self._one_at_a_time:
+            length = len(self._tokenizer(text)["input_ids"])
+        if length > self.limit:
+            raise InputError(
+                f"a text of {length} tokens is too long: this model reads {self.limit}; shorten it"
+            )
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """(n, dim), not yet of unit length; every text has passed `check`."""
+        parts = [self._features(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
+        return torch.cat(parts)
+
+    def _features(self, texts: Sequence[str]) -> Tensor:
+        with self._one_at_a_time:
+            words = self._tokenizer(
+                list(texts), padding=self._padding, max_length=self.limit, return_tensors="pt"
+            )
+        return self._model.get_text_features(**words.to(self._model.device)).pooler_output

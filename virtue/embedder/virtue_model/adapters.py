@@ -1,0 +1,66 @@
+"""A published training checkpoint: low-rank changes (DoRA, arXiv 2402.09353) to a base model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from transformers import Qwen2VLModel
+
+from virtue.embedder.virtue_model.tensors import Weights
+from virtue.errors import ModelError
+
+_LANGUAGE = re.compile(r"^base_model\.model\.(model\.)*(language_model\.)?(?=layers\.|embed_tokens|norm\.)")
+_VISION = re.compile(r"^base_model\.model\.(model\.)*(?=visual\.)")
+_SUFFIX = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora_embedding_[AB])(\.\w+)*$")
+
+
+def renamed(weights: Weights) -> Weights:
+    """Names of any version of Qwen2-VL -> those under `Qwen2VLModel`. Without this nothing would load,
+    and PEFT would only warn."""
+    made = {}
+    for name, value in weights.items():
+        name = _LANGUAGE.sub("base_model.model.language_model.", name)
+        made[_VISION.sub("base_model.model.", name)] = value
+    return made
+
+
+def merged(model: Qwen2VLModel, adapter: Mapping[str, Any], weights: Weights, what: str) -> Qwen2VLModel:
+    """The base model with the changes worked into its weights.
+
+    Raises:
+        ModelError: names changes that find no place in the base model, or places left without one.
+    """
+    weights = renamed(weights)
+    # The places are read off the file: the published list of names hits only some of them.
+    places = sorted({_SUFFIX.sub("", name).removeprefix("base_model.model.") for name in weights})
+    strange = [place for place in places if not _has(model, place)]
+    if strange or not places:
+        faults = ", ".join(strange[:5]) or "it is empty"
+        raise ModelError(f"the adapter {what} does not fit its base model: {faults}")
+    config = LoraConfig(
+        r=adapter["r"],
+        lora_alpha=adapter["lora_alpha"],
+        use_dora=adapter.get("use_dora", False),
+        use_rslora=adapter.get("use_rslora", False),
+        rank_pattern=adapter.get("rank_pattern") or {},
+        alpha_pattern=adapter.get("alpha_pattern") or {},
+        target_modules=places,
+    )
+    changed = get_peft_model(model, config)
+    loaded: Any = set_peft_model_state_dict(changed, weights)
+    strange = [name for name in loaded.missing_keys if "lora_" in name] + list(loaded.unexpected_keys)
+    if strange:
+        raise ModelError(f"the adapter {what} does not fit its base model: {', '.join(strange[:5])}")
+    merged_model: Any = changed.merge_and_unload()
+    return merged_model
+
+
+def _has(model: Qwen2VLModel, place: str) -> bool:
+    try:
+        model.get_submodule(place)
+    except AttributeError:
+        return False
+    return True

@@ -1,0 +1,66 @@
+"""What a user drew, in the frame of the segmentation model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from virtue.embedder.virtue_model.configuration import BoxFrame
+from virtue.embedder.virtue_model.protocols import Drawn
+from virtue.geometry import Prompt
+
+MEANT, NOT_MEANT, TOP_LEFT, BOTTOM_RIGHT, NO_POINT = 1, 0, 2, 3, -1
+"""SAM's labels."""
+CERTAINTY = 10.0
+"""Logit of a pixel that a drawn mask is sure of; SAM 2 feeds masks back at this scale."""
+GRID = (1 / 6, 1 / 2, 5 / 6)
+"""No prompt is nine positive points, as in the paper: one prompt, not nine objects."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """One prompt: (x, y, label) in pixels of the model's square input, and a mask in the picture's."""
+
+    points: tuple[tuple[float, float, int], ...]
+    mask: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, bool]:
+        """Prompts of one shape can be worked on together."""
+        return len(self.points), self.mask is not None
+
+
+def drawing(prompt: Prompt | None, width: int, height: int, side: int, frame: BoxFrame) -> Drawing:
+    """A prompt in pixels of a `width` x `height` picture, for a model whose input is `side` x `side`."""
+    if not prompt:
+        return Drawing(tuple((x * side, y * side, MEANT) for y in GRID for x in GRID))
+    sx, sy = side / width, side / height
+    points: list[tuple[float, float, int]] = []
+    if prompt.box:
+        box = prompt.box if frame == "unscaled" else prompt.box.scaled(sx, sy)
+        points += [(box.x0, box.y0, TOP_LEFT), (box.x1, box.y1, BOTTOM_RIGHT)]
+    points += [(p.x * sx, p.y * sy, MEANT if p.positive else NOT_MEANT) for p in prompt.points]
+    return Drawing(tuple(points) or ((0.0, 0.0, NO_POINT),), prompt.mask)
+
+
+def stacked(drawings: Sequence[Drawing], mask_side: int, device: torch.device) -> Drawn:
+    """Drawings of one shape."""
+    values = torch.tensor([drawing.points for drawing in drawings], dtype=torch.float64)
+    masks = [_logits(drawing.mask, mask_side) for drawing in drawings if drawing.mask is not None]
+    return Drawn(
+        points=values[:, :, :2].float().to(device),
+        labels=values[:, :, 2].int().to(device),
+        masks=torch.stack(masks).to(device) if masks else None,
+    )
+
+
+def _logits(mask: np.ndarray, side: int) -> Tensor:
+    """(h, w) bool -> (1, side, side), between -CERTAINTY and CERTAINTY."""
+    inside = torch.from_numpy(mask.astype(np.float32))[None, None]
+    inside = functional.interpolate(inside, (side, side), mode="bilinear", antialias=True)
+    return (inside[0] * 2 - 1) * CERTAINTY

@@ -1,0 +1,94 @@
+"""A picture as the two image models want it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from virtue.errors import PictureError
+from virtue.pictures import Picture
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+SMALLEST = 4
+"""Pixels on the short side below which there is nothing to look at."""
+SLIMMEST = 200
+"""Long side over short side beyond which Qwen2-VL takes no picture."""
+
+
+def check(picture: Picture) -> None:
+    """Raises:
+    PictureError: the picture is too small or too slim for the vision tower."""
+    width, height = picture.width, picture.height
+    short, long = sorted((height, width))
+    if short < SMALLEST:
+        raise PictureError(
+            f"{width} x {height} pixels hold nothing to look at: give a picture of at least "
+            f"{SMALLEST} x {SMALLEST}"
+        )
+    if long > SLIMMEST * short:
+        raise PictureError(
+            f"{width} x {height} pixels are too slim for this model: cut the picture so that no side is "
+            f"more than {SLIMMEST} times the other"
+        )
+
+
+def content(picture: Picture) -> tuple[object, ...]:
+    """Equal for pictures that give equal scenes."""
+    digest = hashlib.blake2b(picture.pixels.tobytes(), digest_size=16).digest()
+    return picture.width, picture.height, picture.pixels.shape, digest
+
+
+def fitting_size(width: int, height: int, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """(width, height) by Qwen2-VL's rule: multiples of `cell`, near the aspect ratio, the area in bounds."""
+    columns, rows = round(width / cell), round(height / cell)
+    if columns * rows * cell * cell > max_pixels:
+        shrink = math.sqrt(width * height / max_pixels)
+        columns, rows = (max(1, math.floor(side / shrink / cell)) for side in (width, height))
+    elif columns * rows * cell * cell < min_pixels:
+        grow = math.sqrt(min_pixels / (width * height))
+        columns, rows = (math.ceil(side * grow / cell) for side in (width, height))
+    return columns * cell, rows * cell
+
+
+def fitted(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> np.ndarray:
+    """(h, w, 3) uint8 at the size at which the vision tower sees it.
+
+    Pillow's bicubic filter, on the processor: the weights were trained with it, and a copy made by a
+    GPU's filter would not have the same bytes."""
+    image = Image.fromarray(picture.pixels)
+    if min(image.size) < cell:
+        image = image.resize((2 * cell, 2 * cell), Image.Resampling.BICUBIC)  # as the published code does
+    size = fitting_size(*image.size, cell, min_pixels, max_pixels)
+    return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """(n, h, w, 3) uint8 -> (n, 3, h, w) float32 with CLIP's mean and deviation, on the tensor's device."""
+    levels = torch.arange(256, dtype=torch.float64, device=pixels.device) * (1 / 255)
+    # Rounded to float32 before the mean goes off, as the published processor does: bit for bit.
+    mean, deviation = _channels(CLIP_MEAN, pixels), _channels(CLIP_STD, pixels)
+    table = (levels.float() - mean[:, :, 0]) / deviation[:, :, 0]
+    channels = torch.arange(3, device=pixels.device)[:, None, None]
+    return table[channels, pixels.permute(0, 3, 1, 2).long()]
+
+
+def square(pixels: Tensor, side: int) -> Tensor:
+    """(n, 3, h, w) in any unit -> (n, 3, side, side) with ImageNet's mean and deviation taken off, the
+    aspect ratio given up, as SAM 2 does."""
+    if pixels.shape[2:] != (side, side):
+        pixels = functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+    return (pixels - _channels(IMAGENET_MEAN, pixels)) / _channels(IMAGENET_STD, pixels)
+
+
+def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=like.device)[:, None, None]

@@ -1,0 +1,87 @@
+"""The three parts a VIRTUE model is made of. Another backbone is one more file that offers one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Prompts of one shape for n pictures, in pixels of the segmentation model's square input.
+
+    `points` (n, p, 2) float32; `labels` (n, p) int32: 1 on what is meant, 0 on what is not, 2 and 3 the
+    top left and bottom right corners of a box, -1 no point; `masks` (n, 1, m, m) float32 logits or None.
+    """
+
+    points: Tensor
+    labels: Tensor
+    masks: Tensor | None = None
+
+
+class SegmentationModel(Protocol):
+    side: int
+    """Pixels of its square input."""
+    grid: int
+    """Cells on a side of its feature map."""
+    channels: int
+    mask_side: int
+    """Pixels on a side of the masks that it takes and gives."""
+    config: dict[str, Any]
+    """What is needed to build it again, as JSON."""
+
+    def encode(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(n, 3, side, side) normalised -> the map (n, channels, grid, grid), and the finer maps that
+        only `masks` needs."""
+
+    def prompted(self, features: Tensor, drawn: Drawn) -> Tensor:
+        """The map as seen through a prompt: (n, channels, grid, grid) -> the same shape."""
+
+    def masks(self, features: Tensor, fine: Sequence[Tensor], drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """n prompts on one picture ((1, channels, grid, grid)) -> mask logits (n, 3, mask_side,
+        mask_side) and their predicted quality (n, 3), 0 to 1."""
+
+
+class VisionTower(Protocol):
+    patch: int
+    """Pixels on a side of a patch."""
+    merge: int
+    """Patches on a side of what becomes one token."""
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """(n, 3, h, w) normalised, h and w multiples of patch x merge -> (n, tokens, hidden)."""
+
+
+class LanguageModel(Protocol):
+    hidden: int
+    config: dict[str, Any]
+    """What is needed to build it and the vision tower again, as JSON."""
+
+    def words(self, ids: Tensor) -> Tensor:
+        """(n, length) int64 -> (n, length, hidden)."""
+
+    def prefix(self, embeds: Tensor, positions: Tensor) -> Any:
+        """Keys and values of n sequences that many others begin with. Arguments as for `read`."""
+
+    def read(self, embeds: Tensor, positions: Tensor, prefix: Any = None, of: Tensor | None = None) -> Tensor:
+        """The last hidden states, after the final norm: (n, length, hidden).
+
+        Args:
+            embeds: (n, length, hidden), padded on the right. Attention is causal, so what lies right
+                of a token never reaches it, and no mask is needed.
+            positions: (3, n, length) int64: time, row and column.
+            prefix: what `prefix` returned: the sequences go on from there.
+            of: (n,) int64: which of the prefix's sequences each row continues.
+        """
+
+
+def dtype_of(module: torch.nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    return next(module.parameters()).device

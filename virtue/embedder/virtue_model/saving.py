@@ -1,0 +1,87 @@
+"""A model -> one folder: safetensors, a configuration, the tokenizer and a card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from virtue import __version__
+from virtue.embedder.virtue_model.loading import MODEL_TYPE, load, stored_dtype
+from virtue.embedder.virtue_model.model import VirtueModel
+from virtue.errors import ModelError
+
+CARD = """---
+library_name: virtue
+pipeline_tag: feature-extraction
+tags: [image-text-retrieval, region-retrieval]
+{licence}---
+# {name}
+
+A VIRTUE model (arXiv 2510.00523): texts, images, and boxes, points or masks on images become unit vectors of
+{dim} numbers. Written by virtue {version}.
+
+```python
+from virtue import Embedder
+
+embedder = Embedder.from_pretrained("{name}")
+vectors = embedder.encode(["a cat", {{"image": "photo.jpg", "box": (40, 30, 200, 180)}}])
+```
+
+| setting | value |
+|---|---|
+{settings}
+"""
+
+
+def save(model: VirtueModel, folder: str | Path, *, licence: str = "") -> Path:
+    """Writes everything that `Embedder.from_pretrained(folder)` needs. An older model there is replaced.
+
+    Args:
+        licence: of the weights, as the hub writes it ("cc-by-nc-4.0"), for the card.
+
+    Raises:
+        ModelError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    network = model.network
+    # Cloned: safetensors takes no two names for one piece of memory.
+    weights = {name: value.cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    described = {
+        "model_type": MODEL_TYPE,
+        "virtue_version": __version__,
+        "configuration": network.configuration.to_dict(),
+        "language": network.language.config,
+        "segmentation": network.segmentation.config,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+        if model.words.file.resolve() != (folder / "tokenizer.json").resolve():
+            shutil.copyfile(model.words.file, folder / "tokenizer.json")
+        (folder / "README.md").write_text(_card(model, folder.name, licence))
+    except OSError as error:
+        raise ModelError(f"the model cannot be written to {folder}: {error}") from None
+    return folder
+
+
+def _card(model: VirtueModel, name: str, licence: str) -> str:
+    settings = model.configuration.to_dict()
+    shown = {key: settings[key] for key in settings if key not in ("instructions", "defaults")}
+    rows = "\n".join(f"| `{key}` | {value} |" for key, value in shown.items())
+    line = f"license: {licence}\n" if licence else ""
+    return CARD.format(name=name, dim=model.dim, version=__version__, settings=rows, licence=line)
+
+
+def convert(source: str | Path, destination: str | Path, *, licence: str = "", offline: bool = False) -> Path:
+    """A folder in a published layout (or a training checkpoint) -> one safetensors folder, in the
+    precision in which its weights are stored; embeds equally and has the same fingerprint.
+
+    Raises:
+        ModelError: the source is no VIRTUE model, or the destination cannot be written.
+    """
+    model = load(source, device="cpu", offline=offline, dtype=stored_dtype(Path(source)))
+    return save(model, destination, licence=licence)

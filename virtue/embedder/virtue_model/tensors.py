@@ -1,0 +1,135 @@
+"""Weights on disk, and into modules: nothing missing, nothing left over, nothing unpickled but tensors."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from virtue.embedder.torch_runtime import quiet
+from virtue.errors import ModelError
+
+Weights = dict[str, Tensor]
+Backbone = TypeVar("Backbone", bound=PreTrainedModel)
+
+NAMED_AT_MOST = 5
+"""Keys that an error message lists."""
+
+
+def read(file: Path) -> Any:
+    """What a .safetensors, .bin, .pt or .pth file holds.
+
+    Raises:
+        ModelError: it is missing, damaged, or holds anything but tensors and plain containers.
+    """
+    if not file.is_file():
+        raise ModelError(f"{file} is missing: the model is not complete, download it again")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=_is_zip(file))
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{file} holds more than tensors, and loading it could run code: ask its author for safetensors "
+            f"({str(error).splitlines()[0]})"
+        ) from None
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{file} is damaged ({error}): download it again") from None
+
+
+def read_folder(folder: Path, stems: Iterable[str] = ("model", "pytorch_model")) -> Weights:
+    """All tensors of a folder as transformers saves it: one file, or shards with an index.
+
+    Raises:
+        ModelError: there are none, or a file of them is missing or damaged.
+    """
+    names = [f"{stem}{suffix}" for suffix in (".safetensors", ".bin") for stem in stems]
+    for name in names:
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            return dict(read(folder / name))
+        if index.is_file():
+            weights: Weights = {}
+            for shard in sorted(set(json.loads(index.read_text())["weight_map"].values())):
+                weights |= read(folder / shard)
+            return weights
+    raise ModelError(f"{folder} holds no weights: there should be one of {', '.join(names)}")
+
+
+def backbone(
+    kind: type[Backbone], config: PreTrainedConfig, weights: Weights, dtype: torch.dtype, what: str
+) -> Backbone:
+    """A transformers model with these weights, of which none may be missing or left over.
+
+    Args:
+        what: says in an error whose weights they are.
+
+    Raises:
+        ModelError: names parameters that are missing, left over, or of another shape.
+    """
+    with quiet():
+        loaded: Any = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=weights,
+            dtype=dtype,
+            ignore_mismatched_sizes=True,  # they come back in `info`, and are an error below
+            output_loading_info=True,
+        )
+    model: Backbone
+    model, info = loaded
+    _complete(what, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"])
+    return model
+
+
+def fill(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
+    """Copies the weights into a module of one's own. Raises as `backbone` does."""
+    own = module.state_dict()
+    shapes = [
+        (name, tuple(weights[name].shape), tuple(own[name].shape))
+        for name in own.keys() & weights.keys()
+        if weights[name].shape != own[name].shape
+    ]
+    _complete(what, own.keys() - weights.keys(), weights.keys() - own.keys(), shapes)
+    module.load_state_dict(weights)
+
+
+def under(prefix: str, weights: Mapping[str, Tensor]) -> Weights:
+    """Those whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _complete(
+    what: str, missing: Iterable[str], unexpected: Iterable[str], shapes: Iterable[tuple[str, Any, Any]]
+) -> None:
+    faults = []
+    if names := sorted(missing):
+        faults.append(f"missing: {_listed(names)}")
+    if names := sorted(unexpected):
+        faults.append(f"not known: {_listed(names)}")
+    if wrong := sorted(f"{name} is {_by(given)}, not {_by(wanted)}" for name, given, wanted in shapes):
+        faults.append(f"of another shape: {_listed(wrong)}")
+    if faults:
+        raise ModelError(f"the weights of {what} do not fit its configuration; {'; '.join(faults)}")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMED_AT_MOST
+    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _by(shape: Iterable[int]) -> str:
+    return " x ".join(str(side) for side in shape)
+
+
+def _is_zip(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(2) == b"PK"

@@ -1,0 +1,44 @@
+"""Texts -> token ids, by the model's own tokenizer.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from virtue.errors import InputError, ModelError
+
+
+class Words:
+    def __init__(self, file: Path, limit: int) -> None:
+        """Raises:
+        ModelError: the file is missing or no tokenizer."""
+        if not file.is_file():
+            raise ModelError(
+                f"{file} is missing: copy tokenizer.json from the model that this one was made from"
+            )
+        self.file = file
+        self.limit = limit
+        try:
+            self._tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # noqa: BLE001 - the Rust binding raises plain Exception
+            raise ModelError(f"{file} is not a tokenizer: {error}") from None
+        # The file may hold the settings of whoever saved it; cutting and padding are done elsewhere.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def ids(self, text: str, may_be_empty: bool = False) -> tuple[int, ...]:
+        """No token is added to those of the text.
+
+        Raises:
+            InputError: the text is longer than the model reads, or holds no words it knows.
+        """
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if not ids and not may_be_empty:
+            raise InputError("the text is empty: give at least one word")
+        if len(ids) > self.limit:
+            raise InputError(
+                f"the text is {len(ids)} tokens long, more than the {self.limit} that this model reads: "
+                "shorten it"
+            )
+        return tuple(ids)

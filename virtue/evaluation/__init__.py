@@ -1,0 +1,6 @@
+"""How well a model finds: commands that take any folder of photos and print JSON.
+
+python -m virtue.evaluation.sample_photos OUT --packages DIR   builds a set to try
+python -m virtue.evaluation.details FOLDER          a detail cut out of a photo -> that photo
+python -m virtue.evaluation.texts FOLDER            a text -> the photo it describes
+"""

@@ -1,0 +1,72 @@
+"""Photos as rows of regions, as a library holds them, and how well questions find them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from virtue.embedder import Embedder, Item
+from virtue.errors import InputError
+from virtue.geometry import Prompt
+from virtue.pictures import SUFFIXES, load
+
+REGIONS = 32
+"""Proposals for each photo beside the photo itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """(n, dim) float32 vectors of regions, and the index of the photo that each is of."""
+
+    vectors: np.ndarray
+    owners: np.ndarray
+
+    @property
+    def photos(self) -> int:
+        return int(self.owners.max()) + 1
+
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        """(photos,) the best dot product of each photo's regions with any of the (k, dim) queries."""
+        best = np.full(self.photos, -np.inf, np.float32)
+        np.maximum.at(best, self.owners, (self.vectors @ queries.T).max(axis=1))
+        return best
+
+
+def photo_paths(folder: Path) -> list[Path]:
+    """The pictures below a folder, in order of their names.
+
+    Raises:
+        InputError: there are none.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder} holds no photos")
+    return paths
+
+
+def embed_photos(embedder: Embedder, paths: Sequence[Path], regions: int = REGIONS) -> Rows:
+    """The whole photo and up to `regions` proposals of each, embedded."""
+    vectors, owners = [], []
+    for index, path in enumerate(paths):
+        (scene,) = embedder.scenes([load(path, side=embedder.model.side)])
+        boxes = embedder.propose(scene, regions)
+        items = [Item(scene), *(Item(scene, Prompt(box)) for box in boxes)]
+        vectors.append(embedder.embed(items))
+        owners += [index] * len(items)
+    return Rows(np.concatenate(vectors), np.array(owners))
+
+
+def recall(
+    rows: Rows, questions: Sequence[tuple[Callable[[], np.ndarray], set[int]]], ranks: Sequence[int] = (1, 5)
+) -> dict[str, float]:
+    """Share of the questions (a function that gives their (k, dim) vectors, and the photos that are right)
+    that have a right photo among the first so many."""
+    hits = dict.fromkeys(ranks, 0)
+    for vectors, right in questions:
+        order = np.argsort(-rows.scores(vectors()), kind="stable")
+        for rank in ranks:
+            hits[rank] += bool(right & set(order[:rank].tolist()))
+    return {f"recall@{rank}": round(count / len(questions), 3) for rank, count in hits.items()}

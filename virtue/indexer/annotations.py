@@ -1,0 +1,193 @@
+"""`--annotations FILE`: regions and captions in the JSON format of COCO (cocodataset.org, format-data)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from virtue.errors import InputError, PromptError
+from virtue.geometry import Box
+from virtue.indexer import masks
+from virtue.indexer.given import Part, clipped
+from virtue.pictures import printable
+from virtue.store import NewCaption, NewRegion
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One entry of `annotations`: [x, y, w, h] or None, polygons or run-lengths or None."""
+
+    id: Any
+    box: Any
+    segmentation: Any
+    category: str | None
+    caption: str | None
+
+
+@dataclass(slots=True)
+class Annotated:
+    """All annotations of one image. `size` is what the file says of its (width, height)."""
+
+    origin: str
+    name: str
+    size: tuple[int, int] | None
+    annotations: list[Annotation] = field(default_factory=list)
+
+    @property
+    def content(self) -> str:
+        return json.dumps(
+            [self.size, [(a.box, a.segmentation, a.category, a.caption) for a in self.annotations]]
+        )
+
+    def part(self, width: int, height: int) -> Part:
+        """An annotation that does not fit costs itself alone. If the file was made on a larger or
+        smaller copy of the photo, everything is scaled."""
+        declared = self.size or (width, height)
+        scale = (width / declared[0], height / declared[1])
+        if abs(scale[0] / scale[1] - 1) > 0.01:
+            turned = "; it was annotated lying on its side" if declared == (height, width) else ""
+            return Part(
+                faults=(
+                    f"{self.origin}: {self.name} is annotated at {declared[0]} x {declared[1]} pixels and is "
+                    f"{width} x {height} (upright){turned}: its annotations are left out",
+                )
+            )
+        regions: list[NewRegion] = []
+        captions: list[NewCaption] = []
+        faults: list[str] = []
+        for annotation in self.annotations:
+            try:
+                region = _region(annotation, declared, (width, height), scale)
+            except (PromptError, ValueError, TypeError) as error:
+                faults.append(f"{self.origin}, annotation {annotation.id} of {self.name}: {error}: left out")
+                continue
+            if annotation.caption:
+                place = len(regions) if region else None
+                captions.append(NewCaption(annotation.caption, "annotation", place))
+            if region:
+                regions.append(region)
+        return Part(tuple(regions), tuple(captions), tuple(faults))
+
+
+def read_annotations(path: str | os.PathLike[str]) -> dict[str, Annotated]:
+    """Annotations by the `file_name` of their images.
+
+    Raises:
+        InputError: the file cannot be read or is not of the COCO format.
+    """
+    origin = printable(os.fspath(path))
+    try:
+        with open(path, encoding="utf-8-sig") as stream:
+            content = json.load(stream)
+    except OSError as error:
+        raise InputError(f"{origin}: {error.strerror or error}: name a file of annotations") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{origin}: not JSON ({error})") from None
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise InputError(f'{origin}: not COCO JSON: it needs the lists "images" and "annotations"')
+    categories = _table(content, "categories", origin, lambda entry: _clean(str(entry["name"])))
+    images = _table(content, "images", origin, lambda entry: _image(entry, origin))
+    for index, entry in enumerate(_list(content, "annotations", origin)):
+        try:
+            image, category = images[entry["image_id"]], entry.get("category_id")
+            name = None if category is None else categories[category]
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{origin}: annotations[{index}] refers to nothing that the file has ({error})"
+            ) from None
+        caption = entry.get("caption")
+        caption = _clean(caption) if isinstance(caption, str) else None
+        image.annotations.append(
+            Annotation(
+                entry.get("id", index),
+                entry.get("bbox"),
+                entry.get("segmentation") or None,
+                name,
+                caption or None,
+            )
+        )
+    return {image.name: image for image in images.values() if image.annotations}
+
+
+def _table(
+    content: dict[str, Any], name: str, origin: str, made: Callable[[dict[str, Any]], Any]
+) -> dict[Any, Any]:
+    table = {}
+    for index, entry in enumerate(_list(content, name, origin)):
+        try:
+            table[entry["id"]] = made(entry)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{origin}: {name}[{index}] is not of the COCO format ({error!r})") from None
+    return table
+
+
+def _clean(text: str) -> str:
+    """JSON may hold halves of characters, which no database takes."""
+    return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())
+
+
+def _list(content: dict[str, Any], name: str, origin: str) -> list[Any]:
+    value = content.get(name, [])
+    if not isinstance(value, list):
+        raise InputError(f'{origin}: "{name}" is not a list')
+    return value
+
+
+def _image(entry: dict[str, Any], origin: str) -> Annotated:
+    size = None
+    if entry.get("width") and entry.get("height"):
+        size = (int(entry["width"]), int(entry["height"]))
+        if min(size) <= 0:
+            raise ValueError(f"a size of {size}")
+    return Annotated(origin, str(entry["file_name"]), size)
+
+
+def _region(
+    annotation: Annotation, declared: tuple[int, int], actual: tuple[int, int], scale: tuple[float, float]
+) -> NewRegion | None:
+    mask = _mask(annotation.segmentation, declared, actual) if annotation.segmentation else None
+    if mask is not None and not mask.any():
+        if annotation.box is None:
+            raise ValueError("its mask is empty")
+        mask = None  # COCO has objects thinner than a pixel
+    if annotation.box is not None:
+        x, y, w, h = (float(value) for value in annotation.box)
+        if mask is None and not (x or y or w or h) and annotation.caption:
+            return None  # what some tools write for a caption of the whole image
+        box = clipped(x * scale[0], y * scale[1], w * scale[0], h * scale[1], *actual)
+    elif mask is not None:
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = Box(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    elif annotation.caption:
+        return None
+    else:
+        raise ValueError("it has neither a box, nor a mask, nor a caption")
+    text = None if mask is None else json.dumps(masks.encode(mask), separators=(",", ":"))
+    return NewRegion(box, "annotation", annotation.category, text)
+
+
+def _mask(segmentation: Any, declared: tuple[int, int], actual: tuple[int, int]) -> np.ndarray:
+    if isinstance(segmentation, dict):
+        if segmentation.get("size") != [declared[1], declared[0]]:
+            raise ValueError(
+                f"its mask has the size {segmentation.get('size')}, not [{declared[1]}, {declared[0]}]"
+            )
+        mask = masks.decode(segmentation)
+        if declared != actual:
+            mask = np.asarray(Image.fromarray(mask).resize(actual, Image.Resampling.NEAREST))
+    else:
+        mask = np.zeros(actual[::-1], bool)
+        for polygon in segmentation:
+            corners = np.asarray(polygon, float).reshape(-1, 2) * np.divide(actual, declared)
+            if len(corners) < 3 or not np.isfinite(corners).all():
+                raise ValueError("a polygon of fewer than three corners")
+            if (corners < -1).any() or (corners > np.add(actual, 1)).any():
+                raise ValueError("a polygon leaves the picture")
+            masks.fill(mask, corners)
+    return mask

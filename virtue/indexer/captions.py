@@ -1,0 +1,141 @@
+"""`--captions FILE`: CSV or JSON lines with path, caption and perhaps a box x, y, w, h."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from virtue.errors import InputError, PromptError
+from virtue.indexer.given import Part, clipped
+from virtue.pictures import printable
+from virtue.store import NewCaption, NewRegion
+
+COLUMNS = ("path", "caption", "x", "y", "w", "h")
+
+Box4 = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    number: int
+    caption: str
+    box: Box4 | None
+
+
+@dataclass(slots=True)
+class Captioned:
+    """The captions of one photo; `origin` names the file they came from."""
+
+    origin: str
+    lines: list[Line]
+
+    @property
+    def content(self) -> str:
+        return json.dumps([(line.caption, line.box) for line in self.lines])
+
+    def part(self, width: int, height: int) -> Part:
+        regions: list[NewRegion] = []
+        captions: list[NewCaption] = []
+        faults: list[str] = []
+        places: dict[Box4, int] = {}
+        for line in self.lines:
+            if line.box is not None and line.box not in places:
+                try:
+                    regions.append(NewRegion(clipped(*line.box, width, height), "annotation"))
+                except PromptError as error:
+                    faults.append(f"{self.origin}, line {line.number}: {error}: left out")
+                    continue
+                places[line.box] = len(regions) - 1
+            captions.append(NewCaption(line.caption, "file", places[line.box] if line.box else None))
+        return Part(tuple(regions), tuple(captions), tuple(faults))
+
+
+def read_captions(path: str | os.PathLike[str]) -> dict[str, Captioned]:
+    """Captions by the paths that the file names, in its order.
+
+    A CSV file has a header line with the names path, caption and perhaps x, y, w, h, or their values
+    in this order. A line of JSON is an object with these keys.
+
+    Raises:
+        InputError: the file cannot be read, or a line of it is not what it should be; names the line.
+    """
+    origin = printable(os.fspath(path))
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            is_json = stream.read(4096).lstrip().startswith(("{", "["))
+            stream.seek(0)
+            rows = _json_rows(stream, origin) if is_json else _csv_rows(stream, origin)
+            return _grouped(rows, origin)
+    except OSError as error:
+        raise InputError(f"{origin}: {error.strerror or error}: name a file of captions") from None
+
+
+def _grouped(rows: Iterator[tuple[int, dict[str, Any]]], origin: str) -> dict[str, Captioned]:
+    result: dict[str, Captioned] = {}
+    for number, row in rows:
+        path, caption = row.get("path"), row.get("caption")
+        if not isinstance(path, str) or not path:
+            raise InputError(f"{origin}, line {number}: there is no path")
+        if not isinstance(caption, str) or not caption.strip():
+            raise InputError(f"{origin}, line {number}: there is no caption for {printable(path)}")
+        clean = " ".join(caption.encode("utf-8", "replace").decode().replace("\0", " ").split())
+        line = Line(number, clean, _box(row, f"{origin}, line {number}"))
+        result.setdefault(path, Captioned(origin, [])).lines.append(line)
+    return result
+
+
+def _csv_rows(stream: Iterator[str], origin: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.reader(stream)
+    columns: tuple[str, ...] | None = None
+    try:
+        for values in reader:
+            if not any(value.strip() for value in values):
+                continue
+            if columns is None:
+                names = tuple(value.strip().lower() for value in values)
+                columns = names if {"path", "caption"} <= set(names) else COLUMNS
+                if columns is names:
+                    continue
+            if len(values) > len(columns):
+                raise InputError(
+                    f"{origin}, line {reader.line_num}: {len(values)} values for the columns "
+                    f"{','.join(columns)}: put a caption that holds commas in quotes"
+                )
+            yield reader.line_num, dict(zip(columns, values, strict=False))
+    except csv.Error as error:
+        raise InputError(f"{origin}, line {reader.line_num}: not CSV ({error})") from None
+
+
+def _json_rows(stream: Iterator[str], origin: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, text in enumerate(stream, 1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{origin}, line {number}: not JSON ({error}): write one object a line, such as "
+                '{"path": "a.jpg", "caption": "a red mug"}'
+            ) from None
+        if not isinstance(row, dict):
+            raise InputError(f"{origin}, line {number}: not an object with the keys path and caption")
+        yield number, row
+
+
+def _box(row: dict[str, Any], where: str) -> Box4 | None:
+    values = [row.get(name) for name in ("x", "y", "w", "h")]
+    given = [value for value in values if value is not None and str(value).strip()]
+    if not given:
+        return None
+    try:
+        x, y, w, h = (float(value) for value in given)
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: a box needs four numbers x, y, w, h in pixels") from None
+    if not all(math.isfinite(value) for value in (x, y, w, h)) or w <= 0 or h <= 0:
+        raise InputError(f"{where}: the box {x:g},{y:g},{w:g},{h:g} has no size")
+    return x, y, w, h

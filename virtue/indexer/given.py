@@ -1,0 +1,134 @@
+"""Regions and captions that a user hands over in a file, made to fit the photos they are for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from virtue.errors import PromptError
+from virtue.geometry import Box
+from virtue.store import Given, NewCaption, NewRegion
+
+SLACK = 1.0
+"""Pixels by which a given box may leave its picture and is clipped: COCO's own boxes do, by rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one file says of one photo. `faults` are sentences on what does not fit the photo."""
+
+    regions: tuple[NewRegion, ...] = ()
+    captions: tuple[NewCaption, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+class Entry(Protocol):
+    """What a file says of a photo that has not been opened yet."""
+
+    @property
+    def content(self) -> str:
+        """Equal contents give equal parts."""
+
+    def part(self, width: int, height: int) -> Part:
+        """Fitted to the photo's upright size."""
+
+
+E = TypeVar("E", bound=Entry)
+
+
+def digest(entries: Iterable[Entry]) -> str:
+    joined = "\0".join(sorted(entry.content for entry in entries))
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def fitted(entries: Iterable[Entry], width: int, height: int) -> Part:
+    """The entries that several paths of one photo brought along, as one."""
+    whole = Part()
+    for entry in {entry.content: entry for entry in entries}.values():
+        whole = joined(whole, entry.part(width, height))
+    return whole
+
+
+def joined(first: Part, second: Part) -> Part:
+    start = len(first.regions)
+    moved = tuple(
+        NewCaption(caption.text, caption.source, None if caption.region is None else caption.region + start)
+        for caption in second.captions
+    )
+    return Part(first.regions + second.regions, first.captions + moved, first.faults + second.faults)
+
+
+def kept(given: Given, width: int, height: int) -> tuple[Part, Part]:
+    """What the catalogue keeps for a photo, apart: of annotations, of captions. What no longer fits (the
+    file was edited into another size) is left out."""
+    told = {caption.region for caption in given.captions if caption.source == "file"}
+    parts = []
+    for of_captions in (False, True):
+        chosen = [
+            index
+            for index, region in enumerate(given.regions)
+            if (index in told) == of_captions and _fits(region.box, width, height)
+        ]
+        places: dict[int | None, int | None] = {None: None}
+        places.update((old, new) for new, old in enumerate(chosen))
+        captions = tuple(
+            NewCaption(caption.text, caption.source, places.get(caption.region))
+            for caption in given.captions
+            if (caption.source == "file") == of_captions and caption.region in places
+        )
+        parts.append(Part(tuple(given.regions[index] for index in chosen), captions))
+    return parts[0], parts[1]
+
+
+def clipped(x: float, y: float, w: float, h: float, width: int, height: int) -> Box:
+    """A given box, cut at the picture's edge if it is over it by no more than rounding.
+
+    Raises:
+        PromptError: it leaves the picture by more, or has no size.
+    """
+    box = Box.from_xywh(x, y, w, h)
+    if box.x0 < -SLACK or box.y0 < -SLACK or box.x1 > width + SLACK or box.y1 > height + SLACK:
+        return box.within(width, height)
+    return Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
+
+
+def matched(
+    entries: Mapping[str, E], folders: Sequence[bytes], files: Iterable[bytes], by_name: bool
+) -> tuple[dict[bytes, E], list[str]]:
+    """Entries by the paths of the photos they are for, and the names that no photo was found for.
+
+    A name is looked up below each of the folders, in turn, and then (`by_name`), without its folders,
+    among all photos, if only one has it.
+    """
+    known = set(files)
+    named: dict[bytes, list[bytes]] = {}
+    if by_name:
+        for path in known:
+            named.setdefault(os.path.basename(path), []).append(path)
+    result: dict[bytes, E] = {}
+    lost: list[str] = []
+    for name, entry in entries.items():
+        try:
+            raw = os.fsencode(name)
+        except UnicodeEncodeError:  # no file can be called that
+            lost.append(name)
+            continue
+        paths = [os.path.normpath(os.path.join(folder, raw)) for folder in folders]
+        alone = named.get(os.path.basename(raw), [])
+        found = next((path for path in paths if path in known), alone[0] if len(alone) == 1 else None)
+        if found is None:
+            lost.append(name)
+        else:
+            result[found] = entry
+    return result, lost
+
+
+def _fits(box: Box, width: int, height: int) -> bool:
+    try:
+        box.within(width, height)
+    except PromptError:
+        return False
+    return True

@@ -1,0 +1,271 @@
+"""`index`: brings a library up to date with folders of photos."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from virtue.errors import InputError, ModelMismatchError
+from virtue.indexer.annotations import read_annotations
+from virtue.indexer.captions import read_captions
+from virtue.indexer.demands import Demands, Settings
+from virtue.indexer.describe import Describer
+from virtue.indexer.given import Entry, matched
+from virtue.indexer.ledger import Ledger
+from virtue.indexer.pipeline import Pipeline
+from virtue.indexer.plan import Plan, has_above, make_plan
+from virtue.indexer.roots import Options, Regions, Roots, checked_regions
+from virtue.indexer.stopping import stopping_softly
+from virtue.indexer.walk import Walk, absolute, is_below, walk
+from virtue.indexer.workers import PATIENCE
+from virtue.pictures import printable
+from virtue.store import FileState, Generation
+
+if TYPE_CHECKING:
+    from virtue.store import Snapshot, Store, Writer
+
+MOST_WORKERS = 8
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+E = TypeVar("E", bound=Entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Told now and then. `done` of `total` files that had to be opened; while walking, `done` files were
+    found and `total` is None. `seconds` since the stage began."""
+
+    stage: Literal["walking", "indexing"]
+    done: int
+    total: int | None
+    problems: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Files a second; 0 while that cannot be told."""
+        return self.done / self.seconds if self.stage == "indexing" and self.seconds > 0 else 0.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did.
+
+    Photos: `indexed` for the first time; `reembedded` because the file, the settings or the model
+    changed; `recaptioned` because a sidecar did. Files: `relinked` (known contents under a new path, or
+    back again), `unchanged`, `missing` (newly found to be gone). `problems` are the files below the roots
+    of this run that cannot be indexed, also those that an earlier run had met: path and reason.
+    `warnings` are sentences on anything else that was left out.
+    """
+
+    indexed: int = 0
+    reembedded: int = 0
+    recaptioned: int = 0
+    relinked: int = 0
+    unchanged: int = 0
+    missing: int = 0
+    problems: list[tuple[bytes, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def summary(self) -> str:
+        """One line: what was done, without what was not."""
+        counts = {
+            "indexed": self.indexed,
+            "embedded again": self.reembedded,
+            "with new captions": self.recaptioned,
+            "moved or copied": self.relinked,
+            "unchanged": self.unchanged,
+            "missing": self.missing,
+            "that could not be read": len(self.problems),
+        }
+        told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return f"photos: {', '.join(told) or 'none found'}; {self.seconds:.1f} s"
+
+
+def index(
+    store: Store,
+    embedder: Describer,
+    paths: Path | Sequence[Path] = (),
+    *,
+    regions: str | int | None = None,
+    exclude: Iterable[str] = (),
+    annotations: Path | None = None,
+    captions: Path | None = None,
+    rehash: bool = False,
+    reembed: bool = False,
+    workers: int | None = None,
+    patience: float = PATIENCE,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Indexes photos below folders, or single files; without paths everything indexed before.
+
+    What is done is committed every few seconds and, on KeyboardInterrupt or SystemExit, before that is
+    raised again. A file that cannot be read costs itself alone.
+
+    Args:
+        regions: proposals for each photo: "auto", "none" or their number. None: as before, else "auto".
+        exclude: shell patterns on names, or paths relative to a root, to leave out. None
+            given: as before.
+        annotations: a file of COCO JSON with regions and captions.
+        captions: a CSV or JSONL file with path, caption, and perhaps x, y, w, h.
+        rehash: open every file, also those of the same size and time.
+        reembed: let the embedder's vectors take the place of another model's, for all that is known.
+        workers: processes that decode. None: one for each CPU core, 8 at most.
+        patience: seconds after which a file that is still being decoded is given up.
+
+    Raises:
+        InputError: a path does not exist; a file of annotations or captions is malformed.
+        ModelMismatchError: the library's vectors are of another model, and `reembed` is off.
+        LockedError: another process is writing.
+    """
+    started = time.monotonic()
+    report = Report()
+    wanted = checked_regions(regions)
+    annotated = read_annotations(os.fsdecode(annotations)) if annotations is not None else {}
+    captioned = read_captions(os.fsdecode(captions)) if captions is not None else {}
+    with store.write("virtue index") as writer:
+        with store.read() as snapshot:
+            target = _target(snapshot, writer, embedder, reembed)
+            known = snapshot.files(target)
+            roots = Roots(snapshot.roots())
+        named = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
+        asked = [absolute(path) for path in named]
+        tops = _tops(asked, roots, known, reembed, report)
+        scope = set(asked or tops)
+        fresh = _choose(scope, roots, wanted, exclude)
+        there = [top for top in tops if top in asked or os.path.exists(top)]
+        found = _look(there, roots, progress, started)
+        demands = Demands(
+            _match(annotated, annotations, tops, found, True, report),
+            _match(captioned, captions, [], found, False, report),
+        )
+
+        def limit_of(path: bytes, state: FileState | None) -> int:
+            options = roots.of(path)
+            if wanted is not None and path in scope:
+                return Options(wanted).limit
+            if options is None and state is not None and state.settings:
+                return Settings.parse(state.settings).regions
+            return (options or Options()).limit
+
+        plan = make_plan(found, tops, known, demands, limit_of, rehash)
+        _warn_of_empty_roots(plan, tops, found, known, report)
+        for folder, options in fresh:
+            writer.remember_root(folder, options.to_json())
+        with Ledger(writer) as ledger:
+            pipeline = Pipeline(store, ledger, embedder, demands, known, limit_of, report)
+            with stopping_softly(ledger.finish):
+                pipeline.start(plan)
+                opening = time.monotonic()
+                for done in pipeline.run(plan.opened, workers or _usual_workers(), patience):
+                    if progress:
+                        seconds = time.monotonic() - opening
+                        progress(Progress("indexing", done, len(plan.opened), len(report.problems), seconds))
+                pipeline.finish(plan)
+            ledger.finish()
+        if not target.active:
+            writer.activate(target)
+    report.problems.sort()
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _target(snapshot: Snapshot, writer: Writer, embedder: Describer, reembed: bool) -> Generation:
+    active = snapshot.generation
+    if active is not None and active.fingerprint != embedder.fingerprint and not reembed:
+        other = f"model {active.model!r}" + (" of another version" if active.model == embedder.name else "")
+        raise ModelMismatchError(
+            f"the library holds vectors of {other}, not of {embedder.name!r}: `virtue index --reembed` "
+            "embeds all its photos again (searches go on with the old vectors until that is done)"
+        )
+    return writer.generation(embedder.name, embedder.fingerprint, embedder.dim)
+
+
+def _tops(
+    named: list[bytes], roots: Roots, known: dict[bytes, FileState], reembed: bool, report: Report
+) -> list[bytes]:
+    """What to walk: what was named; without that (and to embed all anew) everything known that is there."""
+    if named and not reembed:
+        return named
+    folders = [folder for folder in roots if folder not in named]
+    gone = [folder for folder in folders if not os.path.exists(folder)]
+    if reembed and gone:
+        raise InputError(
+            f"{printable(gone[0])} is not there, and its photos could not be embedded again: mount it, or "
+            "`virtue forget` it"
+        )
+    report.problems += [(folder, "it is not there; what the library has of it was kept") for folder in gone]
+    loners = [path for path, state in known.items() if roots.of(path) is None and not state.missing]
+    tops = named + [folder for folder in folders if folder not in gone] + loners
+    if not tops:
+        raise InputError(
+            f"{printable(gone[0])} is not there: mount it, or name another folder"
+            if gone
+            else "nothing was indexed yet: name a folder of photos, such as `virtue index ./photos`"
+        )
+    return tops
+
+
+def _choose(
+    named: Iterable[bytes], roots: Roots, regions: Regions | None, exclude: Iterable[str]
+) -> list[tuple[bytes, Options]]:
+    patterns = tuple(exclude) or None
+    folders = [path for path in named if os.path.isdir(path)]
+    return [chosen for folder in folders for chosen in roots.choose(folder, regions, patterns)]
+
+
+def _look(
+    tops: list[bytes],
+    roots: Roots,
+    progress: Callable[[Progress], None] | None,
+    started: float,
+) -> Walk:
+    """Walks all of it, each known folder by its own options."""
+    found, known = Walk(), set(roots)
+    others = known.difference(tops)
+    nested = [root for root in others if has_above(root, set(tops)) and os.path.isdir(root)]
+    for top in tops + nested:
+        options = roots.of(top) or Options()
+        walk(top, options.exclude, found, known)
+        if progress:
+            count = len(found.files)
+            progress(Progress("walking", count, None, len(found.problems), time.monotonic() - started))
+    return found
+
+
+def _match(
+    entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, by_name: bool, report: Report
+) -> dict[bytes, E]:
+    if file is None:
+        return {}
+    folders = [os.path.dirname(absolute(file)), *(top for top in tops if os.path.isdir(top))]
+    result, lost = matched(entries, folders, found.files, by_name)
+    if lost:
+        report.warnings.append(
+            f"{printable(os.fspath(file))}: {len(lost)} of {len(entries)} names are not (or not the only) "
+            f"photos below what is indexed, such as {printable(lost[0])}"
+        )
+    return result
+
+
+def _warn_of_empty_roots(
+    plan: Plan, tops: list[bytes], found: Walk, known: dict[bytes, FileState], report: Report
+) -> None:
+    for top in filter(os.path.isdir, tops if plan.missing else ()):
+        lost = sum(is_below(path, top) for path in plan.missing)
+        if lost and not any(is_below(path, top) for path in found.files):
+            report.warnings.append(
+                f"{printable(top)} holds no photos, and had {lost}: they are marked as missing; if a drive "
+                "is not mounted there, mount it and index again"
+            )
+
+
+def _usual_workers() -> int:
+    """One for each core that this process may use, but no more than any model keeps up with: each holds
+    some 70 MB."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)

@@ -1,0 +1,87 @@
+"""Collects what is done and commits it beside the work, often enough that little can be lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from virtue.store import CaptionUpdate, Embedded, FileRecord
+
+if TYPE_CHECKING:
+    from virtue.store import Writer
+
+SECONDS = 3.0
+"""Age of the oldest uncommitted piece of work at which it is committed (promised: 30)."""
+PHOTOS = 256
+"""Photos that are committed at once at most: their vectors wait in memory until then."""
+FILES = 10_000
+
+
+@dataclass(slots=True)
+class _Page:
+    since: float = field(default_factory=time.monotonic)
+    embedded: list[Embedded] = field(default_factory=list)
+    files: list[FileRecord] = field(default_factory=list)
+    missing: list[bytes] = field(default_factory=list)
+    captions: list[CaptionUpdate] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.embedded or self.files or self.missing or self.captions)
+
+
+class Ledger:
+    """One commit runs at a time, in a thread of its own; the next waits for it, so that no more than two
+    pages are ever held. An error of a commit is raised by what comes after it."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._page = _Page()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._running: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def add(
+        self,
+        embedded: Iterable[Embedded] = (),
+        files: Iterable[FileRecord] = (),
+        missing: Iterable[bytes] = (),
+        captions: Iterable[CaptionUpdate] = (),
+    ) -> None:
+        """Things that belong together, and so into one commit."""
+        if not self._page:
+            self._page.since = time.monotonic()
+        self._page.embedded += embedded
+        self._page.files += files
+        self._page.missing += missing
+        self._page.captions += captions
+        self.commit_if_due()
+
+    def commit_if_due(self) -> None:
+        page = self._page
+        full = len(page.embedded) + len(page.captions) >= PHOTOS or len(page.files) >= FILES
+        if page and (full or time.monotonic() - page.since >= SECONDS):
+            self._commit()
+
+    def finish(self) -> None:
+        """Commits the rest and waits until it is on disk."""
+        if self._page:
+            self._commit()
+        if self._running:
+            self._running.result()
+            self._running = None
+
+    def _commit(self) -> None:
+        if self._running:
+            self._running.result()
+        page, self._page = self._page, _Page()
+        self._running = self._thread.submit(
+            self._writer.commit, page.embedded, page.files, page.missing, page.captions
+        )

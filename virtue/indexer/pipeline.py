@@ -1,0 +1,210 @@
+"""Files that have to be opened -> worker processes -> the model -> the ledger, within bounded memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from virtue.errors import InputError
+from virtue.indexer.demands import Demands, Settings
+from virtue.indexer.describe import Describer, Job, embed_captions
+from virtue.indexer.given import Part, fitted, joined, kept
+from virtue.indexer.lanes import Lanes
+from virtue.indexer.ledger import Ledger
+from virtue.indexer.messages import Decoded, Hashed
+from virtue.indexer.plan import Plan, record
+from virtue.indexer.walk import Found
+from virtue.indexer.workers import Outcome, Pool
+from virtue.store import CaptionUpdate, Embedded, FileRecord, FileState, NewCaption
+
+if TYPE_CHECKING:
+    from virtue.indexer.indexing import Report
+    from virtue.store import Store
+
+BATCH = 8
+"""Photos that go through the model together."""
+BATCH_BYTES = 64_000_000
+"""Bytes of pixels at which a batch is full."""
+
+
+class Pipeline:
+    """One run over the files that a plan opens. A photo's files are kept together with its vectors, so a
+    path is known only once its photo is."""
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        embedder: Describer,
+        demands: Demands,
+        known: Mapping[bytes, FileState],
+        limit_of: Callable[[bytes, FileState | None], int],
+        report: Report,
+    ) -> None:
+        self._store, self._ledger, self._embedder = store, ledger, embedder
+        self._demands, self._known, self._limit_of, self._report = demands, known, limit_of, report
+        self._embedded = {state.hash: state.settings for state in known.values() if state.hash}
+        self._lanes = Lanes(embedder, report.warnings.append)
+        self._lock = threading.Lock()
+        self._in_work: dict[bytes, list[tuple[Found, Hashed]]] = {}
+        self._batch: list[tuple[Found, Hashed, Decoded]] = []
+        self._recaptioned: dict[bytes, list[FileRecord]] = {}
+        self._failed: dict[bytes, str] = {}
+
+    def start(self, plan: Plan) -> None:
+        """Keeps what needs no file to be opened."""
+        report = self._report
+        report.problems += plan.problems
+        report.unchanged, report.relinked = plan.unchanged, plan.relinked
+        report.missing = len(plan.missing)
+        self._recaptioned = plan.recaptioned
+        self._ledger.add(files=plan.records, missing=plan.missing)
+
+    def run(self, files: list[Found], workers: int, patience: float) -> Iterator[int]:
+        """Gives back, again and again, how many of the files are done."""
+        if not files:
+            return
+        side = self._embedder.model.side
+        done = 0
+        pool = Pool(files, side, self._is_wanted, min(workers, len(files)), patience)
+        with self._lanes, pool as outcomes:
+            for outcome in outcomes:
+                if outcome is None:
+                    self._embed()
+                    self._settle(self._lanes.rest())
+                    self._ledger.commit_if_due()
+                else:
+                    self._take(outcome)
+                    done += 1
+                yield done
+            self._embed()
+            self._settle(self._lanes.rest())
+
+    def finish(self, plan: Plan) -> None:
+        """Embeds the captions of sidecars that changed, without opening their photos."""
+        pending = iter(self._recaptioned.items())
+        while some := dict(islice(pending, 256)):
+            texts = [self._demands.texts(photo, self._report.warnings) for photo in some]
+            captions = [[NewCaption(text, "sidecar") for text in beside] for beside in texts]
+            told = embed_captions(self._embedder, captions, self._report.warnings.append)
+            updates = [
+                CaptionUpdate(photo, *kept, ("sidecar",)) for photo, kept in zip(some, told, strict=True)
+            ]
+            self._report.recaptioned += len(updates)
+            self._ledger.add(files=[file for files in some.values() for file in files], captions=updates)
+
+    def _is_wanted(self, found: Found, hashed: Hashed) -> bool:
+        """Called by the pool's threads: whether this content must be decoded."""
+        photo = hashed.hash
+        limit = self._limit_of(found.path, self._known.get(found.path))
+        with self._lock:
+            self._demands.add(photo, found.path, limit, found.sidecar is not None)
+            if photo in self._in_work or self._demands.satisfied(photo, self._embedded.get(photo)):
+                return False
+            self._in_work[photo] = []
+            return True
+
+    def _take(self, outcome: Outcome) -> None:
+        found, hashed, decoded, problem = outcome
+        if problem is not None:
+            self._fail(_as_read(found, hashed), hashed.hash if hashed else None, problem)
+        elif hashed and decoded:
+            self._batch.append((found, hashed, decoded))
+            waiting_bytes = sum(decoded.picture.pixels.nbytes for _, _, decoded in self._batch)
+            if len(self._batch) >= BATCH or waiting_bytes >= BATCH_BYTES:
+                self._embed()
+        elif hashed:
+            with self._lock:
+                waiting = self._in_work.get(hashed.hash)
+                if waiting is not None:
+                    waiting.append((found, hashed))
+                    return
+            self._link(found, hashed)
+
+    def _fail(self, found: Found, photo: bytes | None, problem: str) -> None:
+        """A file, with all that wait for the same content."""
+        copies = self._leave(photo) if photo else []
+        if photo:
+            self._failed[photo] = problem
+        self._refuse(found, problem)
+        for copy, read in copies:
+            self._refuse(_as_read(copy, read), problem)
+
+    def _refuse(self, found: Found, problem: str) -> None:
+        self._report.problems.append((found.path, problem))
+        self._ledger.add(files=[record(found, problem=problem)])
+
+    def _leave(self, photo: bytes) -> list[tuple[Found, Hashed]]:
+        with self._lock:
+            return self._in_work.pop(photo, [])
+
+    def _link(self, found: Found, hashed: Hashed) -> None:
+        """A path of a photo whose vectors are there."""
+        photo = hashed.hash
+        if self._embedded.get(photo) is None:
+            self._refuse(_as_read(found, hashed), self._failed[photo])
+            return
+        state, found = self._known.get(found.path), _as_read(found, hashed)
+        new = record(found, photo=photo)
+        before = state if state and state.hash == photo and not state.missing else None
+        if before:
+            self._report.unchanged += 1
+        else:
+            self._report.relinked += 1
+        if found.stamp != (before.sidecar if before else None):
+            self._recaptioned.setdefault(photo, []).append(new)
+        else:
+            self._ledger.add(files=[new])
+
+    def _embed(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            self._settle(self._lanes.put([self._job(*photo) for photo in batch]))
+
+    def _settle(self, described: Iterable[tuple[Job, Embedded | InputError]]) -> None:
+        for job, embedded in described:
+            if isinstance(embedded, InputError):
+                self._fail(job.file, job.hash, str(embedded))
+                continue
+            state = self._known.get(job.file.path)
+            if job.hash in self._embedded or (state and state.hash):
+                self._report.reembedded += 1
+            else:
+                self._report.indexed += 1
+            self._ledger.add(embedded=[embedded], files=[record(job.file, photo=job.hash)])
+            with self._lock:
+                self._embedded[job.hash] = job.settings
+            for copy, read in self._leave(job.hash):
+                self._link(copy, read)
+
+    def _job(self, found: Found, hashed: Hashed, decoded: Decoded) -> Job:
+        photo, size = hashed.hash, (decoded.picture.width, decoded.picture.height)
+        state = self._known.get(found.path)
+        with self._lock:
+            before = self._embedded.get(photo)
+            settings = self._demands.settings(photo, Settings.parse(before) if before else None)
+            annotated, captioned = self._demands.annotations(photo), self._demands.captions(photo)
+            sidecars = self._demands.texts(photo, self._report.warnings)
+        # An edited file takes along what its user had said of it, unless it says it anew.
+        source = photo if photo in self._embedded else (state.hash if state else None)
+        annotations, captions = self._kept(source, size)
+        if annotated:
+            annotations = fitted(annotated, *size)
+        if captioned:
+            captions = fitted(captioned, *size)
+        given = joined(annotations, captions)
+        self._report.warnings += given.faults
+        return Job(_as_read(found, hashed), photo, decoded, str(settings), settings.regions, given, sidecars)
+
+    def _kept(self, photo: bytes | None, size: tuple[int, int]) -> tuple[Part, Part]:
+        if photo is None:
+            return Part(), Part()
+        with self._store.read() as snapshot:
+            return kept(snapshot.given(photo), *size)
+
+
+def _as_read(found: Found, hashed: Hashed | None) -> Found:
+    """Size and time as they were when the content was read, not when the folder was listed."""
+    return found._replace(size=hashed.size, mtime_ns=hashed.mtime_ns) if hashed else found

@@ -1,0 +1,96 @@
+"""What was indexed by name, and how: the options that later runs fall back on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from virtue.errors import InputError
+from virtue.store import Root
+
+Regions = int | Literal["auto", "none"]
+
+AUTO = 32
+"""Proposed regions of a photo under `--regions auto`, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    regions: Regions = "auto"
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def limit(self) -> int:
+        if self.regions == "none":
+            return 0
+        return AUTO if self.regions == "auto" else self.regions
+
+    def to_json(self) -> str:
+        return json.dumps({"regions": self.regions, "exclude": list(self.exclude)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Options:
+        content = json.loads(text)
+        return cls(content["regions"], tuple(content["exclude"]))
+
+
+def checked_regions(regions: str | int | None) -> Regions | None:
+    """Raises:
+    InputError: it is none of "auto", "none", a number from 0 to 1,000 (as text, too)."""
+    if regions is None:
+        return None
+    if regions == "auto":
+        return "auto"
+    if regions == "none":
+        return "none"
+    if not isinstance(regions, bool) and str(regions).isdecimal() and int(regions) <= 1000:
+        return int(regions)
+    raise InputError(
+        f"--regions {regions}: give auto, none, or how many regions a photo may have, up to 1000"
+    )
+
+
+class Roots:
+    """Folders by path with their options; a path follows the innermost folder above it."""
+
+    def __init__(self, remembered: Iterable[Root] = ()) -> None:
+        self._options = {root.path: Options.from_json(root.options) for root in remembered}
+        self._near: dict[bytes, Options | None] = {}
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(tuple(self._options))
+
+    def of(self, path: bytes) -> Options | None:
+        """None: it lies below no folder that was indexed by name."""
+        if path in self._options:
+            return self._options[path]
+        if path not in self._near:
+            above = os.path.dirname(path)
+            self._near[path] = self.of(above) if above != path else None
+        return self._near[path]
+
+    def choose(
+        self, folder: bytes, regions: Regions | None, exclude: Iterable[str] | None
+    ) -> list[tuple[bytes, Options]]:
+        """Sets what a folder is to be indexed with (None: as before) and gives back what is new and
+        should be remembered: of this folder and, where it overrules them, of folders below it."""
+        before = self.of(folder)
+        options = before or Options()
+        if regions is not None:
+            options = replace(options, regions=regions)
+        if exclude is not None:
+            options = replace(options, exclude=tuple(exclude))
+        changed = [] if options == before else [(folder, options)]
+        for other, known in self._options.items():
+            if regions is not None and other != folder and _below(other, folder) and known.regions != regions:
+                changed.append((other, replace(known, regions=regions)))
+        self._options.update(changed)
+        self._near.clear()
+        return changed
+
+
+def _below(path: bytes, folder: bytes) -> bool:
+    return path.startswith(os.path.join(folder, b""))

@@ -1,0 +1,37 @@
+"""The caption in a text file beside a photo."""
+
+from __future__ import annotations
+
+import codecs
+
+from virtue.errors import InputError
+from virtue.pictures import printable
+
+LONGEST = 100_000
+"""Bytes beyond which a text beside a photo is not taken for its caption."""
+
+
+def read_sidecar(path: bytes) -> str | None:
+    """The caption: UTF-8, UTF-16 with a byte order mark, or else Latin-1, which reads anything. None: it
+    is blank.
+
+    Raises:
+        InputError: it cannot be read or is too long for a caption.
+    """
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(LONGEST + 1)
+    except OSError as error:
+        raise InputError(f"{printable(path)}: {error.strerror or error}: its caption is left out") from None
+    if len(content) > LONGEST:
+        raise InputError(f"{printable(path)}: more than {LONGEST:,} bytes: not taken for a caption")
+    return " ".join(_decoded(content).replace("\0", " ").split()) or None
+
+
+def _decoded(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

@@ -1,0 +1,174 @@
+"""Finds the photos below a folder, and the text files that lie beside them."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from virtue.errors import InputError, PictureError
+from virtue.pictures import SUFFIXES, check_file, printable
+
+SKIPPED = (b".", b"@eaDir")
+"""Beginnings of names that are never photos: hidden files, `._*` of macOS, thumbnails of Synology."""
+
+_SUFFIXES = tuple(os.fsencode(suffix) for suffix in sorted(SUFFIXES))
+
+
+class Found(NamedTuple):
+    """A file that should be a photo. `sidecar` is the path of the text beside it, `stamp` tells whether
+    that changed; both None without one."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    sidecar: bytes | None
+    stamp: str | None
+
+
+@dataclass(slots=True)
+class Walk:
+    """What was found below the given roots, by path; `problems` are paths that should be photos and
+    are not files; what lies below `unlisted` could not be looked at."""
+
+    files: dict[bytes, Found] = field(default_factory=dict)
+    problems: dict[bytes, str] = field(default_factory=dict)
+    unlisted: set[bytes] = field(default_factory=set)
+
+
+def absolute(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
+    return os.path.abspath(os.fsencode(path))
+
+
+def is_below(path: bytes, root: bytes) -> bool:
+    """Whether a path is the root or lies below it."""
+    return path == root or path.startswith(root.rstrip(os.fsencode(os.sep)) + os.fsencode(os.sep))
+
+
+def walk(
+    root: bytes, exclude: Iterable[str] = (), into: Walk | None = None, apart: Container[bytes] = ()
+) -> Walk:
+    """Looks through a folder (absolute path), or at one file.
+
+    Folders are entered once, also when links lead to them twice or in circles.
+
+    Args:
+        root: a folder, or a file, which is then taken whatever its name.
+        exclude: shell patterns on a name or on a path relative to the root, of files and of folders.
+        into: what was found before, to add to.
+        apart: folders below the root that are left to walks of their own.
+
+    Raises:
+        InputError: the root does not exist or cannot be listed.
+    """
+    result = into if into is not None else Walk()
+    try:
+        status = os.stat(root)
+    except OSError as error:
+        raise InputError(
+            f"{printable(root)}: {error.strerror or error}; name a folder of photos that is there "
+            "(or `virtue forget` one that is gone for good)"
+        ) from None
+    if not stat.S_ISDIR(status.st_mode):
+        _add_single(result, root, status)
+        return result
+    excluded, start = _matcher(exclude), len(os.path.join(root, b""))
+    seen: set[tuple[int, int]] = set()
+    folders, linked = [root], list[bytes]()
+    while folders or linked:  # links last: a photo is known by its own path where it has one
+        folder = folders.pop() if folders else linked.pop(0)
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                listing = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if folder == root:
+                raise InputError(f"{printable(root)}: {error.strerror or error}") from None
+            result.unlisted.add(folder)
+            result.problems[folder] = f"folder that cannot be listed: {error.strerror or error}"
+            continue
+        names = {entry.name for entry in listing}
+        for entry in listing:
+            hidden = entry.name.startswith(SKIPPED) or excluded(entry.name, entry.path[start:])
+            if hidden or entry.path in apart:
+                continue
+            _visit(entry, names, result, linked if entry.is_symlink() else folders)
+    return result
+
+
+def sidecar_of(path: bytes) -> tuple[bytes, str] | tuple[None, None]:
+    """The text file beside a photo and its stamp: `photo.jpg.txt`, else `photo.txt`."""
+    return next(_stamped(path + b".txt", os.path.splitext(path)[0] + b".txt"), (None, None))
+
+
+def _visit(
+    entry: os.DirEntry[bytes],
+    names: set[bytes],
+    result: Walk,
+    folders: list[bytes],
+) -> None:
+    pictured = entry.name.lower().endswith(_SUFFIXES)
+    try:
+        is_folder = entry.is_dir()
+        if not (is_folder or pictured):
+            return
+        status = entry.stat()
+    except OSError:
+        if pictured:
+            result.problems[entry.path] = _reason(entry.path)
+        return
+    if is_folder:
+        folders.append(entry.path)
+        if pictured:
+            result.problems[entry.path] = "a folder, not a picture"
+    elif stat.S_ISREG(status.st_mode):
+        beside = [name for name in _sidecar_names(entry.name) if name in names]
+        paths = [entry.path[: len(entry.path) - len(entry.name)] + name for name in beside]
+        sidecar, stamp = next(_stamped(*paths), (None, None))
+        result.files[entry.path] = Found(entry.path, status.st_size, status.st_mtime_ns, sidecar, stamp)
+    else:
+        result.problems[entry.path] = "not a regular file"
+
+
+def _add_single(result: Walk, path: bytes, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode):
+        result.files[path] = Found(path, status.st_size, status.st_mtime_ns, *sidecar_of(path))
+    else:
+        result.problems[path] = "not a regular file"
+
+
+def _sidecar_names(name: bytes) -> tuple[bytes, bytes]:
+    return name + b".txt", os.path.splitext(name)[0] + b".txt"
+
+
+def _stamped(*paths: bytes) -> Iterator[tuple[bytes, str]]:
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield path, f"{len(path)}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def _reason(path: bytes) -> str:
+    try:
+        check_file(os.fsdecode(path))
+    except PictureError as error:
+        return str(error)
+    return "it changed while it was looked at: index again"
+
+
+def _matcher(patterns: Iterable[str]) -> Callable[[bytes, bytes], bool]:
+    parts = [fnmatch.translate(pattern.rstrip("/")) for pattern in patterns if pattern.rstrip("/")]
+    if not parts:
+        return lambda name, path: False
+    whole = re.compile(os.fsencode("|".join(parts)))
+    return lambda name, path: bool(whole.match(name) or whole.match(path))

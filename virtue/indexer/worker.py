@@ -1,0 +1,128 @@
+"""A process that reads photos for the indexer: `python -m virtue.indexer.worker`, spoken to through
+pipes in pickles. A crash or a hang here costs one photo.
+
+For every path: `Hashed`; then, if told to decode, `Heavy` before a large picture (and a wait for leave),
+then `Decoded`. Anything that goes wrong with the file is a `Refused` in place of an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+
+import numpy as np
+from PIL import AvifImagePlugin
+
+from virtue.errors import PictureError
+from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
+from virtue.indexer.metadata import perceptual_hash, read_metadata
+from virtue.pictures import Picture, check_file, decode, open_image, weight
+
+HEAVY = 120_000_000
+"""Bytes of a decode from which on only one runs at a time, in all workers together."""
+MEMORY = 3 << 30
+"""Bytes of address space of a worker: a header that lies is then an error, not a full machine."""
+
+
+def main() -> None:
+    # Whatever a library prints must not get between the pickles.
+    channel = Channel(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    warnings.simplefilter("ignore")
+    _limit_memory()
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a worker for every core
+    channel.send("ready")
+    while True:
+        try:
+            task = channel.receive()
+        except (EOFError, pickle.UnpicklingError):
+            return
+        try:
+            with _hurry(task.patience):
+                read(task, channel)
+        except (PictureError, MemoryError) as error:
+            channel.send(Refused(str(error) or "there is not enough memory to decode it"))
+        except BrokenPipeError:
+            return
+
+
+def read(task: Task, channel: Channel) -> None:
+    """One photo, from its hash to its pixels, as far as the other side wants it."""
+    path = os.fsdecode(task.path)
+    check_file(path)
+    with _opened(path) as stream:
+        before = os.fstat(stream.fileno())
+        digest = hashlib.file_digest(stream, "sha256").digest()
+        if not _asked(channel, Hashed(digest, before.st_size, before.st_mtime_ns), task.patience):
+            return
+        stream.seek(0)
+        with open_image(stream) as image:
+            size = weight(image, task.side)
+            if size > HEAVY:
+                _asked(channel, Heavy(size), task.patience)
+            picture = decode(image, task.side)
+            metadata = read_metadata(image)
+        after = os.fstat(stream.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise PictureError("it changed while it was read: index again")
+    picture = Picture(np.ascontiguousarray(picture.pixels), picture.width, picture.height)
+    channel.send(Decoded(picture, metadata, perceptual_hash(picture.pixels)))
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BufferedReader]:
+    try:
+        with open(path, "rb") as stream:
+            yield stream
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of opening and of reading: a PictureError is none
+        raise PictureError((error.strerror or str(error)).lower()) from None
+
+
+def _asked(channel: Channel, message: Hashed | Heavy, patience: float) -> bool:
+    """What the other side says to that. It may take its time."""
+    _set_alarm(0)
+    channel.send(message)
+    answer = channel.receive()
+    _set_alarm(patience * 1.5 + 5)
+    return bool(answer)
+
+
+@contextmanager
+def _hurry(patience: float) -> Iterator[None]:
+    """The kernel ends this process even inside a decoder that hangs after its parent was killed; while the
+    parent lives, it is the one to lose patience first."""
+    _set_alarm(patience * 1.5 + 5)
+    try:
+        yield
+    finally:
+        _set_alarm(0)
+
+
+def _set_alarm(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)

@@ -1,0 +1,233 @@
+"""A pool of worker processes, each led by a thread of its own. One that dies or takes too long costs the
+file it was reading and is replaced."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import IO, NamedTuple
+
+from virtue.errors import VirtueError
+from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
+from virtue.indexer.walk import Found
+
+PATIENCE = 60.0
+"""Seconds that a worker may spend on one file."""
+TICK = 2.0
+"""Seconds after which whoever waits for a result is told that there is none yet."""
+
+
+class Outcome(NamedTuple):
+    """What became of a file. `hashed` is None if it could not even be read; `decoded` is None if the
+    pixels were not wanted; `problem` is the reason why there are none."""
+
+    found: Found
+    hashed: Hashed | None
+    decoded: Decoded | None
+    problem: str | None
+
+
+class Pool:
+    """Reads files in worker processes and hands over what became of each, in any order; None now and
+    then while there is nothing to hand over.
+
+    Args:
+        files: what to read; taken as it is needed.
+        side: as for `pictures.load`.
+        wanted: called once a file, by many threads, with its content's hash; whether to decode it.
+        workers: number of processes.
+        patience: seconds a file may take.
+
+    Never more than two pictures per worker wait to be taken, so memory stays bounded.
+    """
+
+    def __init__(
+        self,
+        files: Iterable[Found],
+        side: int | None,
+        wanted: Callable[[Found, Hashed], bool],
+        workers: int,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._files = iter(files)
+        self._side, self._wanted, self._patience = side, wanted, patience
+        self._taking = threading.Lock()
+        self._heavy = threading.Lock()
+        self._stopped = threading.Event()
+        self._results: queue.SimpleQueue[Outcome | Future[None]] = queue.SimpleQueue()
+        self._room = threading.Semaphore(2 * workers)
+        self._workers: dict[int, _Worker] = {}
+        self._threads = ThreadPoolExecutor(max_workers=workers)
+        self._leads: list[Future[None]] = []
+        self._count = workers
+
+    def __enter__(self) -> Iterator[Outcome | None]:
+        self._leads = [self._threads.submit(self._lead, number) for number in range(self._count)]
+        for lead in self._leads:
+            lead.add_done_callback(self._results.put)
+        return self._outcomes()
+
+    def __exit__(self, *error: object) -> None:
+        self._stopped.set()
+        for worker in list(self._workers.values()):
+            worker.kill()
+        for _ in self._leads:
+            self._room.release()
+        self._threads.shutdown()
+
+    def _outcomes(self) -> Iterator[Outcome | None]:
+        running = len(self._leads)
+        while running:
+            try:
+                result: Outcome | Future[None] = self._results.get(timeout=TICK)
+            except queue.Empty:
+                yield None
+                continue
+            if isinstance(result, Outcome):
+                self._room.release()
+                yield result
+            else:
+                result.result()
+                running -= 1
+
+    def _lead(self, number: int) -> None:
+        """The life of one thread: hands file after file to its worker."""
+        with tempfile.TemporaryFile() as log:
+            try:
+                while not self._stopped.is_set():
+                    with self._taking:
+                        found = next(self._files, None)
+                    if found is None:
+                        return
+                    outcome = self._read(self._worker(number, log), found)
+                    self._room.acquire()
+                    self._results.put(outcome)
+            finally:
+                if number in self._workers:
+                    self._workers[number].close()
+
+    def _worker(self, number: int, log: IO[bytes]) -> _Worker:
+        worker = self._workers.get(number)
+        if worker is None or not worker.alive:
+            if worker:
+                worker.close()
+            worker = self._workers[number] = _Worker(log)
+            if self._stopped.is_set():
+                worker.kill()
+        return worker
+
+    def _read(self, worker: _Worker, found: Found) -> Outcome:
+        hashed: Hashed | None = None
+        decoded: Decoded | None = None
+        try:
+            answer = worker.ask(Task(found.path, self._side, self._patience), self._patience)
+            if isinstance(answer, Hashed):
+                hashed = answer
+                wanted = self._wanted(found, hashed)
+                if not wanted:
+                    worker.tell(False)
+                    return Outcome(found, hashed, None, None)
+                answer = worker.ask(True, self._patience)
+            if isinstance(answer, Heavy):
+                with self._heavy:
+                    answer = worker.ask(True, self._patience)
+            if isinstance(answer, Refused):
+                return Outcome(found, hashed, None, answer.reason)
+            assert isinstance(answer, Decoded)
+            decoded = answer
+        except _Lost as error:
+            return Outcome(found, hashed, None, str(error))
+        return Outcome(found, hashed, decoded, None)
+
+
+class _Lost(Exception):
+    """The worker died while it read a file, or was ended because it took too long."""
+
+
+class _Worker:
+    """What it prints goes to `log`."""
+
+    def __init__(self, log: IO[bytes]) -> None:
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "2",  # or threads of a decoder use up the address space it is limited to
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "virtue.indexer.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+        )
+        assert self._process.stdin and self._process.stdout
+        self._channel = Channel(self._process.stdout, self._process.stdin)
+        self._late = False
+        try:
+            self._channel.receive()
+        except (EOFError, pickle.UnpicklingError):
+            self._process.wait()
+            log.seek(0)
+            said = log.read().decode("utf-8", "replace").strip().splitlines()
+            raise VirtueError(
+                "the process that reads photos did not start: " + (said[-1] if said else self._end())
+            ) from None
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def tell(self, message: object) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:
+            self._process.kill()
+
+    def ask(self, message: object, patience: float) -> object:
+        timer = threading.Timer(patience, self._expire)
+        timer.start()
+        try:
+            self._channel.send(message)
+            return self._channel.receive()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self._process.kill()
+            self._process.wait()
+            if self._late:
+                raise _Lost(f"reading it took more than {patience:g} seconds") from None
+            raise _Lost(f"reading it ended the decoder ({self._end()})") from None
+        finally:
+            timer.cancel()
+            timer.join()  # or it could still end this worker while it reads the next file
+            if self._late:
+                self._process.wait()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+    def _expire(self) -> None:
+        self._late = True
+        self._process.kill()
+
+    def _end(self) -> str:
+        code = self._process.returncode
+        if code is not None and code < 0:
+            return signal.Signals(-code).name
+        return f"exit status {code}"
