@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from virtue.store.machine import faiss, faiss_threads, give_back_memory
+from virtue.store.machine import faiss, faiss_threads
 from virtue.store.ranges import RangeFile
 from virtue.store.training import LARGEST
 
 LAST_ROW = 1 << 62
-BLOCK = 32
-"""Rows that FastScan looks at together."""
 MOST = 4
 """Ranges that an index may have: every one costs a search."""
 
@@ -49,40 +47,13 @@ def joined(content: np.ndarray, indexes: Sequence[Any]) -> Any:
 
 class Part:
     """One range, in the form that is searched fastest (FAISS's FastScan: blocks of 32 codes, whose
-    tables stay in registers). All of it is in memory: about dim / 4 + 8 bytes a row.
-
-    Blocks lie in plain lists, filled up with rows of number -1, which no bitmap has: FAISS's own lists
-    for them take up to twice their size, by powers of two.
-    """
+    tables stay in registers). All of it is in memory: about dim / 4 + 8 bytes a row."""
 
     def __init__(self, content: np.ndarray) -> None:
         self._content = content
         self._plain = read(content)
         self.quantiser = faiss.downcast_index(self._plain.quantizer)
-        lists, sizes = _room(self._plain)
         self.fast = faiss.IndexIVFPQFastScan(self._plain)
-        _copy(faiss.downcast_InvertedLists(self.fast.invlists), lists, sizes)
-        self.fast.replace_invlists(lists, True)
-        lists.this.disown()  # the index frees them now
-        give_back_memory()
-
-
-def _room(plain: Any) -> tuple[Any, list[int]]:
-    """Lists for the blocks of an index, and how many rows each really has."""
-    lists = faiss.ArrayInvertedLists(plain.nlist, plain.code_size)
-    sizes = [plain.invlists.list_size(number) for number in range(plain.nlist)]
-    for number, size in enumerate(sizes):
-        lists.resize(number, -(-size // BLOCK) * BLOCK)
-    return lists, sizes
-
-
-def _copy(blocks: Any, lists: Any, sizes: list[int]) -> None:
-    for number, size in enumerate(sizes):
-        whole = lists.list_size(number)
-        if size:
-            rows = np.full(whole, -1, np.int64)
-            rows[:size] = faiss.rev_swig_ptr(blocks.get_ids(number), size)
-            lists.update_entries(number, 0, whole, faiss.swig_ptr(rows), blocks.get_codes(number))
 
 
 class Index:
@@ -99,7 +70,6 @@ class Index:
         self._quantiser = parts[0].quantiser
         self._graph = hasattr(self._quantiser, "hnsw")
         self.lists: int = parts[0].fast.nlist
-        self._all = np.full(max(each.stop for each in ranges) // 8 + 1, 255, np.uint8)
 
     def candidates(
         self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None = None
@@ -124,9 +94,9 @@ class Index:
         nearest, lists = self._probed(queries, probes)
         settings = faiss.SearchParametersIVF()
         settings.nprobe = probes
-        bits = self._all if usable is None else usable
-        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-        settings.sel = selector
+        if usable is not None:
+            selector = faiss.IDSelectorBitmap(len(usable), faiss.swig_ptr(usable))
+            settings.sel = selector
         scores = np.empty((len(self._parts), len(queries), count), np.float32)
         rows = np.empty(scores.shape, np.int64)
         for number, part in enumerate(self._parts):

@@ -3,9 +3,7 @@ time, and most libraries have none."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,11 +37,3 @@ def faiss_threads(count: int | None = None) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
-
-
-def give_back_memory() -> None:
-    """Returns freed memory to the system where it would be kept: glibc only gives back what lies above
-    all that is in use, and turning an index into its quick form frees as much as it keeps, below that."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
