@@ -45,6 +45,7 @@ def test_words_find_the_region_not_merely_the_photo(virtue: Run, demo_library: P
     x, y, w, h = first["box"]
     assert x >= 0 and y >= 0 and x + w <= 600 and y + h <= 400
     assert w * h < 0.9 * 600 * 400
+    assert x < 290 < x + w and y < 150 < y + h, "the box holds the middle of the cup, not a corner beside it"
 
 
 def test_a_drawn_box_finds_the_same_thing_from_elsewhere(
