@@ -267,6 +267,20 @@ def tune(
 
 
 @app.command()
+def compact(
+    database: Database = None,
+    dry_run: Annotated[bool, option("--dry-run", help="Only say what it would free.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Free the space of photos that were forgotten or embedded again. Searches go on meanwhile."""
+    with library_at(database) as library:
+        waste = library.compact(dry_run=dry_run)
+    did = "would drop" if dry_run else "dropped"
+    note(f"{did} {waste.dead:,} of {waste.total:,} rows: {waste.bytes / 1e6:.1f} MB")
+    return FOUND
+
+
+@app.command()
 def forget(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")],
     database: Database = None,

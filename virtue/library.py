@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
     from virtue.store import Fault, Store, Tuning
+    from virtue.store.compaction import Waste
     from virtue.store.records import Kind
 
 DEFAULT_MODEL = "mini"
@@ -184,6 +185,26 @@ class Library:
         """
         with self.store.write("virtue forget") as writer:
             return writer.forget([os.path.abspath(os.fsencode(path)) for path in paths])
+
+    def compact(self, *, dry_run: bool = False) -> Waste:
+        """Drops the rows of photos that were forgotten or embedded again, which otherwise stay on the
+        disk. Searches go on meanwhile.
+
+        Args:
+            dry_run: only tell what that would free.
+
+        Returns:
+            How many rows of how many are dropped, and the bytes that this frees.
+
+        Raises:
+            DamagedError: rows are not what was written; `verify(repair=True)` mends that.
+            LockedError: another process is writing.
+        """
+        with self.store.write("virtue compact") as writer:
+            waste = writer.waste() if dry_run else writer.compact()
+        if waste.dead and not dry_run:
+            self._refresh_indexes()
+        return waste
 
     def verify(self, *, repair: bool = False) -> list[Fault]:
         """What is wrong with the files of this library, as found before any repair. An empty list: sound.

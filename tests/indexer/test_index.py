@@ -18,7 +18,7 @@ from tests.indexer.colours import ColourModel
 from tests.indexer.shelf import Shelf
 from virtue.errors import InputError, LockedError, ModelMismatchError
 from virtue.indexer import Progress, index
-from virtue.store import Store
+from virtue.store import Store, compaction
 
 
 def test_photos_become_regions_with_vectors(shelf: Shelf) -> None:
@@ -328,6 +328,21 @@ def test_another_model_needs_leave_and_then_replaces_the_vectors(shelf: Shelf) -
         assert snapshot.generation and snapshot.generation.fingerprint == "colours-2"
         assert len(snapshot.generations()) == 1
     assert shelf.index().unchanged == 2
+
+
+def test_rows_are_dropped_by_themselves_once_most_are_dead(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "FEWEST", 4)
+    shelf.photo("a.png", "red")
+    shelf.photo("b.png", "blue")
+    shelf.index(regions=0)
+    for number in range(1, 6):
+        shelf.photo("b.png", (number, 0, 255))
+        shelf.index()
+    with shelf.store.read() as snapshot:
+        assert len(snapshot.vectors("regions")) == 3
+        assert snapshot.counts().regions == 2
 
 
 def test_a_second_writer_is_told_who_is_at_work(shelf: Shelf) -> None:

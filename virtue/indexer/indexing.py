@@ -169,6 +169,8 @@ def index(
             ledger.finish()
         if not target.active:
             writer.activate(target)
+        if writer.waste().is_much:
+            writer.compact()
     report.problems.sort()
     report.seconds = time.monotonic() - started
     return report

@@ -26,6 +26,8 @@ for unchanging, for folders where even those cannot be."""
 SCHEMA = "0002"
 """The newest revision in virtue/migrations. Revisions are zero-padded numbers, so that a library
 can be told to be older or newer by comparing them."""
+FREE = 5
+"""The catalogue is written anew when one page of so many is free."""
 PATIENCE = 30.0
 """Seconds to wait for SQLite's own short locks, which the writer's lock does not cover."""
 
@@ -129,6 +131,24 @@ def create(folder: Path) -> None:
             plain.execute("PRAGMA journal_mode = WAL")
     os.replace(unborn, folder / names.CATALOGUE)
     sync_folder(folder)
+
+
+def vacuum(folder: Path) -> int:
+    """Gives back to the disk what is free in the catalogue, if that is worth writing it anew; the bytes
+    that this freed. The writer's lock must be held; readers are not disturbed."""
+    path = folder / names.CATALOGUE
+    with told(folder), closing(sqlite3.connect(path, timeout=PATIENCE)) as plain:
+        ((pages,),) = plain.execute("PRAGMA page_count")
+        ((free,),) = plain.execute("PRAGMA freelist_count")
+        if free * FREE < pages:
+            return 0
+        plain.execute("VACUUM")
+        ((left,),) = plain.execute("PRAGMA page_count")
+        ((size,),) = plain.execute("PRAGMA page_size")
+        # Readers may keep the log from being emptied; then a later commit does it.
+        plain.execute("PRAGMA busy_timeout = 0")
+        plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return int((pages - left) * size)
 
 
 def is_current(reading: Engine, folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table, insert
@@ -154,6 +154,19 @@ def put_captions(
         for photo, caption, region in captions
     ]
     _insert(connection, schema.captions, _numbered(values, next_id(connection, schema.captions), row))
+
+
+def put_checksums(connection: Connection, generation: int, kind: Kind, sums: Mapping[int, int]) -> None:
+    """Notes what blocks of rows sum up to."""
+    values = [
+        {"generation_id": generation, "kind": kind, "block": block, "crc": crc} for block, crc in sums.items()
+    ]
+    if values:
+        new = upsert(schema.checksums)
+        key = ["generation_id", "kind", "block"]
+        connection.execute(
+            new.on_conflict_do_update(index_elements=key, set_={"crc": new.excluded.crc}), values
+        )
 
 
 def drop_vectors(connection: Connection, generation: int, photos: Ids) -> None:

@@ -50,12 +50,13 @@ LEFT JOIN regions r ON r.id = c.region_id
 ORDER BY asked.key
 """
 
-# A photo has them in every generation it was embedded in; the newest has what was given last.
+# A photo has them in every generation it was embedded in; one that is being built has what was given
+# last (virtue/store/writer.py sees to that).
 _NEWEST = """
-SELECT max(g) FROM (
-    SELECT max(generation_id) AS g FROM regions WHERE photo_id = ?1
-    UNION ALL SELECT max(generation_id) FROM captions WHERE photo_id = ?1
-)
+SELECT id FROM generations g
+WHERE EXISTS (SELECT 1 FROM regions WHERE photo_id = ?1 AND generation_id = g.id)
+    OR EXISTS (SELECT 1 FROM captions WHERE photo_id = ?1 AND generation_id = g.id)
+ORDER BY active, id DESC LIMIT 1
 """
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from sqlalchemy import Engine, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
-from virtue.store import changes, queries, ranges, rows, schema
+from virtue.store import catalogue, changes, queries, ranges, rows, schema
 from virtue.store import folder as names
 from virtue.store.catalogue import disk, told
 from virtue.store.records import (
@@ -31,6 +32,7 @@ from virtue.store.records import (
 from virtue.store.scan import EXACT
 
 if TYPE_CHECKING:
+    from virtue.store.compaction import Waste
     from virtue.store.upkeep import Say
 
 
@@ -145,6 +147,7 @@ class Writer:
         target = self._target().id
         ids = changes.put_photos(connection, [photo.info for photo in photos])
         changes.drop_vectors(connection, target, ids.values())
+        self._outdate(connection, ids.values())
         settings = [
             {"photo_id": ids[p.info.hash], "generation_id": target, "settings": p.settings} for p in photos
         ]
@@ -162,6 +165,14 @@ class Writer:
                 located.append((ids[photo.info.hash], caption, region))
         changes.put_captions(connection, target, located, row)
 
+    def _outdate(self, connection: Connection, photos: Collection[int]) -> None:
+        """A generation that is being built must embed these photos again: what it has of them is older
+        than what the active one has now."""
+        if self._target().active:
+            for generation in queries.generations(connection):
+                if not generation.active:
+                    changes.drop_vectors(connection, generation.id, photos)
+
     def _update_captions(self, connection: Connection, update: CaptionUpdate) -> None:
         target = self._target()
         photo = changes.photo_ids(connection, [update.hash]).get(update.hash)
@@ -170,6 +181,7 @@ class Writer:
         if any(caption.region is not None for caption in update.captions):
             raise ValueError("the captions of an update belong to the photo, not to regions")
         changes.drop_captions(connection, target.id, photo, update.sources)
+        self._outdate(connection, [photo])
         vectors = rows.checked(update.vectors, len(update.captions), target.dim, "captions")
         row = self._append(connection, "captions", vectors)
         changes.put_captions(connection, target.id, [(photo, c, None) for c in update.captions], row)
@@ -185,7 +197,7 @@ class Writer:
         crc = connection.exec_driver_sql(last, (target, kind, count // rows.BLOCK)).scalar() or 0
         path = self._folder / names.row_file(kind, target)
         sums = rows.append(path, count, crc, vectors)
-        _put_checksums(connection, target, kind, sums)
+        changes.put_checksums(connection, target, kind, sums)
         connection.execute(schema.row_files.update().filter_by(**key).values(count=count + len(vectors)))
         return count
 
@@ -318,6 +330,36 @@ class Writer:
                 or ranges.index_of(connection, target.id, kind) is not None
             ]
 
+    def waste(self) -> Waste:
+        """What `compact` would free."""
+        from virtue.store.compaction import Waste, waste
+
+        with self._looking() as connection:
+            active = queries.active(connection)
+            return waste(connection, active) if active else Waste()
+
+    def compact(self) -> Waste:
+        """Drops the rows of the active generation that belong to nothing, and what is free in the
+        catalogue; what that freed. Indexes go with them: `refresh_indexes` makes them anew.
+
+        Raises:
+            DamagedError: rows are not what was written.
+            StoreError: the disk is full, or fails.
+        """
+        from virtue.store.compaction import compact
+
+        found = self.waste()
+        if found.dead:
+            with self._change() as connection:
+                active = queries.active(connection)
+                assert active is not None
+                id = compact(connection, self._folder, active)
+            if self.target is None or self.target.active:
+                self.target = replace(active, id=id)
+            self._tidy()
+        freed = catalogue.vacuum(self._folder)
+        return replace(found, bytes=found.bytes + freed)
+
     def close(self) -> None:
         """Drops the photos that no path leads to."""
         with self._turn, told(self._folder), self._engine.begin() as connection:
@@ -372,15 +414,6 @@ def _check_captions(photo: Embedded) -> None:
         # Or repair, which drops what indexing finds again, would take the caption with the region.
         if caption.source in GIVEN_SOURCES and photo.regions[caption.region].origin != "annotation":
             raise ValueError(f"the caption {caption.text!r} was given, so its region must be an annotation")
-
-
-def _put_checksums(connection: Connection, generation: int, kind: Kind, sums: dict[int, int]) -> None:
-    values = [
-        {"generation_id": generation, "kind": kind, "block": block, "crc": crc} for block, crc in sums.items()
-    ]
-    new = upsert(schema.checksums)
-    key = ["generation_id", "kind", "block"]
-    connection.execute(new.on_conflict_do_update(index_elements=key, set_={"crc": new.excluded.crc}), values)
 
 
 def _below(connection: Connection, path: bytes) -> dict[bytes, int | None]:

@@ -1,0 +1,152 @@
+"""Row files without the rows that nothing owns any more.
+
+The live rows are copied, in order, under the id of a new generation; one transaction then gives that id
+to all that the old generation had. So a reader keeps the files it opened, and a process that dies leaves
+the old library or the new one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.engine import Connection
+
+from virtue.errors import DamagedError
+from virtue.store import changes, queries, rows, schema
+from virtue.store import folder as names
+from virtue.store.queries import fetched
+from virtue.store.records import KINDS, Generation, Kind
+
+CHUNK = 16 * rows.BLOCK
+"""Rows that are copied at once."""
+
+FEWEST = rows.BLOCK
+"""Dead rows below which there is nothing to gain."""
+
+LEFT_BEHIND = (schema.tombstones, schema.checksums, schema.indexes)
+"""What speaks of row numbers and is not carried over; every other table with a generation is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waste:
+    """`dead` of `total` rows of the active generation belong to nothing; they take `bytes` on disk."""
+
+    dead: int = 0
+    total: int = 0
+    bytes: int = 0
+
+    @property
+    def is_much(self) -> bool:
+        """Whether indexing should drop them by itself."""
+        return self.dead >= FEWEST and 2 * self.dead > self.total
+
+
+def waste(connection: Connection, generation: Generation) -> Waste:
+    dead = len(queries.buried_rows(connection, generation.id, "regions"))
+    dead += len(queries.buried_rows(connection, generation.id, "captions"))
+    total = sum(queries.row_count(connection, generation.id, kind) for kind in KINDS)
+    return Waste(dead, total, dead * generation.dim * rows.DTYPE.itemsize)
+
+
+def compact(connection: Connection, folder: Path, generation: Generation) -> int:
+    """Puts the live rows of a generation into new files; the id that it has from now on.
+
+    Raises:
+        DamagedError: rows are not what was written, or not where the catalogue says: copied, they would
+            pass for sound ones.
+        OSError: the disk is full, or fails.
+    """
+    new = changes.next_id(connection, schema.generations)
+    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+    connection.exec_driver_sql("UPDATE generations SET id = ? WHERE id = ?", (new, generation.id))
+    connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = ? WHERE name = 'generations'", (new,))
+    try:
+        for kind in KINDS:
+            _compact_rows(connection, folder, generation, kind, new)
+    except BaseException:
+        for kind in KINDS:
+            (folder / names.row_file(kind, new)).unlink(missing_ok=True)
+        raise
+    for table in schema.metadata.sorted_tables:
+        if table in LEFT_BEHIND:
+            drop = f"DELETE FROM {table.name} WHERE generation_id = ?"
+            connection.exec_driver_sql(drop, (generation.id,))
+        elif "generation_id" in table.c:
+            move = f"UPDATE {table.name} SET generation_id = ? WHERE generation_id = ?"
+            connection.exec_driver_sql(move, (new, generation.id))
+    return new
+
+
+def _compact_rows(connection: Connection, folder: Path, generation: Generation, kind: Kind, new: int) -> None:
+    live = _live(connection, generation, kind)
+    sums = _copied(connection, folder, generation, kind, live, folder / names.row_file(kind, new))
+    changes.put_checksums(connection, new, kind, sums)
+    connection.exec_driver_sql(
+        "UPDATE row_files SET count = ? WHERE generation_id = ? AND kind = ?",
+        (len(live), generation.id, kind),
+    )
+    # A region's new row is its rank among the old ones.
+    connection.exec_driver_sql("CREATE TEMP TABLE places (row INTEGER PRIMARY KEY, place INTEGER)")
+    connection.exec_driver_sql(
+        "INSERT INTO places SELECT row, row_number() OVER (ORDER BY row) - 1 "
+        f"FROM {kind} WHERE generation_id = ? AND row IS NOT NULL",
+        (generation.id,),
+    )
+    # With the generation, or rows would for a moment be taken twice.
+    connection.exec_driver_sql(
+        f"UPDATE {kind} SET generation_id = ?, "
+        f"row = (SELECT place FROM places WHERE places.row = {kind}.row) WHERE generation_id = ?",
+        (new, generation.id),
+    )
+    connection.exec_driver_sql("DROP TABLE places")
+
+
+def _live(connection: Connection, generation: Generation, kind: Kind) -> np.ndarray:
+    """(n,) int64, ascending."""
+    sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL ORDER BY row"
+    owned = np.array([row for (row,) in fetched(connection, sql, (generation.id,))], np.int64)
+    buried = queries.buried_rows(connection, generation.id, kind)
+    count = queries.row_count(connection, generation.id, kind)
+    if not np.array_equal(np.union1d(owned, buried), np.arange(count)) or len(owned) + len(buried) != count:
+        raise DamagedError(
+            f"the rows of {kind} are not what the catalogue says: run `virtue verify --repair`, then "
+            "compact again"
+        )
+    return owned
+
+
+def _copied(
+    connection: Connection, folder: Path, generation: Generation, kind: Kind, live: np.ndarray, target: Path
+) -> dict[int, int]:
+    """Writes the live rows to `target`; the checksum of each block there."""
+    path = folder / names.row_file(kind, generation.id)
+    count = queries.row_count(connection, generation.id, kind)
+    try:
+        stored = rows.mapped(path, count, generation.dim)
+    except FileNotFoundError:
+        raise DamagedError(rows.gone(path)) from None
+    sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
+    noted = dict(fetched(connection, sql, (generation.id, kind)))
+    sums: dict[int, int] = {}
+    done = 0
+    for first in range(0, count, CHUNK):
+        part = np.array(stored[first : first + CHUNK])
+        _check(part, first, noted, path)
+        kept = part[live[slice(*np.searchsorted(live, (first, first + CHUNK)))] - first]
+        if len(kept):
+            sums |= rows.append(target, done, sums.get(done // rows.BLOCK, 0), kept)
+            done += len(kept)
+    return sums
+
+
+def _check(part: np.ndarray, first: int, noted: dict[int, int], path: Path) -> None:
+    for start in range(0, len(part), rows.BLOCK):
+        block = part[start : start + rows.BLOCK]
+        if zlib.crc32(block.data.cast("B")) != noted.get((first + start) // rows.BLOCK):
+            raise DamagedError(
+                f"{path} is not what was written, from row {first + start} on: run `virtue verify "
+                "--repair`, then compact again"
+            )
