@@ -22,6 +22,15 @@ def test_killed_runs_lose_and_double_nothing() -> None:
     assert figures["killed_while_running"] > 0
 
 
+def test_killed_writers_lose_nothing_and_readers_beside_one_are_right() -> None:
+    figures = measured("store_faults", "--rounds", 2, "--seconds", 4, "--readers", 3)
+    assert figures["faults"] == 0, figures["what"]
+    works = ("append", "extend", "retrain", "delete", "compact", "migrate")
+    assert sum(figures[work]["killed_while_running"] for work in works) > 0
+    assert figures["readers"]["answers"] > 0
+    assert figures["readers"]["wrong"] == 0
+
+
 def test_bad_files_are_indexed_or_named() -> None:
     figures = measured("bad_files", "--files", 200)
     assert (figures["crashes"], figures["neither"]) == (0, 0), figures["what"]
