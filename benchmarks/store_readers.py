@@ -41,10 +41,8 @@ def measured(folder: Path, seconds: float, readers: int, seed: int) -> dict[str,
         writer.generation("made up", "0", shelf.DIM)
         start: State = dict.fromkeys(range(40), 0)
         shelf.put(writer, start)
-        with store.read() as snapshot:
-            version = snapshot.version
     until = time.time() + seconds
-    children = [FORKS.Process(target=write, args=(folder, version, start, until, seed))]
+    children = [FORKS.Process(target=write, args=(folder, start, until, seed))]
     children += [FORKS.Process(target=read, args=(folder, number, until, seed)) for number in range(readers)]
     for child in children:
         child.start()
@@ -70,7 +68,7 @@ def _lines(path: Path) -> Iterator[Any]:
         yield from map(json.loads, lines)
 
 
-def write(folder: Path, version: int, state: State, until: float, seed: int) -> None:
+def write(folder: Path, state: State, until: float, seed: int) -> None:
     """Notes (version, model, what it holds) after each piece of work, of which only the last commit changes
     what readers see."""
     chance = random.Random(seed)
