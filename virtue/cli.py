@@ -280,6 +280,45 @@ def compact(
     return FOUND
 
 
+@app.command("export")
+def export_parquet(
+    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="The file to write.")],
+    database: Database = None,
+    read_only: ReadOnly = False,
+    debug: Debug = False,
+) -> int:
+    """Write all vectors, boxes, captions and paths into one Parquet file."""
+    with library_at(database, read_only=read_only) as library:
+        done = library.export_parquet(file)
+    left = f"; {done.left_out:,} photos without vectors were left out" if done.left_out else ""
+    note(f"wrote {file}: {done.photos:,} photos in {done.rows:,} rows{left}")
+    return FOUND
+
+
+@app.command("import")
+def import_parquet(
+    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="A file that export wrote.")],
+    database: Database = None,
+    debug: Debug = False,
+) -> int:
+    """Take in the photos of an exported file, without opening one."""
+    with library_at(database) as library:
+        note(library.import_parquet(file).summary())
+    return FOUND
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The library to take photos from.")],
+    database: Database = None,
+    debug: Debug = False,
+) -> int:
+    """Take in the photos of another library, without opening one."""
+    with library_at(database) as library:
+        note(library.merge(other).summary())
+    return FOUND
+
+
 @app.command()
 def forget(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")],

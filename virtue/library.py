@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from virtue.store import Fault, Store, Tuning
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind
+    from virtue.store.transfer import Exported, Taken
 
 DEFAULT_MODEL = "mini"
 
@@ -205,6 +206,51 @@ class Library:
         if waste.dead and not dry_run:
             self._refresh_indexes()
         return waste
+
+    def export_parquet(self, file: str | os.PathLike[str]) -> Exported:
+        """Writes all photos that have vectors into one Parquet file; docs/keeping.md names its columns.
+
+        Raises:
+            EmptyLibraryError: nothing was ever indexed.
+            DamagedError: rows are not what was written; `verify(repair=True)` mends that.
+            InputError: pyarrow is not installed, or the file cannot be written.
+        """
+        from virtue.store.transfer import export
+
+        return export(self.store, Path(file))
+
+    def import_parquet(self, file: str | os.PathLike[str]) -> Taken:
+        """Takes in the photos of a file that `export_parquet` wrote, without opening one. Photos and paths
+        that this library has already stay as they are.
+
+        Raises:
+            InputError: the file is not there, or is no sound export; then nothing was changed.
+            ModelMismatchError: its vectors are of another model.
+            LockedError: another process is writing.
+        """
+        from virtue.store.parquet import read
+        from virtue.store.transfer import take
+
+        cargo, parcels = read(Path(file))
+        taken = take(self._open(create=True), "virtue import", str(file), cargo, parcels())
+        self._refresh_indexes()
+        return taken
+
+    def merge(self, other: str | os.PathLike[str]) -> Taken:
+        """Takes in the photos of another library, which stays as it is. Photos and paths that this one has
+        already stay as they are.
+
+        Raises:
+            InputError: it is the same library.
+            EmptyLibraryError: nothing was ever indexed there.
+            ModelMismatchError: its vectors are of another model.
+            LockedError: another process is writing here.
+        """
+        from virtue.store.transfer import merge
+
+        taken = merge(self._open(create=True), Path(other))
+        self._refresh_indexes()
+        return taken
 
     def verify(self, *, repair: bool = False) -> list[Fault]:
         """What is wrong with the files of this library, as found before any repair. An empty list: sound.

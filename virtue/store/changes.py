@@ -13,7 +13,9 @@ from virtue.store import schema
 from virtue.store.queries import fetched, fetched_for
 from virtue.store.records import (
     FOUND_SOURCES,
+    GIVEN_SOURCES,
     KINDS,
+    Embedded,
     FileRecord,
     Kind,
     NewCaption,
@@ -154,6 +156,19 @@ def put_captions(
         for photo, caption, region in captions
     ]
     _insert(connection, schema.captions, _numbered(values, next_id(connection, schema.captions), row))
+
+
+def check_captions(photo: Embedded) -> None:
+    """Raises:
+    ValueError: a caption belongs to a region that is not there, or that may be lost alone."""
+    for caption in photo.captions:
+        if caption.region is None:
+            continue
+        if not 0 <= caption.region < len(photo.regions):
+            raise ValueError(f"the caption {caption.text!r} belongs to a region that is not there")
+        # Or repair, which drops what indexing finds again, would take the caption with the region.
+        if caption.source in GIVEN_SOURCES and photo.regions[caption.region].origin != "annotation":
+            raise ValueError(f"the caption {caption.text!r} was given, so its region must be an annotation")
 
 
 def put_checksums(connection: Connection, generation: int, kind: Kind, sums: Mapping[int, int]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy.engine import Connection
@@ -29,6 +30,9 @@ from virtue.store.records import (
     RegionRecord,
     Root,
 )
+
+if TYPE_CHECKING:
+    from virtue.store.transfer import Parcel
 
 
 class Snapshot:
@@ -138,6 +142,25 @@ class Snapshot:
         )
         found = queries.fetched_for(self._connection, sql, set(hashes), (self._id(target),))
         return {hash: settings for hash, settings in found}
+
+    def photos(self) -> int:
+        """How many the catalogue knows, also of those that are gone."""
+        ((count,),) = queries.fetched(self._connection, "SELECT count(*) FROM photos")
+        return int(count)
+
+    def held(self, paths: Iterable[bytes]) -> set[bytes]:
+        """Which of these paths the catalogue knows."""
+        sql = "SELECT path FROM files WHERE path IN ({})"
+        return {path for (path,) in queries.fetched_for(self._connection, sql, paths)}
+
+    def parcels(self) -> Iterator[Parcel]:
+        """All photos that have vectors, whole, for another library."""
+        from virtue.store.transfer import parcels
+
+        if self.generation is None:
+            return iter(())
+        stored = {kind: self.vectors(kind) for kind in KINDS}
+        return parcels(self._connection, self._folder, self.generation, stored)
 
     def given(self, hash: bytes) -> Given:
         """The regions and captions that a user handed over for this photo. They exist nowhere else:

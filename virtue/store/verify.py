@@ -13,16 +13,25 @@ from virtue.store import changes, queries, ranges, rows
 from virtue.store import folder as names
 from virtue.store.index_files import is_sound, mapped
 from virtue.store.queries import fetched
-from virtue.store.records import Fault, FaultKind, Generation, Kind
+from virtue.store.records import KINDS, Fault, FaultKind, Generation, Kind
 
 
 def faults(connection: Connection, folder: Path) -> list[Fault]:
     """All that is wrong. Reads every row."""
     found = list(_catalogue_faults(connection))
-    for generation, kind, count in queries.row_counts(connection):
+    for generation in queries.generations(connection):
+        found += row_faults(connection, folder, generation)
+    found += [fault for _, fault in _index_faults(connection, folder)]
+    return found
+
+
+def row_faults(connection: Connection, folder: Path, generation: Generation) -> list[Fault]:
+    """What is wrong with the rows of a generation. Reads them all."""
+    found: list[Fault] = []
+    for kind in KINDS:
+        count = queries.row_count(connection, generation.id, kind)
         found += _file_faults(connection, folder, generation, kind, count)
         found += _count_faults(connection, generation, kind, count)
-    found += [fault for _, fault in _index_faults(connection, folder)]
     return found
 
 

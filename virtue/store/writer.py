@@ -19,7 +19,6 @@ from virtue.store import catalogue, changes, queries, ranges, rows, schema
 from virtue.store import folder as names
 from virtue.store.catalogue import disk, told
 from virtue.store.records import (
-    GIVEN_SOURCES,
     KINDS,
     CaptionUpdate,
     Embedded,
@@ -126,7 +125,7 @@ class Writer:
             return {}
         dim = self._target().dim
         for photo in photos:
-            _check_captions(photo)
+            changes.check_captions(photo)
         for update in updates:
             name = f"captions of {update.hash.hex()}"
             rows.checked(update.vectors, len(update.captions), dim, name)
@@ -403,17 +402,6 @@ class Writer:
             if path not in kept:
                 with suppress(PermissionError):
                     path.unlink(missing_ok=True)
-
-
-def _check_captions(photo: Embedded) -> None:
-    for caption in photo.captions:
-        if caption.region is None:
-            continue
-        if not 0 <= caption.region < len(photo.regions):
-            raise ValueError(f"the caption {caption.text!r} belongs to a region that is not there")
-        # Or repair, which drops what indexing finds again, would take the caption with the region.
-        if caption.source in GIVEN_SOURCES and photo.regions[caption.region].origin != "annotation":
-            raise ValueError(f"the caption {caption.text!r} was given, so its region must be an annotation")
 
 
 def _below(connection: Connection, path: bytes) -> dict[bytes, int | None]:
