@@ -320,6 +320,20 @@ def merge(
 
 
 @app.command()
+def moved(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Where the photos were.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Where they are now.")],
+    database: Database = None,
+    debug: Debug = False,
+) -> int:
+    """Tell the library that a folder of photos, or a photo, was moved. Nothing is embedded again."""
+    with library_at(database) as library:
+        count = library.move(old, new)
+    note(f"moved {count:,} file{'s' * (count != 1)}")
+    return FOUND
+
+
+@app.command()
 def forget(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")],
     database: Database = None,

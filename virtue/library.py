@@ -187,6 +187,31 @@ class Library:
         with self.store.write("virtue forget") as writer:
             return writer.forget([os.path.abspath(os.fsencode(path)) for path in paths])
 
+    def move(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
+        """Notes that a folder of photos (or one photo) lies elsewhere now. No photo is opened, and what was
+        indexed with it stays.
+
+        Args:
+            old: where it was; nothing needs to be there any more.
+            new: where it is.
+
+        Returns:
+            How many files that concerned.
+
+        Raises:
+            InputError: there is nothing at `new`; the library has nothing at `old`, or has something at
+                `new` already. Then nothing was changed.
+            LockedError: another process is writing.
+        """
+        was, is_now = (os.path.abspath(os.fsencode(path)) for path in (old, new))
+        if not os.path.exists(is_now):
+            raise InputError(f"there is nothing at {os.fspath(new)}: name the place where the photos are now")
+        with self.store.write("virtue moved") as writer:
+            count = writer.move(was, is_now)
+        if not count:
+            raise InputError(f"the library has no photo at {os.fspath(old)}: `virtue status` lists its roots")
+        return count
+
     def compact(self, *, dry_run: bool = False) -> Waste:
         """Drops the rows of photos that were forgotten or embedded again, which otherwise stay on the
         disk. Searches go on meanwhile.

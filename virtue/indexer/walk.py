@@ -155,7 +155,8 @@ def _stamped(*paths: bytes) -> Iterator[tuple[bytes, str]]:
         except OSError:
             continue
         if stat.S_ISREG(status.st_mode):
-            yield path, f"{len(path)}:{status.st_size}:{status.st_mtime_ns}"
+            # Not the path itself: the photos may be moved, with the text beside them.
+            yield path, f"{len(os.path.basename(path))}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def _reason(path: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ from virtue.store.records import (
 )
 
 Ids = Collection[int]
+
+_SEPARATOR = os.fsencode(os.sep)
+_MOVED = "CAST(? || substr(path, ?) AS BLOB)"
 
 
 def photo_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
@@ -223,6 +227,48 @@ def keep_given(connection: Connection, generation: int) -> None:
     move = f"SET generation_id = {generation:d}, row = NULL WHERE {absent}"
     connection.exec_driver_sql(f"UPDATE regions {move} AND origin = 'annotation'")
     connection.exec_driver_sql(f"UPDATE captions {move} AND source IN ('file', 'annotation')")
+
+
+def in_the_way(connection: Connection, old: bytes, new: bytes) -> bytes | None:
+    """A path that `move` would give to something while another has it."""
+    place, inside = below(old)
+    for table in ("files", "roots"):
+        sql = (
+            f"SELECT path FROM {table} WHERE NOT {inside} AND path IN "
+            f"(SELECT {_MOVED} FROM {table} WHERE {inside})"
+        )
+        found = fetched(connection, sql, (*place, _bare(new), len(_bare(old)) + 1, *place))
+        if found:
+            return bytes(found[0][0])
+    return None
+
+
+def move(connection: Connection, old: bytes, new: bytes) -> int:
+    """Gives all that lies at `old` or below it, and the roots among it, paths at `new`; how many files
+    that were."""
+    place, inside = below(old)
+    count = 0
+    for table in ("roots", "files"):
+        # By way of names that no path has: `new` may lie below `old`, or the other way round.
+        aside = f"UPDATE {table} SET path = {_MOVED} WHERE {inside}"
+        count = connection.exec_driver_sql(aside, (b"\0", len(_bare(old)) + 1, *place)).rowcount
+        back = f"UPDATE {table} SET path = {_MOVED} WHERE substr(path, 1, 1) = ?"
+        connection.exec_driver_sql(back, (_bare(new), 2, b"\0"))
+    top = (os.path.abspath(new), _bare(new), _bare(new) + _SEPARATOR)
+    connection.exec_driver_sql("UPDATE roots SET path = ? WHERE path IN (?, ?)", top)
+    return count
+
+
+def below(path: bytes) -> tuple[tuple[bytes, bytes, bytes], str]:
+    """Of a path and all below it, the parameters and the condition."""
+    bare = _bare(path)
+    place = (bare, bare + _SEPARATOR, bare + bytes([_SEPARATOR[0] + 1]))
+    return place, "(path = ? OR (path >= ? AND path < ?))"
+
+
+def _bare(path: bytes) -> bytes:
+    """The top of a disk ends in a separator, as no other path does."""
+    return path.rstrip(_SEPARATOR)
 
 
 def pathless(connection: Connection) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from sqlalchemy import Engine, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
+from virtue.errors import InputError
 from virtue.store import catalogue, changes, queries, ranges, rows, schema
 from virtue.store import folder as names
 from virtue.store.catalogue import disk, told
@@ -218,6 +218,24 @@ class Writer:
             new = upsert(schema.roots).values(path=path, options=options)
             connection.execute(new.on_conflict_do_update(index_elements=["path"], set_={"options": options}))
 
+    def move(self, old: bytes, new: bytes) -> int:
+        """Notes that a file, or a folder with all below it, lies elsewhere now (absolute paths); how many
+        files that were.
+
+        Raises:
+            InputError: the library has something else at one of the new paths; then nothing is changed.
+        """
+        with self._change() as connection:
+            taken = changes.in_the_way(connection, old, new)
+            if taken is not None:
+                from virtue.pictures import printable
+
+                raise InputError(
+                    f"the library knows {printable(taken)} already: if its photos were indexed there, "
+                    f"`virtue forget {printable(old)}` drops the old paths"
+                )
+            return changes.move(connection, old, new)
+
     def forget(self, paths: Iterable[bytes]) -> int:
         """Drops these paths and all below them, the roots among them, and photos that are left
         without any path; how many paths that were."""
@@ -406,12 +424,9 @@ class Writer:
 
 def _below(connection: Connection, path: bytes) -> dict[bytes, int | None]:
     """Photos by path, of a path and of all below it; forgets its roots."""
-    separator = os.fsencode(os.sep)
-    path = path.rstrip(separator)
-    inside = (path, path + separator, path + bytes([separator[0] + 1]))
-    condition = "WHERE path = ? OR (path > ? AND path < ?)"
-    connection.exec_driver_sql(f"DELETE FROM roots {condition}", inside)
-    return dict(queries.fetched(connection, f"SELECT path, photo_id FROM files {condition}", inside))
+    place, inside = changes.below(path)
+    connection.exec_driver_sql(f"DELETE FROM roots WHERE {inside}", place)
+    return dict(queries.fetched(connection, f"SELECT path, photo_id FROM files WHERE {inside}", place))
 
 
 def _count_commit(connection: Connection) -> None:
