@@ -78,9 +78,7 @@ def index(
         typer.Argument(metavar="PATH...", help="Photos, or folders of photos. None: those indexed before."),
     ] = None,
     database: Database = None,
-    model: Annotated[
-        str | None, option("--model", help="The model of a new library, or the new one with --reembed.")
-    ] = None,
+    model: Annotated[str | None, option("--model", help="The model of a new library.")] = None,
     regions: Annotated[
         str | None,
         option(
@@ -90,7 +88,10 @@ def index(
         ),
     ] = None,
     exclude: Annotated[
-        list[str] | None, option("--exclude", metavar="GLOB", help="Names or paths to leave out; repeatable.")
+        list[str] | None,
+        option(
+            "--exclude", metavar="GLOB", help='Names or paths to leave out; repeatable; "": none any more.'
+        ),
     ] = None,
     annotations: Annotated[
         Path | None, option("--annotations", metavar="FILE", help="COCO JSON with boxes, masks, captions.")
@@ -100,7 +101,6 @@ def index(
         option("--captions", metavar="FILE", help="CSV or JSONL: path, caption, optional x, y, w, h."),
     ] = None,
     rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
-    reembed: Annotated[bool, option("--reembed", help="Embed everything anew, with --model.")] = False,
     offline: Offline = False,
     workers: Annotated[
         int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
@@ -121,12 +121,39 @@ def index(
             annotations=annotations,
             captions=captions,
             rehash=rehash,
-            reembed=reembed,
             workers=workers,
             progress=progress,
         )
     print_report(report, as_json=as_json, quiet=quiet)
     return ERROR if strict and report.problems else FOUND
+
+
+@app.command()
+def reindex(
+    database: Database = None,
+    model: Annotated[
+        str | None, option("--model", help="The new model. Default: the library's, as it is now.")
+    ] = None,
+    offline: Offline = False,
+    workers: Annotated[
+        int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
+    ] = None,
+    as_json: Annotated[bool, option("--json", help="Print the summary as JSON.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", help="No estimate, no progress, no summary.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Embed all photos with another model. Searches use the old vectors until that is done."""
+    from virtue.console import IndexProgress, print_report
+
+    with library_at(database, offline=offline) as library, IndexProgress(quiet) as progress:
+        report = library.reindex(
+            model,
+            workers=workers,
+            estimated=None if quiet else lambda estimate: note(estimate.summary()),
+            progress=progress,
+        )
+    print_report(report, as_json=as_json, quiet=quiet)
+    return FOUND
 
 
 @app.command()

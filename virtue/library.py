@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from virtue.embedder import Embedder
     from virtue.embedder.model import Find
-    from virtue.indexer import Progress, Report
+    from virtue.indexer import Estimate, Progress, Report
     from virtue.retrieval import Hit
     from virtue.store import Fault, Store, Tuning
     from virtue.store.compaction import Waste
@@ -73,7 +73,6 @@ class Library:
         annotations: str | os.PathLike[str] | None = None,
         captions: str | os.PathLike[str] | None = None,
         rehash: bool = False,
-        reembed: bool = False,
         workers: int | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Report:
@@ -82,11 +81,10 @@ class Library:
         Args:
             regions: `"auto"`, `"none"`, or the most proposals a photo may have. None: as these
                 folders were last indexed.
-            exclude: glob patterns of names or paths to leave out.
+            exclude: glob patterns of names or paths to leave out; `[""]`: none any more.
             annotations: a COCO JSON file whose boxes and masks become regions.
             captions: a CSV or JSONL file with path, caption and perhaps x, y, w, h.
             rehash: open files of unchanged size and time too.
-            reembed: embed everything anew with this library's (new) model.
             progress: called now and then with how far it is.
 
         Raises:
@@ -107,10 +105,38 @@ class Library:
             annotations=annotations,
             captions=captions,
             rehash=rehash,
-            reembed=reembed,
             workers=workers,
             progress=progress,
         )
+        self._refresh_indexes()
+        return report
+
+    def reindex(
+        self,
+        model: Embedder | str | None = None,
+        *,
+        workers: int | None = None,
+        estimated: Callable[[Estimate], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Report:
+        """Embeds all photos with another model, beside the vectors there are; searches use these until all
+        is done. Interrupted, it goes on where it was when it is called again.
+
+        Args:
+            model: the new one, or its name. None: the one of this library, as this virtue has it.
+            estimated: told, before it starts, what it will take.
+            progress: called now and then with how far it is.
+
+        Raises:
+            StoreError: there is not enough room on the disk.
+            InputError: photos are out of reach: on a disk that is not mounted, say.
+            LockedError: another process is writing.
+        """
+        from virtue.indexer import reindex
+
+        if model is not None:
+            self._model, self._embedder = model, None
+        report = reindex(self._open(), self.embedder, workers=workers, estimated=estimated, progress=progress)
         self._refresh_indexes()
         return report
 

@@ -315,19 +315,23 @@ def test_what_the_model_cannot_take_costs_itself_alone(shelf: Shelf, monkeypatch
         assert snapshot.counts().captions == 1
 
 
-def test_another_model_needs_leave_and_then_replaces_the_vectors(shelf: Shelf) -> None:
+def test_another_model_needs_leave(shelf: Shelf) -> None:
     shelf.photo("a.png")
-    shelf.photo("b.png", "blue")
     shelf.index()
     shelf.model = ColourModel("colours-2")
-    with pytest.raises(ModelMismatchError, match="virtue index --reembed"):
+    with pytest.raises(ModelMismatchError, match="virtue reindex --model colours"):
         shelf.index()
-    report = index(shelf.store, shelf.model, reembed=True)
-    assert (report.reembedded, report.indexed) == (2, 0)
-    with shelf.store.read() as snapshot:
-        assert snapshot.generation and snapshot.generation.fingerprint == "colours-2"
-        assert len(snapshot.generations()) == 1
+
+
+def test_an_empty_pattern_ends_what_was_left_out(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    shelf.photo("private/b.png", "blue")
+    assert shelf.index(exclude=["private"]).indexed == 1
+    assert shelf.index().unchanged == 1
+    report = shelf.index(exclude=[""])
+    assert (report.indexed, report.unchanged) == (1, 1)
     assert shelf.index().unchanged == 2
+    assert shelf.index(exclude=["", "a.*"]).missing == 1
 
 
 def test_rows_are_dropped_by_themselves_once_most_are_dead(

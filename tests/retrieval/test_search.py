@@ -343,10 +343,10 @@ def test_a_library_without_captions_says_where_they_come_from(fill: Fill, embedd
 def test_a_library_of_another_model_says_what_helps(store: Store) -> None:
     newer, other = ColourModel(), ColourModel()
     newer.fingerprint = "colours-2"
-    with pytest.raises(ModelMismatchError, match=r"virtue index --reembed`"):
+    with pytest.raises(ModelMismatchError, match=r"virtue reindex`"):
         search(store, Embedder(newer), "red")
     other.fingerprint, other.name = "clip-1", "clip"
-    with pytest.raises(ModelMismatchError, match=r"colours, not with clip.*--reembed --model clip`"):
+    with pytest.raises(ModelMismatchError, match=r"colours, not with clip.*virtue reindex --model clip`"):
         search(store, Embedder(other), "red")
 
 

@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from virtue.indexer.indexing import Progress, Report, index
+    from virtue.indexer.reindexing import Estimate, reindex
 
-__all__ = ["Progress", "Report", "index"]
+__all__ = ["Estimate", "Progress", "Report", "index", "reindex"]
+
+_REINDEXING = ("Estimate", "reindex")
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +17,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("virtue.indexer.indexing"), name)
+    module = "reindexing" if name in _REINDEXING else "indexing"
+    return getattr(import_module(f"virtue.indexer.{module}"), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -109,11 +109,12 @@ def index(
     Args:
         regions: proposals for each photo: "auto", "none" or their number. None: as before, else "auto".
         exclude: shell patterns on names, or paths relative to a root, to leave out. None
-            given: as before.
+            given: as before; an empty one: leave out nothing any more.
         annotations: a file of COCO JSON with regions and captions.
         captions: a CSV or JSONL file with path, caption, and perhaps x, y, w, h.
         rehash: open every file, also those of the same size and time.
-        reembed: let the embedder's vectors take the place of another model's, for all that is known.
+        reembed: let the embedder's vectors take the place of another model's, for all that is known; see
+            `reindex`.
         workers: processes that decode. None: one for each CPU core, 8 at most.
         patience: seconds after which a file that is still being decoded is given up.
 
@@ -153,7 +154,16 @@ def index(
             return (options or Options()).limit
 
         plan = make_plan(found, tops, known, demands, limit_of, rehash)
-        _warn_of_empty_roots(plan, tops, found, known, report)
+        for top, lost in _emptied(plan, tops, found, known):
+            if reembed:
+                raise InputError(
+                    f"{printable(top)} holds no photos, and had {lost}, which would lose their vectors: "
+                    "mount the drive if that is it, or run `virtue index` first"
+                )
+            report.warnings.append(
+                f"{printable(top)} holds no photos, and had {lost}: they are marked as missing; if a drive "
+                "is not mounted there, mount it and index again"
+            )
         for folder, options in fresh:
             writer.remember_root(folder, options.to_json())
         with Ledger(writer) as ledger:
@@ -161,13 +171,19 @@ def index(
             with stopping_softly(ledger.finish):
                 pipeline.start(plan)
                 opening = time.monotonic()
-                for done in pipeline.run(plan.opened, workers or _usual_workers(), patience):
+                for done in pipeline.run(plan.opened, workers or usual_workers(), patience):
                     if progress:
                         seconds = time.monotonic() - opening
                         progress(Progress("indexing", done, len(plan.opened), len(report.problems), seconds))
                 pipeline.finish(plan)
             ledger.finish()
-        if not target.active:
+        if reembed and pipeline.vanished:
+            raise InputError(
+                f"{len(pipeline.vanished)} photos vanished while they were read, such as "
+                f"{printable(pipeline.vanished[0])}: mount the drive if that is it, and run `virtue "
+                "reindex` again; until then searches use the old vectors"
+            )
+        if reembed or not target.active:
             writer.activate(target)
         if writer.waste().is_much:
             writer.compact()
@@ -181,8 +197,8 @@ def _target(snapshot: Snapshot, writer: Writer, embedder: Describer, reembed: bo
     if active is not None and active.fingerprint != embedder.fingerprint and not reembed:
         other = f"model {active.model!r}" + (" of another version" if active.model == embedder.name else "")
         raise ModelMismatchError(
-            f"the library holds vectors of {other}, not of {embedder.name!r}: `virtue index --reembed` "
-            "embeds all its photos again (searches go on with the old vectors until that is done)"
+            f"the library holds vectors of {other}, not of {embedder.name!r}: `virtue reindex --model "
+            f"{embedder.name}` embeds all its photos again (searches go on with the old vectors meanwhile)"
         )
     return writer.generation(embedder.name, embedder.fingerprint, embedder.dim)
 
@@ -215,7 +231,9 @@ def _tops(
 def _choose(
     named: Iterable[bytes], roots: Roots, regions: Regions | None, exclude: Iterable[str]
 ) -> list[tuple[bytes, Options]]:
-    patterns = tuple(exclude) or None
+    given = tuple(exclude)
+    # An empty pattern alone is how to say that nothing shall be left out any more.
+    patterns = tuple(filter(None, given)) if given else None
     folders = [path for path in named if os.path.isdir(path)]
     return [chosen for folder in folders for chosen in roots.choose(folder, regions, patterns)]
 
@@ -254,19 +272,17 @@ def _match(
     return result
 
 
-def _warn_of_empty_roots(
-    plan: Plan, tops: list[bytes], found: Walk, known: dict[bytes, FileState], report: Report
-) -> None:
+def _emptied(
+    plan: Plan, tops: list[bytes], found: Walk, known: dict[bytes, FileState]
+) -> Iterator[tuple[bytes, int]]:
+    """Folders without a photo that had some, with how many."""
     for top in filter(os.path.isdir, tops if plan.missing else ()):
         lost = sum(is_below(path, top) for path in plan.missing)
         if lost and not any(is_below(path, top) for path in found.files):
-            report.warnings.append(
-                f"{printable(top)} holds no photos, and had {lost}: they are marked as missing; if a drive "
-                "is not mounted there, mount it and index again"
-            )
+            yield top, lost
 
 
-def _usual_workers() -> int:
+def usual_workers() -> int:
     """One for each core that this process may use, but no more than any model keeps up with: each holds
     some 70 MB."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

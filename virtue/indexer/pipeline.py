@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -31,7 +32,11 @@ BATCH_BYTES = 64_000_000
 
 class Pipeline:
     """One run over the files that a plan opens. A photo's files are kept together with its vectors, so a
-    path is known only once its photo is."""
+    path is known only once its photo is.
+
+    Attributes:
+        vanished: files that were there when the folders were looked through, and are not any more.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Pipeline:
         self._batch: list[tuple[Found, Hashed, Decoded]] = []
         self._recaptioned: dict[bytes, list[FileRecord]] = {}
         self._failed: dict[bytes, str] = {}
+        self.vanished: list[bytes] = []
 
     def start(self, plan: Plan) -> None:
         """Keeps what needs no file to be opened."""
@@ -134,7 +140,11 @@ class Pipeline:
 
     def _refuse(self, found: Found, problem: str) -> None:
         self._report.problems.append((found.path, problem))
-        self._ledger.add(files=[record(found, problem=problem)])
+        if os.path.lexists(found.path):
+            self._ledger.add(files=[record(found, problem=problem)])
+        else:
+            # What the library has of it stays: a drive that is gone is no reason to lose it.
+            self.vanished.append(found.path)
 
     def _leave(self, photo: bytes) -> list[tuple[Found, Hashed]]:
         with self._lock:

@@ -284,11 +284,11 @@ def _check_model(generation: Generation, embedder: Embedder) -> None:
     if generation.model == embedder.name:
         raise ModelMismatchError(
             f"this library was made with another version of the model {generation.model}: "
-            "embed its photos again with `virtue index --reembed`"
+            "embed its photos again with `virtue reindex`"
         )
     raise ModelMismatchError(
         f"this library was made with the model {generation.model}, not with {embedder.name}: search it "
-        f"with that one, or embed its photos again with `virtue index --reembed --model {embedder.name}`"
+        f"with that one, or embed its photos again with `virtue reindex --model {embedder.name}`"
     )
 
 

@@ -1,0 +1,148 @@
+"""`reindex`: brings a library to another model, beside the vectors it is searched with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from virtue.errors import StoreError
+from virtue.indexer.demands import Settings
+from virtue.indexer.describe import Describer, Job
+from virtue.indexer.given import Part
+from virtue.indexer.indexing import Progress, Report, index, usual_workers
+from virtue.indexer.lanes import Lanes
+from virtue.indexer.walk import Found, walk
+from virtue.indexer.workers import PATIENCE, Outcome, Pool
+from virtue.store import FileState
+
+if TYPE_CHECKING:
+    from virtue.store import Store
+
+SAMPLE = 8
+"""Photos that are timed, and one before them, with which the model gets going."""
+CATALOGUE_ROW = 250
+"""Bytes that a region takes in the catalogue, about, its part of indexes over the tables included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Of what is to be done.
+
+    Attributes:
+        photos: that have no vectors of the model yet.
+        rate: photos a second, as a few of them were; 0: there was none to try.
+        bytes: that the new vectors take, beside the old ones.
+        free: bytes on the disk.
+    """
+
+    photos: int
+    rate: float
+    bytes: int
+    free: int
+
+    def summary(self) -> str:
+        if not self.photos:
+            return "all photos have vectors of this model"
+        told = (
+            f"{self.photos:,} photos to embed, {_size(self.bytes)} more on disk ({_size(self.free)} are free)"
+        )
+        if not self.rate:
+            return told
+        return f"{told}; at about {self.rate:.1f} photos/s that takes {_duration(self.photos / self.rate)}"
+
+
+def reindex(
+    store: Store,
+    embedder: Describer,
+    *,
+    workers: int | None = None,
+    patience: float = PATIENCE,
+    estimated: Callable[[Estimate], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Embeds all photos of a library with this model; searches go on with the old vectors until all are
+    done, and then the old ones go. Interrupted, it goes on where it was when it is called again.
+
+    Args:
+        workers, patience, progress: see `index`.
+        estimated: told, before it starts, what it will take.
+
+    Raises:
+        StoreError: there is not enough room on the disk.
+        InputError: photos are out of reach that were there: on a disk that is not mounted, say.
+        LockedError: another process is writing.
+    """
+    count = workers or usual_workers()
+    estimate = _estimate(store, embedder, count, patience)
+    if estimated:
+        estimated(estimate)
+    return index(store, embedder, reembed=True, workers=count, patience=patience, progress=progress)
+
+
+def _estimate(store: Store, embedder: Describer, workers: int, patience: float) -> Estimate:
+    with store.read() as snapshot:
+        states = snapshot.files()
+        target = next((g for g in snapshot.generations() if g.fingerprint == embedder.fingerprint), None)
+        there = {state.hash for state in states.values() if state.hash and not state.missing}
+        done = set(snapshot.known(there, target)) if target else set()
+        counts = snapshot.counts()
+    left = {state.hash: path for path, state in states.items() if state.hash in there - done}
+    rows = (counts.regions + counts.captions) / max(1, counts.photos)
+    needed = round(len(left) * rows * (2 * embedder.dim + CATALOGUE_ROW))
+    free = shutil.disk_usage(store.folder).free
+    if needed > free:
+        raise StoreError(
+            f"{len(left):,} photos with {embedder.name} take {_size(needed)} more in {store.folder}, and "
+            f"{_size(free)} are free: make room, or choose a smaller model"
+        )
+    reachable = [path for path in sorted(left.values()) if os.path.isfile(path)]
+    step = max(1, len(reachable) // (SAMPLE + 1))
+    sample = {path: states[path] for path in reachable[::step][: SAMPLE + 1]}
+    return Estimate(len(left), _rate(embedder, sample, workers, patience), needed, free)
+
+
+def _rate(embedder: Describer, sample: dict[bytes, FileState], workers: int, patience: float) -> float:
+    """Photos a second: of the model, or of decoding if that is slower, since both go on at once."""
+    files = [walk(path).files[path] for path in sample]
+    jobs: list[Job] = []
+    ended: list[float] = []
+    with Pool(files, embedder.model.side, lambda found, hashed: True, workers, patience) as outcomes:
+        for outcome in outcomes:
+            if outcome is not None:
+                ended.append(time.monotonic())
+                jobs += _job(outcome, sample[outcome.found.path])
+    if len(jobs) < 2:
+        return 0.0
+    with Lanes(embedder, lambda warning: None) as lanes:
+        for some in (jobs[:1], jobs[1:]):
+            began = time.monotonic()
+            for job in some:
+                list(lanes.put([job]))
+            list(lanes.rest())
+    model = (time.monotonic() - began) / len(jobs[1:])
+    decoding = (ended[-1] - ended[0]) / len(ended[1:])
+    return 1 / max(model, decoding, 1e-6)
+
+
+def _job(outcome: Outcome, state: FileState) -> list[Job]:
+    found, hashed, decoded, _ = outcome
+    if hashed is None or decoded is None:
+        return []
+    limit = Settings.parse(state.settings).regions if state.settings else 0
+    plain = Found(found.path, found.size, found.mtime_ns, None, None)
+    return [Job(plain, hashed.hash, decoded, "", limit, Part(), ())]
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "a second"
