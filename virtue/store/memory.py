@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 IndexFiles = Sequence[tuple[ranges.RangeFile, np.ndarray | None]]
 """Files with their bytes, mapped; None: gone, or of another size."""
 
+ALLOWED = 8
+"""Filters whose rows are kept, one byte a row."""
 
 T = TypeVar("T")
 
@@ -66,6 +68,7 @@ class Memory:
         self._decoded: dict[tuple[int, Kind, int], scan.Decoded] = {}
         self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
         self._usable: dict[tuple[int, int, Kind], Usable] = {}
+        self._allowed: dict[tuple[int, int, Kind, tuple[str, ...]], np.ndarray] = {}
         self._files: dict[int, np.ndarray] = {}
         self._parts: dict[int, Part] = {}
         self._indexes: dict[tuple[int, Kind], Index] = {}
@@ -99,6 +102,17 @@ class Memory:
         if found is None:
             found = Usable.of(rows, dead, None)
             self._usable = _of_version(self._usable, version) | {key: found}
+        return found
+
+    def allowed(
+        self, key: tuple[int, int, Kind, tuple[str, ...]], find: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """The rows that fit filters, for the (version, generation, kind, filters) used last."""
+        found = self._allowed.get(key)
+        if found is None:
+            found = find()
+        others = [(k, v) for k, v in self._allowed.items() if k != key]
+        self._allowed = dict([*others[1 - ALLOWED :], (key, found)])
         return found
 
     def index_files(self, record: ranges.IndexRecord) -> IndexFiles:
