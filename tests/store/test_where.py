@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT
 from tests.store.builders import file, name
 from tests.store.clustered import RECALL, REGIONS, indexed, no_warnings, recall, vectors
 from tests.store.shots import FILTERS, NASTY, Shot, holds, rows, shots, stored, written
@@ -19,6 +21,7 @@ from virtue.errors import InputError
 from virtue.geometry import Box
 from virtue.store import FileRecord, NewRegion, PhotoInfo, Store
 from virtue.store.records import KINDS, Effort
+from virtue.store.where import FIELDS
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
@@ -176,6 +179,21 @@ def test_what_is_given_is_kept_and_cannot_be_changed(tmp_path: Path) -> None:
         for number in range(30):
             snapshot.allowed("regions", f"rating = {number}")
         assert snapshot.allowed("regions", "rating = 3").tolist() == [True]
+
+
+# -- the documentation ------------------------------------------------------------------------------------
+
+
+def test_every_field_and_example_of_the_docs(known: tuple[Store, list[Shot]]) -> None:
+    page = (ROOT / "docs" / "search.md").read_text().split("## Only some photos")[1].split("\n## ")[0]
+    table = re.findall(r"^\| (`.*?) \|.*\| (.*) \|$", page, re.M)
+    assert {field for names, _ in table for field in re.findall(r"\w+", names)} == set(FIELDS)
+    store, made = known
+    with store.read() as snapshot:
+        for names, examples in table:
+            for example in re.findall(r"`(.*?)`", examples):
+                assert set(example.split()) & set(re.findall(r"\w+", names))
+                assert len(snapshot.allowed("regions", example)) == len(rows(made, "regions"))
 
 
 # -- what is no filter ------------------------------------------------------------------------------------

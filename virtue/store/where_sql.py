@@ -121,7 +121,7 @@ def _inside(box: Any, bind: Bind) -> str:
 
 def _text(column: str, operator: str, value: Any, bind: Bind) -> str:
     fits = f"fits({column}, {bind(_as_bytes(_pattern(operator, _folded(value))))})"
-    return f"({column} IS NOT NULL AND NOT {fits})" if operator == "!=" else fits
+    return f"({column} IS NOT NULL AND {'NOT ' * (operator == '!=')}{fits})"
 
 
 def _pattern(operator: str, folded: str) -> str:
@@ -137,10 +137,8 @@ def _path_pattern(operator: str, value: str) -> bytes:
     return _as_bytes(rf"(?s:.*/)?{_pattern(operator, folded + below)}")
 
 
-def _fits(value: str | bytes | None, pattern: bytes) -> bool:
+def _fits(value: str | bytes, pattern: bytes) -> bool:
     """SQLite's function `fits`: text, or the bytes of a path."""
-    if value is None:
-        return False
     text = _with_slashes(os.fsdecode(value)) if isinstance(value, bytes) else value
     return _compiled(pattern).match(_folded(text)) is not None
 
