@@ -109,15 +109,18 @@ def shots(seed: int, count: int = 40) -> list[Shot]:
     return made
 
 
+def embedded(shot: Shot) -> Embedded:
+    rows, said = vectors(len(shot.regions), 1), vectors(len(shot.captions), 2)
+    return Embedded(shot.info, "auto", tuple(shot.regions), rows, tuple(shot.captions), said)
+
+
 def stored(folder: Path, made: list[Shot]) -> Store:
     store = Store.open(folder, create=True)
     with store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         for shot in made:
-            rows, said = vectors(len(shot.regions), 1), vectors(len(shot.captions), 2)
-            embedded = Embedded(shot.info, "auto", tuple(shot.regions), rows, tuple(shot.captions), said)
             files = [FileRecord(path, shot.size, 1, None, hash=shot.info.hash) for path in shot.paths]
-            writer.commit([embedded], files)
+            writer.commit([embedded(shot)], files)
         writer.commit(
             files=[FileRecord(b"/photos/2024/broken.jpg", 700_000, 1, None, problem="it is cut off")]
         )

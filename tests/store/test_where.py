@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from tests.store.builders import file, name
+from tests.store.builders import DIM, file, name
 from tests.store.clustered import RECALL, REGIONS, indexed, no_warnings, recall, vectors
-from tests.store.shots import FILTERS, NASTY, Shot, holds, rows, shots, stored, written
+from tests.store.shots import BOXES, FILTERS, NASTY, Shot, embedded, holds, rows, shots, stored, written
 from virtue.errors import InputError
 from virtue.geometry import Box
-from virtue.store import FileRecord, NewRegion, PhotoInfo, Store
-from virtue.store.records import KINDS, Effort
+from virtue.store import FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store.records import KINDS, Effort, Kind
 from virtue.store.where import FIELDS
 
 
@@ -164,6 +164,40 @@ def test_a_filter_sees_what_was_committed_since(tmp_path: Path) -> None:
             assert before.allowed("regions", "path ~ new*").tolist() == first.tolist()
         with store.read() as snapshot:
             assert not snapshot.allowed("regions", "path ~ new*").any()
+
+
+def test_only_the_active_generation_counts(tmp_path: Path) -> None:
+    def shot(number: int, thing: str) -> Shot:
+        whole, part = NewRegion(Box(0, 0, 100, 80), "whole"), NewRegion(BOXES[0], "annotation", thing)
+        told = [NewCaption(f"a {thing}", "annotation", 1), NewCaption(f"the {thing}", "sidecar")]
+        info = PhotoInfo(name(number), 100, 80)
+        return Shot(info, 1000, [b"/photos/%d.jpg" % number], [whole, part], told)
+
+    with (
+        stored(tmp_path / "library", [shot(0, "dog"), shot(1, "dog")]) as store,
+        store.write("test") as writer,
+    ):
+
+        def allowed(kind: Kind, text: str) -> list[bool]:
+            with store.read() as snapshot:
+                found: list[bool] = snapshot.allowed(kind, text).tolist()
+                return found
+
+        new = writer.generation("other", "other fingerprint", DIM)
+        writer.commit([embedded(shot(1, "cat"))])
+        for kind in KINDS:
+            for text in ("category = cat", "caption ~ *cat"):
+                assert allowed(kind, text) == [False] * 4
+        assert allowed("regions", "category = dog") == [False, True] * 2
+        assert allowed("captions", "category = dog") == [True, False] * 2
+        writer.activate(new)
+        # What was given for photo 0 is kept without a vector, until it is embedded again.
+        for kind in KINDS:
+            for text in ("category = dog", "caption ~ *dog"):
+                assert allowed(kind, text) == [False, False]
+            assert allowed(kind, "width = 100") == [True, True]
+        assert allowed("regions", "category = cat") == [False, True]
+        assert allowed("captions", "category = cat") == [True, False]
 
 
 def test_an_empty_library_allows_nothing(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ _OF_CAPTION = {
 }
 _OF_CATEGORY = {
     "regions": "{}",
-    "captions": "(o.region_id IN (SELECT id FROM regions WHERE generation_id = ?1 AND {})) IS TRUE",
+    "captions": "EXISTS (SELECT 1 FROM regions WHERE id = o.region_id AND {})",
 }
 _AREA = {
     "regions": "(SELECT 100.0 * (o.x1 - o.x0) * (o.y1 - o.y0) / (width * height) FROM photos "
