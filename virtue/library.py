@@ -195,7 +195,7 @@ class Library:
         """
         kinds: tuple[Kind, ...] = ("regions", "captions") if find == "photos" else (find,)
         with self.store.read() as snapshot:
-            return any(bool(snapshot.allowed(kind, where).any()) for kind in kinds)
+            return any(snapshot.allowed(kind, where, wholes=find != "regions").any() for kind in kinds)
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
         """Takes files, or all files below folders, out of the library; the files stay where they are.

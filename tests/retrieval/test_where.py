@@ -120,6 +120,8 @@ def test_a_library_says_whether_anything_fits(store: Store, embedder: Embedder) 
         assert library.search("red", where="rating = 5") == []
         assert [hit.kind for hit in library.search("red", where="width > 100")] == ["region"]
         assert library.fits("width > 100")
+        assert library.fits("path = mug.png and area > 95%", find="photos")
+        assert not library.fits("path = mug.png and area > 95%")
         assert not library.fits("width > 100", find="captions")
         assert library.fits("area = 100% and caption ~ *tea", find="photos")
         assert not library.fits(["width > 100", "height < 100"])

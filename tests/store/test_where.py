@@ -200,6 +200,24 @@ def test_only_the_active_generation_counts(tmp_path: Path) -> None:
         assert allowed("captions", "category = cat") == [True, False]
 
 
+def test_whole_photos_count_or_not_beside_other_regions(tmp_path: Path) -> None:
+    whole = NewRegion(Box(0, 0, 100, 80), "whole")
+    alone = Shot(PhotoInfo(name(1), 100, 80), 1000, [b"/photos/1.jpg"], [whole], [])
+    part = NewRegion(BOXES[0], "proposal")
+    other = Shot(
+        PhotoInfo(name(2), 100, 80), 1000, [b"/photos/2.jpg"], [whole, part], [NewCaption("a", "sidecar")]
+    )
+    with stored(tmp_path / "library", [alone, other]) as store, store.read() as snapshot:
+        assert snapshot.allowed("regions", "area > 95%").tolist() == [True, True, False]
+        assert snapshot.allowed("regions", "area > 95%", wholes=False).tolist() == [True, False, False]
+        assert snapshot.allowed("regions", "width = 100 or rating = 1", wholes=False).tolist() == [
+            True,
+            False,
+            True,
+        ]
+        assert snapshot.allowed("captions", "area > 95%", wholes=False).tolist() == [True]
+
+
 def test_an_empty_library_allows_nothing(tmp_path: Path) -> None:
     with Store.open(tmp_path / "library", create=True) as store, store.read() as snapshot:
         assert snapshot.allowed("regions", "rating = 3").tolist() == []

@@ -39,19 +39,20 @@ class Scored(NamedTuple, Generic[Record]):
 
 
 class Asked(NamedTuple):
-    """A query as the store takes it: (k, dim) float32 vectors, what they were made from, and the filters
-    that hits must fit."""
+    """A query as the store takes it: (k, dim) float32 vectors, what they were made from, the filters that
+    hits must fit, and whether whole photos count among regions even if they have others."""
 
     vectors: np.ndarray
     kind: QueryKind
     filters: tuple[str, ...] = ()
+    wholes: bool = True
 
     def search(self, snapshot: Snapshot, kind: Kind, depth: int) -> Ranked:
         return snapshot.search(kind, self.vectors, depth, self.allowed(snapshot, kind), asked=self.kind)
 
     def allowed(self, snapshot: Snapshot, kind: Kind) -> np.ndarray | None:
         """(count of rows,) bool; None: all."""
-        return snapshot.allowed(kind, self.filters) if self.filters else None
+        return snapshot.allowed(kind, self.filters, wholes=self.wholes) if self.filters else None
 
 
 def search(
@@ -92,7 +93,8 @@ def search(
         if generation is None:
             raise _nothing_indexed(store)
         _check_model(generation, embedder)
-        asked = Asked(query_vectors(embedder, query, find), "text" if query.is_text else "image", filters)
+        kind: QueryKind = "text" if query.is_text else "image"
+        asked = Asked(query_vectors(embedder, query, find), kind, filters, wholes=find != "regions")
         if find == "captions":
             hits = [_caption_hit(*found) for found in _best_captions(snapshot, asked, top, floor)]
         elif find == "photos" and query.is_text:

@@ -27,6 +27,8 @@ IndexFiles = Sequence[tuple[ranges.RangeFile, np.ndarray | None]]
 
 ALLOWED = 8
 """Filters whose rows are kept, one byte a row."""
+Filtered = tuple[int, int, Kind, bool, tuple[str, ...]]
+"""Version, generation, kind, whether whole photos count, filters."""
 
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ class Memory:
         self._decoded: dict[tuple[int, Kind, int], scan.Decoded] = {}
         self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
         self._usable: dict[tuple[int, int, Kind], Usable] = {}
-        self._allowed: dict[tuple[int, int, Kind, tuple[str, ...]], np.ndarray] = {}
+        self._allowed: dict[Filtered, np.ndarray] = {}
         self._files: dict[int, np.ndarray] = {}
         self._parts: dict[int, Part] = {}
         self._indexes: dict[tuple[int, Kind], Index] = {}
@@ -104,10 +106,8 @@ class Memory:
             self._usable = _of_version(self._usable, version) | {key: found}
         return found
 
-    def allowed(
-        self, key: tuple[int, int, Kind, tuple[str, ...]], find: Callable[[], np.ndarray]
-    ) -> np.ndarray:
-        """The rows that fit filters, for the (version, generation, kind, filters) used last."""
+    def allowed(self, key: Filtered, find: Callable[[], np.ndarray]) -> np.ndarray:
+        """The rows that fit filters, kept for those used last."""
         found = self._allowed.get(key)
         if found is None:
             found = find()

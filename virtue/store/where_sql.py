@@ -54,8 +54,18 @@ _AREA = {
 }
 
 
-def rows_that_fit(connection: Connection, generation: int, kind: Kind, condition: Condition) -> np.ndarray:
-    """(n,) int64 row numbers in any order; those of photos that are gone may be among them."""
+_NO_WHOLES = """ AND NOT (o.origin = 'whole' AND EXISTS (
+    SELECT 1 FROM regions r WHERE r.photo_id = o.photo_id AND r.generation_id = ?1 AND r.id <> o.id))"""
+
+
+def rows_that_fit(
+    connection: Connection, generation: int, kind: Kind, condition: Condition, wholes: bool
+) -> np.ndarray:
+    """(n,) int64 row numbers in any order; those of photos that are gone may be among them.
+
+    Args:
+        wholes: whole photos count among regions even if they have others.
+    """
     values: list[Any] = [generation]
 
     def bind(value: Any) -> str:
@@ -64,6 +74,8 @@ def rows_that_fit(connection: Connection, generation: int, kind: Kind, condition
 
     fitting = _sql(condition, kind, bind)
     sql = f"SELECT row FROM {kind} o WHERE generation_id = ?1 AND row IS NOT NULL AND {fitting}"
+    if kind == "regions" and not wholes:
+        sql += _NO_WHOLES
     driver = connection.connection.dbapi_connection
     assert driver is not None and connection.in_transaction()
     driver.create_function("fits", 2, _fits, deterministic=True)
