@@ -106,6 +106,31 @@ def test_min_score_cuts_and_nothing_found_is_status_1(virtue: Run, demo_library:
     assert done.stderr == b"nothing found\n"
 
 
+def test_where_leaves_only_what_fits(virtue: Run, demo_library: Path) -> None:
+    def found(*options: str, **settings: Any) -> list[str]:
+        done = virtue("search", "a dog", "-f", *options, "-d", demo_library, **settings)
+        assert done.returncode == 0, done.stderr
+        return [Path(os.fsdecode(path)).name for path in done.stdout.splitlines()]
+
+    wide = {"dahlia.jpg", "galaxies.jpg", "pagoda.jpg", "rocket.jpg", "street.jpg"}
+    assert set(found("--where", "width > 600")) == wide
+    both = ("--where", "width > 600", "--where", "path ~ [p-r]* or path = cat.jpg")
+    assert set(found(*both)) == {"pagoda.jpg", "rocket.jpg"}
+    assert set(found(env={"VIRTUE_WHERE": "width > 600 and height > 500"})) == {"galaxies.jpg", "street.jpg"}
+
+
+def test_where_nothing_fits_is_status_1_and_what_is_no_filter_2(virtue: Run, demo_library: Path) -> None:
+    done = virtue("search", "a dog", "--where", "rating >= 4", "-d", demo_library)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"no region fits --where rating >= 4\n"
+    wide = ("--where", "width > 600", "--min-score", 0.99)
+    assert virtue("search", "a dog", *wide, "-d", demo_library).stderr == b"nothing found\n"
+    refused = virtue("search", "a dog", "--where", "ratng >= 4", "-d", demo_library)
+    assert sentence(refused).startswith(
+        "virtue: the filter 'ratng >= 4' cannot be read at character 1: there is no field 'ratng'; there are"
+    )
+
+
 def test_paths_alone_and_options_from_the_environment(virtue: Run, demo_library: Path) -> None:
     env = {"VIRTUE_DATABASE": str(demo_library), "VIRTUE_TOP": "2"}
     lines = virtue("search", "a dog", "-f", env=env).stdout.splitlines()

@@ -39,6 +39,13 @@ def option(*names: str, **settings: Any) -> Any:
     return typer.Option(*names, envvar=variable, show_envvar=False, **settings)
 
 
+def one_expression(context: typer.Context, value: list[str] | None) -> list[str] | None:
+    """An option that may be repeated gets a variable split at its spaces; an expression is full of them."""
+    source = context.get_parameter_source("where")
+    in_environment = source is not None and source.name == "ENVIRONMENT"
+    return [os.environ["VIRTUE_WHERE"]] if in_environment else value
+
+
 Database = Annotated[
     Path | None,
     option(
@@ -190,6 +197,16 @@ def search(
         bool, option("--all-regions", help="More than one region of the same photo.")
     ] = False,
     min_score: Annotated[float | None, option("--min-score", help="Drop hits that score less.")] = None,
+    where: Annotated[
+        list[str] | None,
+        option(
+            "--where",
+            metavar="FILTER",
+            callback=one_expression,
+            help='Only what fits, as "rating >= 4 and tag = beach"; repeatable. Fields: '
+            "area, camera, caption, category, gps, height, path, rating, size, tag, taken, width.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     files: Annotated[bool, option("--files", "-f", help="Print paths only.")] = False,
     null: Annotated[bool, option("--null", "-0", help="Paths only, each ended by a zero byte.")] = False,
@@ -217,7 +234,10 @@ def search(
         without=without or (),
     )
     with library_at(database, read_only=read_only, offline=offline) as library:
-        hits = library.search(query, find=find, top=top, all_regions=all_regions, min_score=min_score)
+        hits = library.search(
+            query, find=find, top=top, all_regions=all_regions, min_score=min_score, where=where
+        )
+        nothing_fits = bool(where and not hits) and not library.fits(where or (), find=find)
     if files or null:
         print_paths(hits, b"\0" if null else b"\n")
     else:
@@ -228,7 +248,7 @@ def search(
         write_report(html, query, hits, database=database)
         note(f"wrote {html}")
     if not hits:
-        note("nothing found")
+        note(f"no {find[:-1]} fits --where {' and '.join(where or ())}" if nothing_fits else "nothing found")
     return FOUND if hits else NOTHING
 
 

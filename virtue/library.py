@@ -182,6 +182,7 @@ class Library:
         top: int = 10,
         all_regions: bool = False,
         min_score: float | None = None,
+        where: str | Sequence[str] | None = None,
     ) -> list[Hit]:
         """The best hits for a query, best first.
 
@@ -193,16 +194,36 @@ class Library:
             top: how many hits, if the library has them.
             all_regions: more than one region of a photo.
             min_score: drop hits below it. Scores of different kinds of query do not compare.
+            where: a filter that hits must fit, as `"rating >= 4 and taken >= 2024-06"` (docs/search.md), or
+                several, all of which they must fit.
 
         Raises:
+            InputError: the filter cannot be read, or an option cannot be used.
             EmptyLibraryError, ModelMismatchError, PictureError, PromptError.
         """
         from virtue.retrieval import search
 
         store = self._open()
         return search(
-            store, self.embedder, query, find=find, top=top, all_regions=all_regions, min_score=min_score
+            store,
+            self.embedder,
+            query,
+            find=find,
+            top=top,
+            all_regions=all_regions,
+            min_score=min_score,
+            where=where,
         )
+
+    def fits(self, where: str | Sequence[str], *, find: Find = "regions") -> bool:
+        """Whether there is anything at all to find that fits this filter.
+
+        Raises:
+            InputError: the filter cannot be read.
+        """
+        kinds: tuple[Kind, ...] = ("regions", "captions") if find == "photos" else (find,)
+        with self.store.read() as snapshot:
+            return any(snapshot.allowed(kind, where, wholes=find != "regions").any() for kind in kinds)
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
         """Takes files, or all files below folders, out of the library; the files stay where they are.

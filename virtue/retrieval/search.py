@@ -39,13 +39,20 @@ class Scored(NamedTuple, Generic[Record]):
 
 
 class Asked(NamedTuple):
-    """A query as the store takes it: (k, dim) float32 vectors, and what they were made from."""
+    """A query as the store takes it: (k, dim) float32 vectors, what they were made from, the filters that
+    hits must fit, and whether whole photos count among regions even if they have others."""
 
     vectors: np.ndarray
     kind: QueryKind
+    filters: tuple[str, ...] = ()
+    wholes: bool = True
 
     def search(self, snapshot: Snapshot, kind: Kind, depth: int) -> Ranked:
-        return snapshot.search(kind, self.vectors, depth, asked=self.kind)
+        return snapshot.search(kind, self.vectors, depth, self.allowed(snapshot, kind), asked=self.kind)
+
+    def allowed(self, snapshot: Snapshot, kind: Kind) -> np.ndarray | None:
+        """(count of rows,) bool; None: all."""
+        return snapshot.allowed(kind, self.filters, wholes=self.wholes) if self.filters else None
 
 
 def search(
@@ -57,6 +64,7 @@ def search(
     top: int = 10,
     all_regions: bool = False,
     min_score: float | None = None,
+    where: str | Sequence[str] | None = None,
 ) -> list[Hit]:
     """The best hits, best first: `top` of them if the library has them. One version of the library
     answers the whole query, whatever is written meanwhile.
@@ -68,25 +76,29 @@ def search(
             for by words alone, as its best region or the best of its captions that say the same (see
             `_photos_by_text`). `"captions"`: of photos and of regions.
         min_score: leave out what scores less.
+        where: a filter that hits must fit (docs/search.md), or several, all of them. A photo fits if one
+            of its regions does, or for words a caption; among those its best is looked for.
 
     Raises:
         EmptyLibraryError: there is nothing of that kind to search.
         ModelMismatchError: the library's vectors are of another model than `embedder`.
-        InputError: the query or an option cannot be used.
+        InputError: the query, the filter or an option cannot be used.
     """
     query = Query.of(query)
-    _check_options(find, top, min_score)
+    filters = (where,) if isinstance(where, str) else tuple(where or ())
+    _check_options(find, top, min_score, filters)
     floor = -math.inf if min_score is None else min_score
     with store.read() as snapshot:
         generation = snapshot.generation
         if generation is None:
             raise _nothing_indexed(store)
         _check_model(generation, embedder)
-        asked = Asked(query_vectors(embedder, query, find), "text" if query.is_text else "image")
+        kind: QueryKind = "text" if query.is_text else "image"
+        asked = Asked(query_vectors(embedder, query, find), kind, filters, wholes=find != "regions")
         if find == "captions":
             hits = [_caption_hit(*found) for found in _best_captions(snapshot, asked, top, floor)]
         elif find == "photos" and query.is_text:
-            said = Asked(query_vectors(embedder, query, "captions"), "text")
+            said = Asked(query_vectors(embedder, query, "captions"), "text", filters)
             hits = _photos_by_text(snapshot, asked, said, embedder.model.text_match, top, floor)
         elif find == "photos":
             hits = [_photo_hit(*found) for found in _best_photos(snapshot, asked, top, floor)]
@@ -120,6 +132,8 @@ def _roomiest(
     """The same photos, each by the region that shows best what a text asks for: a paw says "dog" as well
     as the dog does, so that among the regions of one photo the larger is preferred (see `ROOMY`)."""
     rows = snapshot.rows_of([region.photo_id for _, region in found])
+    allowed = asked.allowed(snapshot, "regions")
+    rows = rows if allowed is None else rows[allowed[rows]]
     scores = np.minimum(
         (snapshot.vectors("regions")[rows].astype(np.float32) @ asked.vectors.T).max(axis=1), 1
     )
@@ -267,7 +281,7 @@ def _whole(record: RegionRecord | CaptionRecord) -> Box:
 # -- what can be wrong ------------------------------------------------------------------------------------
 
 
-def _check_options(find: str, top: int, min_score: float | None) -> None:
+def _check_options(find: str, top: int, min_score: float | None, filters: tuple[str, ...]) -> None:
     from virtue.embedder.model import Find
 
     if find not in get_args(Find):
@@ -276,6 +290,10 @@ def _check_options(find: str, top: int, min_score: float | None) -> None:
         raise InputError(f"top must be at least 1, not {top}")
     if min_score is not None and math.isnan(min_score):
         raise InputError("the lowest score must be a number")
+    if filters:
+        from virtue.store.where import parse
+
+        parse(filters)
 
 
 def _check_model(generation: Generation, embedder: Embedder) -> None:

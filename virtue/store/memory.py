@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 IndexFiles = Sequence[tuple[ranges.RangeFile, np.ndarray | None]]
 """Files with their bytes, mapped; None: gone, or of another size."""
 
+ALLOWED = 8
+"""Filters whose rows are kept, one byte a row."""
+Filtered = tuple[int, int, Kind, bool, tuple[str, ...]]
+"""Version, generation, kind, whether whole photos count, filters."""
 
 T = TypeVar("T")
 
@@ -66,6 +70,7 @@ class Memory:
         self._decoded: dict[tuple[int, Kind, int], scan.Decoded] = {}
         self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
         self._usable: dict[tuple[int, int, Kind], Usable] = {}
+        self._allowed: dict[Filtered, np.ndarray] = {}
         self._files: dict[int, np.ndarray] = {}
         self._parts: dict[int, Part] = {}
         self._indexes: dict[tuple[int, Kind], Index] = {}
@@ -99,6 +104,15 @@ class Memory:
         if found is None:
             found = Usable.of(rows, dead, None)
             self._usable = _of_version(self._usable, version) | {key: found}
+        return found
+
+    def allowed(self, key: Filtered, find: Callable[[], np.ndarray]) -> np.ndarray:
+        """The rows that fit filters, kept for those used last."""
+        found = self._allowed.get(key)
+        if found is None:
+            found = find()
+        others = [(k, v) for k, v in self._allowed.items() if k != key]
+        self._allowed = dict([*others[1 - ALLOWED :], (key, found)])
         return found
 
     def index_files(self, record: ranges.IndexRecord) -> IndexFiles:

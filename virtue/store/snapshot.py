@@ -211,6 +211,32 @@ class Snapshot:
                 return found
         return self.exact(kind, queries, top, allowed)
 
+    def allowed(self, kind: Kind, filters: str | Sequence[str], *, wholes: bool = True) -> np.ndarray:
+        """Which rows of the active generation fit a filter (docs/search.md), or all of several:
+        (count of rows,) bool, read-only; never rows of photos that are gone.
+
+        Args:
+            wholes: among regions count whole photos even if they have others.
+
+        Raises:
+            InputError: a filter cannot be read; names the place.
+        """
+        from virtue.store import where, where_sql
+
+        filters = (filters,) if isinstance(filters, str) else tuple(filters)
+        condition, generation = where.parse(filters), self.generation
+        if generation is None:
+            return np.zeros(0, bool)
+
+        def find() -> np.ndarray:
+            flags = np.zeros(len(self.vectors(kind)), bool)
+            flags[where_sql.rows_that_fit(self._connection, generation.id, kind, condition, wholes)] = True
+            flags[self._dead(kind)] = False
+            flags.flags.writeable = False
+            return flags
+
+        return self._memory.allowed((self.version, generation.id, kind, wholes, filters), find)
+
     def exact(self, kind: Kind, queries: np.ndarray, top: int, allowed: np.ndarray | None = None) -> Ranked:
         """As `search`, past any index; `queries` (k, dim) float32, finite."""
         if self.generation is None:
