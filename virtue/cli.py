@@ -162,7 +162,14 @@ def search(
     all_regions: Annotated[
         bool, option("--all-regions", help="More than one region of the same photo.")
     ] = False,
-    min_score: Annotated[float | None, option("--min-score", help="Drop hits that score less.")] = None,
+    min_score: Annotated[
+        str | None,
+        option(
+            "--min-score",
+            metavar="SCORE|auto",
+            help="Drop hits that score less; auto: less than what fits, by a gap in the scores.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     files: Annotated[bool, option("--files", "-f", help="Print paths only.")] = False,
     null: Annotated[bool, option("--null", "-0", help="Paths only, each ended by a zero byte.")] = False,
@@ -177,7 +184,7 @@ def search(
     """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
     from virtue.console import print_hits, print_paths, print_previews
     from virtue.geometry import Box, Point
-    from virtue.retrieval import parse_arguments, write_report
+    from virtue.retrieval import parse_arguments, parse_min_score, write_report
 
     query = parse_arguments(
         words or (),
@@ -190,7 +197,13 @@ def search(
         without=without or (),
     )
     with library_at(database, read_only=read_only, offline=offline) as library:
-        hits = library.search(query, find=find, top=top, all_regions=all_regions, min_score=min_score)
+        hits = library.search(
+            query,
+            find=find,
+            top=top,
+            all_regions=all_regions,
+            min_score=None if min_score is None else parse_min_score(min_score),
+        )
     if files or null:
         print_paths(hits, b"\0" if null else b"\n")
     else:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from virtue.errors import InputError
 from virtue.location import locate
@@ -110,6 +110,7 @@ class Library:
             progress=progress,
         )
         self._refresh_indexes()
+        self._refresh_distributions()
         return report
 
     def _refresh_indexes(self) -> None:
@@ -118,6 +119,15 @@ class Library:
                 return
         with self.store.write("virtue index") as writer:
             writer.refresh_indexes(texts=self._tuning_texts)
+
+    def _refresh_distributions(self) -> None:
+        with self.store.read() as snapshot:
+            if not snapshot.distributions_due():
+                return
+        from virtue.retrieval.words import SampleQueries
+
+        with self.store.write("virtue index") as writer:
+            writer.refresh_distributions(SampleQueries(self.embedder))
 
     def _tuning_texts(self) -> np.ndarray:
         from virtue.retrieval.words import tuning_texts
@@ -153,7 +163,7 @@ class Library:
         find: Find = "regions",
         top: int = 10,
         all_regions: bool = False,
-        min_score: float | None = None,
+        min_score: float | Literal["auto"] | None = None,
     ) -> list[Hit]:
         """The best hits for a query, best first.
 
@@ -164,7 +174,8 @@ class Library:
             find: `"regions"`, `"photos"` or `"captions"`.
             top: how many hits, if the library has them.
             all_regions: more than one region of a photo.
-            min_score: drop hits below it. Scores of different kinds of query do not compare.
+            min_score: drop hits below it; `"auto"`: below the gap after the hits that fit. Scores of
+                different kinds of query do not compare, their percentiles do.
 
         Raises:
             EmptyLibraryError, ModelMismatchError, PictureError, PromptError.

@@ -17,6 +17,7 @@ from virtue import Box, Embedder
 from virtue.embedder.model import Item
 from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError, PromptError
 from virtue.retrieval import Hit, Query, search
+from virtue.retrieval.words import SampleQueries
 from virtue.store import Store
 
 MUG = Painted("mug.png", "white", [("red", (10, 10, 30, 30)), ("blue", (40, 10, 70, 50))], ["a mug of tea"])
@@ -320,6 +321,86 @@ def zoo(fill: Fill) -> Store:
 
 def test_min_score_may_leave_nothing(store: Store, embedder: Embedder) -> None:
     assert search(store, embedder, "dog", min_score=0.5) == []
+
+
+# -- what scores mean -------------------------------------------------------------------------------------
+
+
+def measured(store: Store, embedder: Embedder) -> Store:
+    with store.write("test") as writer:
+        writer.refresh_distributions(SampleQueries(embedder))
+    return store
+
+
+def test_without_a_distribution_there_is_no_percentile(store: Store, embedder: Embedder) -> None:
+    assert {hit.percentile for hit in search(store, embedder, "red")} == {None}
+    with pytest.raises(InputError, match=r"does not know yet.*run `virtue index` once"):
+        search(store, embedder, "red", min_score="auto")
+
+
+@pytest.mark.parametrize("find", ["regions", "photos", "captions"])
+@pytest.mark.parametrize("query", ["red tea", Image.new("RGB", (20, 20), "red")])
+def test_percentiles_fall_with_scores_and_come_from_the_kind_of_query(
+    zoo: Store, embedder: Embedder, find: Any, query: Any
+) -> None:
+    hits = search(measured(zoo, embedder), embedder, query, find=find, top=30)
+    for via in ("picture", "caption"):
+        alike = [hit for hit in hits if hit.via == via]
+        percentiles = [hit.percentile for hit in alike]
+        assert percentiles == sorted(percentiles, reverse=True)
+    asked = "text" if isinstance(query, str) else "image"
+    vectors = 1 if asked == "text" or find == "captions" else 2
+    with zoo.read() as snapshot:
+        for hit in hits:
+            looked_for = "captions" if hit.via != "picture" else find
+            usual = snapshot.distribution(looked_for, asked)
+            assert usual is not None
+            if hit.via != "both":
+                expected = 100 * usual.below(hit.score, 2 if asked == "image" else 1)
+                assert hit.percentile == pytest.approx(expected, abs=1e-4), vectors
+
+
+def test_a_photo_found_both_ways_has_the_percentile_of_what_scored(fill: Fill, embedder: Embedder) -> None:
+    both = Painted("both.png", "white", [("red", (1, 2, 30, 40))], captions=["red dog"])
+    store = measured(fill(both, PLAIN, SEA, FIELD), embedder)
+    hits = search(store, embedder, "red", find="photos", top=3)
+    (found,) = [hit for hit in hits if hit.via == "both"]
+    with store.read() as snapshot:
+        usual = snapshot.distribution("photos", "text")
+    assert usual is not None
+    assert found.score == pytest.approx(1, abs=2e-3)  # by the picture: the caption has 0.7
+    assert found.percentile == pytest.approx(100 * usual.below(found.score), abs=1e-4)
+
+
+def test_auto_keeps_the_hits_that_fit(fill: Fill, embedder: Embedder) -> None:
+    reds = [Painted(f"red{i}.png", "red") for i in range(3)]
+    others = [Painted(f"{i}.png", ["blue", "green", "cyan"][i % 3]) for i in range(30)]
+    store = measured(fill(*reds, *others), embedder)
+    for find in ("regions", "photos"):
+        hits = search(store, embedder, "red", find=find, min_score="auto")
+        assert sorted(names(hits)) == ["red0.png", "red1.png", "red2.png"]
+        assert len(search(store, embedder, "red", find=find, min_score="auto", top=2)) == 2
+
+
+def test_auto_keeps_captions_that_match_beside_pictures_that_fit(fill: Fill, embedder: Embedder) -> None:
+    told = Painted("told.png", "green", captions=["yellow dog"])
+    shown = Painted("shown.png", "yellow")
+    others = [Painted(f"{i}.png", "blue") for i in range(30)]
+    store = measured(fill(told, shown, *others), embedder)
+    hits = search(store, embedder, "yellow", find="photos", min_score="auto")
+    assert names(hits) == ["shown.png", "told.png"]
+    assert [hit.via for hit in hits] == ["picture", "caption"]
+
+
+def test_auto_leaves_none_that_a_number_would_not(zoo: Store, embedder: Embedder) -> None:
+    measured(zoo, embedder)
+    for query in ("red", "tea", "blue mug", "sea dog"):
+        for find in ("regions", "photos", "captions"):
+            everything = search(zoo, embedder, query, find=find, top=100)
+            left = search(zoo, embedder, query, find=find, top=100, min_score="auto")
+            assert [hit.photo_id for hit in left if hit.via == "picture"] == [
+                hit.photo_id for hit in everything if hit.via == "picture"
+            ][: sum(hit.via == "picture" for hit in left)]
 
 
 # -- what can be wrong ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from virtue.errors import InputError, PictureError, PromptError
 from virtue.geometry import Box, Point
@@ -55,6 +56,17 @@ def parse_arguments(
         text = " ".join(part.text for part in wordings if part.text is not None)
         return Query((replace(shown[0], text=text),), _all_classified(without))
     return Query((*shown, *wordings), _all_classified(without))
+
+
+def parse_min_score(text: str) -> float | Literal["auto"]:
+    """Raises:
+    InputError: it is neither a number nor "auto"."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"the lowest score must be a number, or auto, not {text!r}") from None
 
 
 def _prompted(

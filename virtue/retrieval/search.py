@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
 from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError
 from virtue.geometry import Box
+from virtue.retrieval.gap import LOOKED_AT, lowest_kept
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Query
 from virtue.retrieval.vectors import query_vectors
 from virtue.store import CaptionRecord, Generation, Ranked, RegionRecord
-from virtue.store.records import Kind, QueryKind
+from virtue.store.records import Find, Kind, QueryKind
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
-    from virtue.embedder.model import Find
     from virtue.store import Snapshot, Store
+    from virtue.store.distributions import Distribution
 
 FIRST, WIDER = 4, 4
 """Rows scanned for each hit at first (a photo has many regions that look alike, of which one is
@@ -29,6 +30,8 @@ taken), and by how much more when too few hits came out of them."""
 ROOMY = 0.4
 """Power of a region's share of its photo by which a text's score is weighed among the regions of one photo;
 chosen so that the boxes shown hold the things asked for in the example photos. The photos found stay."""
+
+MinScore = float | Literal["auto"] | None
 
 Record = TypeVar("Record", RegionRecord, CaptionRecord)
 
@@ -43,6 +46,28 @@ class Asked(NamedTuple):
 
     vectors: np.ndarray
     kind: QueryKind
+    usual: Distribution | None
+    """How the library scores for such queries."""
+
+    def percentile(self, score: float) -> float | None:
+        return None if self.usual is None else 100 * self.usual.below(score, len(self.vectors))
+
+    def floor(self, min_score: MinScore, best: Callable[[], Sequence[Scored[Any]]]) -> float:
+        """The score that hits must have at least; `best` gives those among which the gap is looked for.
+
+        Raises:
+            InputError: it is to be found, and the library was not measured.
+        """
+        if min_score is None:
+            return -math.inf
+        if min_score != "auto":
+            return min_score
+        if self.usual is None:
+            raise InputError(
+                "this library does not know yet how its pictures score, which `--min-score auto` "
+                "goes by: run `virtue index` once"
+            )
+        return lowest_kept([score for score, _ in best()], self.usual)
 
     def search(self, snapshot: Snapshot, kind: Kind, depth: int) -> Ranked:
         return snapshot.search(kind, self.vectors, depth, asked=self.kind)
@@ -56,7 +81,7 @@ def search(
     find: Find = "regions",
     top: int = 10,
     all_regions: bool = False,
-    min_score: float | None = None,
+    min_score: MinScore = None,
 ) -> list[Hit]:
     """The best hits, best first: `top` of them if the library has them. One version of the library
     answers the whole query, whatever is written meanwhile.
@@ -67,7 +92,7 @@ def search(
             if it is its photo's only region. `"photos"`: a photo scores as its best region does; asked
             for by words alone, as its best region or the best of its captions that say the same (see
             `_photos_by_text`). `"captions"`: of photos and of regions.
-        min_score: leave out what scores less.
+        min_score: leave out what scores less; `"auto"`: less than what fits (see `gap.lowest_kept`).
 
     Raises:
         EmptyLibraryError: there is nothing of that kind to search.
@@ -76,35 +101,49 @@ def search(
     """
     query = Query.of(query)
     _check_options(find, top, min_score)
-    floor = -math.inf if min_score is None else min_score
     with store.read() as snapshot:
         generation = snapshot.generation
         if generation is None:
             raise _nothing_indexed(store)
         _check_model(generation, embedder)
-        asked = Asked(query_vectors(embedder, query, find), "text" if query.is_text else "image")
+        asked = _asked(snapshot, embedder, query, find)
         if find == "captions":
-            hits = [_caption_hit(*found) for found in _best_captions(snapshot, asked, top, floor)]
+            floor = asked.floor(min_score, lambda: _best_captions(snapshot, asked, LOOKED_AT))
+            captions = _best_captions(snapshot, asked, top, floor)
+            hits = [_placed(_caption_hit(*found), asked) for found in captions]
         elif find == "photos" and query.is_text:
-            said = Asked(query_vectors(embedder, query, "captions"), "text")
-            hits = _photos_by_text(snapshot, asked, said, embedder.model.text_match, top, floor)
+            said = _asked(snapshot, embedder, query, "captions")
+            hits = _photos_by_text(snapshot, asked, said, embedder.model.text_match, top, min_score)
         elif find == "photos":
-            hits = [_photo_hit(*found) for found in _best_photos(snapshot, asked, top, floor)]
+            floor = asked.floor(min_score, lambda: _best_photos(snapshot, asked, LOOKED_AT))
+            photos = _best_photos(snapshot, asked, top, floor)
+            hits = [_placed(_photo_hit(*found), asked) for found in photos]
         else:
-            regions = _best_regions(snapshot, asked, top, floor, all_regions)
+            floor = asked.floor(min_score, lambda: _best_regions(snapshot, asked, LOOKED_AT))
+            regions = _best_regions(snapshot, asked, top, floor, every=all_regions)
             if query.is_text and not all_regions:
-                regions = _roomiest(snapshot, asked, regions, floor)
-            hits = [_region_hit(*found) for found in regions]
+                # Photos were judged by their best regions: which one is shown is another question.
+                regions = _roomiest(snapshot, asked, regions, -math.inf if min_score == "auto" else floor)
+            hits = [_placed(_region_hit(*found), asked) for found in regions]
         if not hits:
             _check_not_empty(snapshot, store, find)
     return [replace(hit, rank=rank) for rank, hit in enumerate(hits, 1)]
+
+
+def _asked(snapshot: Snapshot, embedder: Embedder, query: Query, find: Find) -> Asked:
+    kind: QueryKind = "text" if query.is_text else "image"
+    return Asked(query_vectors(embedder, query, find), kind, snapshot.distribution(find, kind))
+
+
+def _placed(hit: Hit, asked: Asked) -> Hit:
+    return replace(hit, percentile=asked.percentile(hit.score))
 
 
 # -- the three things that can be found -----------------------------------------------------------------
 
 
 def _best_regions(
-    snapshot: Snapshot, asked: Asked, top: int, floor: float, every: bool
+    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf, *, every: bool = False
 ) -> list[Scored[RegionRecord]]:
     def key(region: RegionRecord) -> Hashable:
         if region.whole and not region.sole:
@@ -135,7 +174,9 @@ def _roomiest(
     return sorted((scored for _, scored in best.values()), key=lambda scored: -scored.score)
 
 
-def _best_photos(snapshot: Snapshot, asked: Asked, top: int, floor: float) -> list[Scored[RegionRecord]]:
+def _best_photos(
+    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf
+) -> list[Scored[RegionRecord]]:
     """The best region of each of the best photos."""
 
     def key(region: RegionRecord) -> Hashable:
@@ -145,7 +186,7 @@ def _best_photos(snapshot: Snapshot, asked: Asked, top: int, floor: float) -> li
 
 
 def _best_captions(
-    snapshot: Snapshot, asked: Asked, top: int, floor: float, *, one_a_photo: bool = False
+    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf, *, one_a_photo: bool = False
 ) -> list[Scored[CaptionRecord]]:
     """A caption that its photo has twice, from its metadata and from a sidecar file, counts once."""
 
@@ -156,7 +197,7 @@ def _best_captions(
 
 
 def _photos_by_text(
-    snapshot: Snapshot, asked: Asked, said: Asked, match: float, top: int, floor: float
+    snapshot: Snapshot, asked: Asked, said: Asked, match: float, top: int, min_score: MinScore
 ) -> list[Hit]:
     """Photos that show what a text asks for, or that a caption says it of.
 
@@ -171,28 +212,33 @@ def _photos_by_text(
     are among the best `top` of either, so that no more needs to be looked at.
 
     `via` is "both" where a caption matched and the picture alone would have been among the hits too.
+    A `min_score` of "auto" cuts pictures at their own gap, and keeps all captions that match: words agree
+    better with words than pictures do, so that between the two there always is a gap.
     """
+    floor = asked.floor(min_score, lambda: _best_photos(snapshot, asked, LOOKED_AT))
+    match = match if min_score == "auto" else max(match, floor)
     seen = _best_photos(snapshot, asked, top, floor)
-    told = _best_captions(snapshot, said, top, max(match, floor), one_a_photo=True)
+    told = _best_captions(snapshot, said, top, match, one_a_photo=True)
     pictures = {found.record.photo_id: found for found in seen}
     captions = {found.record.photo_id: found for found in told}
     # Captions first: at the same score, words that say it go before a picture that seems to.
-    hits = [_fused(pictures.get(photo), captions.get(photo)) for photo in captions | pictures]
+    hits = [_fused(pictures.get(photo), captions.get(photo), asked, said) for photo in captions | pictures]
     return sorted(hits, key=lambda hit: hit.score, reverse=True)[:top]
 
 
-def _fused(seen: Scored[RegionRecord] | None, told: Scored[CaptionRecord] | None) -> Hit:
+def _fused(
+    seen: Scored[RegionRecord] | None, told: Scored[CaptionRecord] | None, asked: Asked, said: Asked
+) -> Hit:
     """A photo by its best region, by its best caption, or by both; at least one is given."""
     if told is None:
         assert seen is not None
-        return _photo_hit(*seen)
-    hit = replace(_caption_hit(*told), kind="photo", box=_whole(told.record))
+        return _placed(_photo_hit(*seen), asked)
+    hit = _placed(replace(_caption_hit(*told), kind="photo", box=_whole(told.record)), said)
     if seen is None:
         return hit
     score, region = seen
-    return replace(
-        hit, score=max(hit.score, score), region_id=region.region_id, region_box=region.box, via="both"
-    )
+    hit = replace(hit, region_id=region.region_id, region_box=region.box, via="both")
+    return hit if hit.score >= score else _placed(replace(hit, score=score), asked)
 
 
 # -- ranking ----------------------------------------------------------------------------------------------
@@ -267,15 +313,15 @@ def _whole(record: RegionRecord | CaptionRecord) -> Box:
 # -- what can be wrong ------------------------------------------------------------------------------------
 
 
-def _check_options(find: str, top: int, min_score: float | None) -> None:
-    from virtue.embedder.model import Find
-
+def _check_options(find: str, top: int, min_score: MinScore) -> None:
     if find not in get_args(Find):
         raise InputError(f"cannot find {find!r}: choose one of {', '.join(get_args(Find))}")
     if top < 1:
         raise InputError(f"top must be at least 1, not {top}")
-    if min_score is not None and math.isnan(min_score):
-        raise InputError("the lowest score must be a number")
+    if isinstance(min_score, str) and min_score != "auto":
+        raise InputError(f"the lowest score must be a number or auto, not {min_score!r}")
+    if isinstance(min_score, float) and math.isnan(min_score):
+        raise InputError("the lowest score must be a number, or auto")
 
 
 def _check_model(generation: Generation, embedder: Embedder) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
+from virtue.store import distributions, hits, queries, rows, scan
 from virtue.store import folder as names
-from virtue.store import hits, queries, rows, scan
+from virtue.store.distributions import Distribution
 from virtue.store.memory import IndexFiles, Memory, View
 from virtue.store.ranges import IndexRecord, index_of
 from virtue.store.records import (
@@ -21,6 +22,7 @@ from virtue.store.records import (
     Effort,
     Fault,
     FileState,
+    Find,
     Generation,
     Given,
     Kind,
@@ -231,6 +233,14 @@ class Snapshot:
             return None
         record = self._view.indexes[kind][0]
         return {asked: record.effort(asked) for asked in QUERY_KINDS}
+
+    def distribution(self, find: Find, asked: QueryKind) -> Distribution | None:
+        """How the library's rows score for such queries at large; None: that was not measured."""
+        return distributions.of(self._connection, self._id(None), find, asked)
+
+    def distributions_due(self) -> bool:
+        """Whether there are many more rows than when distributions were measured, or many fewer."""
+        return self.generation is not None and bool(distributions.due(self._connection, self.generation.id))
 
     def vectors(self, kind: Kind) -> np.ndarray:
         """All rows of the active generation, dead ones too: (count, dim) fp16, read-only, mapped.
