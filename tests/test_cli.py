@@ -124,6 +124,16 @@ def test_auto_leaves_what_fits(virtue: Run, demo_library: Path) -> None:
     }.items() < boxes.items()
 
 
+def test_more_like_one_hit_and_less_like_another(virtue: Run, demo_library: Path) -> None:
+    found = hits(virtue("search", "an animal", "--json", "-d", demo_library))
+    first, last = found[0], found[-1]
+    like = ("search", "--like", first["region_id"], "--json", "-n", 20, "-d", demo_library)
+    more, less = hits(virtue(*like)), hits(virtue(*like, "--unlike", last["region_id"]))
+    assert first["photo_id"] not in {hit["photo_id"] for hit in more}
+    assert {hit["photo_id"] for hit in more} - {hit["photo_id"] for hit in less} == {last["photo_id"]}
+    assert "has no region 100000" in sentence(virtue("search", "--like", 100000, "-d", demo_library))
+
+
 def test_paths_alone_and_options_from_the_environment(virtue: Run, demo_library: Path) -> None:
     env = {"VIRTUE_DATABASE": str(demo_library), "VIRTUE_TOP": "2"}
     lines = virtue("search", "a dog", "-f", env=env).stdout.splitlines()

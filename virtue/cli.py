@@ -134,7 +134,8 @@ def search(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUERY]...", help="Words, or pictures; img.jpg@x,y,w,h is a picture with a box."
+            metavar="[QUERY]...",
+            help="Words, or pictures; img.jpg@x,y,w,h is a picture with a box, and snow::0.5 weighs half.",
         ),
     ] = None,
     database: Database = None,
@@ -156,6 +157,13 @@ def search(
     without: Annotated[
         list[str] | None,
         option("--without", metavar="TEXT_OR_IMAGE", help="What hits should not look like; repeatable."),
+    ] = None,
+    like: Annotated[
+        list[str] | None,
+        option("--like", metavar="ID", help="More like this hit, by its region_id in --json; repeatable."),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, option("--unlike", metavar="ID", help="Less like this hit; repeatable.")
     ] = None,
     find: Annotated[Find, option("--find", help="What to find.")] = "regions",
     top: Annotated[int, option("--top", "-n", min=1, help="How many hits.")] = 10,
@@ -195,6 +203,8 @@ def search(
         not_points=[Point.parse(item, positive=False) for item in not_point or ()],
         mask=mask,
         without=without or (),
+        like=like or (),
+        unlike=unlike or (),
     )
     with library_at(database, read_only=read_only, offline=offline) as library:
         hits = library.search(

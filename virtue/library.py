@@ -160,6 +160,7 @@ class Library:
         self,
         query: Any,
         *,
+        without: Any = (),
         find: Find = "regions",
         top: int = 10,
         all_regions: bool = False,
@@ -169,8 +170,10 @@ class Library:
 
         Args:
             query: a text (str); an image (path object, PIL image, array, bytes); a dict with
-                `image` and any of `box` (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask`, `text`;
-                a list of these, added up; or a `Query`.
+                `image` and any of `box` (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask`, `text`, or
+                with `region_id` or `photo_id`, and with a `weight`; a hit; a list of these, added up; or
+                a `Query`.
+            without: what hits should not look like: the same kinds of things, but no `Query`.
             find: `"regions"`, `"photos"` or `"captions"`.
             top: how many hits, if the library has them.
             all_regions: more than one region of a photo.
@@ -180,9 +183,10 @@ class Library:
         Raises:
             EmptyLibraryError, ModelMismatchError, PictureError, PromptError.
         """
-        from virtue.retrieval import search
+        from virtue.retrieval import Query, search
 
         store = self._open()
+        query = Query.of(query, without)
         return search(
             store, self.embedder, query, find=find, top=top, all_regions=all_regions, min_score=min_score
         )

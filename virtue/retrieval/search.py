@@ -14,7 +14,7 @@ from virtue.geometry import Box
 from virtue.retrieval.gap import LOOKED_AT, lowest_kept
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Query
-from virtue.retrieval.vectors import query_vectors
+from virtue.retrieval.vectors import place_of, query_vectors
 from virtue.store import CaptionRecord, Generation, Ranked, RegionRecord
 from virtue.store.records import Find, Kind, QueryKind
 
@@ -48,6 +48,8 @@ class Asked(NamedTuple):
     kind: QueryKind
     usual: Distribution | None
     """How the library scores for such queries."""
+    given: frozenset[int]
+    """Photos that the query names itself, and that do not come back as answers."""
 
     def percentile(self, score: float) -> float | None:
         return None if self.usual is None else 100 * self.usual.below(score, len(self.vectors))
@@ -92,6 +94,7 @@ def search(
             if it is its photo's only region. `"photos"`: a photo scores as its best region does; asked
             for by words alone, as its best region or the best of its captions that say the same (see
             `_photos_by_text`). `"captions"`: of photos and of regions.
+            Photos that the query names by hits are answers to no search for regions or photos.
         min_score: leave out what scores less; `"auto"`: less than what fits (see `gap.lowest_kept`).
 
     Raises:
@@ -132,7 +135,10 @@ def search(
 
 def _asked(snapshot: Snapshot, embedder: Embedder, query: Query, find: Find) -> Asked:
     kind: QueryKind = "text" if query.is_text else "image"
-    return Asked(query_vectors(embedder, query, find), kind, snapshot.distribution(find, kind))
+    vectors = query_vectors(embedder, query, find, snapshot)
+    stored = [part for part in (*query.parts, *query.without) if part.stored]
+    given = frozenset(place_of(part, snapshot).photo_id for part in stored)
+    return Asked(vectors, kind, snapshot.distribution(find, kind), given)
 
 
 def _placed(hit: Hit, asked: Asked) -> Hit:
@@ -146,7 +152,7 @@ def _best_regions(
     snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf, *, every: bool = False
 ) -> list[Scored[RegionRecord]]:
     def key(region: RegionRecord) -> Hashable:
-        if region.whole and not region.sole:
+        if (region.whole and not region.sole) or region.photo_id in asked.given:
             return None
         return region.region_id if every else region.photo_id
 
@@ -180,7 +186,7 @@ def _best_photos(
     """The best region of each of the best photos."""
 
     def key(region: RegionRecord) -> Hashable:
-        return region.photo_id
+        return None if region.photo_id in asked.given else region.photo_id
 
     return _best(lambda depth: asked.search(snapshot, "regions", depth), snapshot.regions, key, top, floor)
 
@@ -191,7 +197,9 @@ def _best_captions(
     """A caption that its photo has twice, from its metadata and from a sidecar file, counts once."""
 
     def key(caption: CaptionRecord) -> Hashable:
-        return caption.photo_id if one_a_photo else (caption.photo_id, caption.region_id, caption.text)
+        if not one_a_photo:
+            return (caption.photo_id, caption.region_id, caption.text)
+        return None if caption.photo_id in asked.given else caption.photo_id
 
     return _best(lambda depth: asked.search(snapshot, "captions", depth), snapshot.captions, key, top, floor)
 

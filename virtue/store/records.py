@@ -174,6 +174,13 @@ class RegionRecord:
     caption: str | None
 
 
+class Place(NamedTuple):
+    """Of a region."""
+
+    row: int
+    photo_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class CaptionRecord:
     """A caption and the photo it belongs to; `region_id` and `box` are None for a whole photo."""

@@ -26,6 +26,7 @@ from virtue.store.records import (
     Generation,
     Given,
     Kind,
+    Place,
     QueryKind,
     Ranked,
     RegionRecord,
@@ -259,6 +260,10 @@ class Snapshot:
     def rows_of(self, photo_ids: Sequence[int]) -> np.ndarray:
         """(n,) int64 row numbers of all regions of these photos."""
         return hits.rows_of(self._connection, self._id(None), photo_ids)
+
+    def place(self, region_id: int | None, photo_id: int | None = None) -> Place | None:
+        """Where a region is, or a photo as a whole, even if its files are gone; None: nowhere."""
+        return hits.place(self._connection, self._id(None), region_id, photo_id)
 
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[CaptionRecord]:
         """The captions of these rows, in their order; rows of photos that are gone are left out."""
