@@ -18,7 +18,7 @@ from virtue import Library
 from virtue.store import Store
 
 KEYS = {
-    "rank", "score", "path", "box", "width", "height", "kind",
+    "rank", "score", "percentile", "path", "box", "width", "height", "kind",
     "caption", "region_id", "region_box", "photo_id", "via",
 }  # fmt: skip
 
@@ -131,6 +131,34 @@ def test_where_nothing_fits_is_status_1_and_what_is_no_filter_2(virtue: Run, dem
     )
 
 
+def test_a_percentile_says_how_good_a_score_is(virtue: Run, demo_library: Path) -> None:
+    found = hits(virtue("search", "a dog", "--json", "-d", demo_library))
+    percentiles = [hit["percentile"] for hit in found]
+    assert percentiles == sorted(percentiles, reverse=True)
+    assert percentiles[0] > 99
+    assert 0 <= percentiles[-1] < 99
+
+
+def test_auto_leaves_what_fits(virtue: Run, demo_library: Path) -> None:
+    everything = hits(virtue("search", "a dog", "--json", "-d", demo_library))
+    fits = hits(virtue("search", "a dog", "--json", "--min-score", "auto", "-d", demo_library))
+    assert Path(fits[0]["path"]).name == "dog.jpg"
+    boxes = {hit["photo_id"]: (hit["box"], hit["score"], hit["percentile"]) for hit in everything}
+    assert {
+        hit["photo_id"]: (hit["box"], hit["score"], hit["percentile"]) for hit in fits
+    }.items() < boxes.items()
+
+
+def test_more_like_one_hit_and_less_like_another(virtue: Run, demo_library: Path) -> None:
+    found = hits(virtue("search", "an animal", "--json", "-d", demo_library))
+    first, last = found[0], found[-1]
+    like = ("search", "--like", first["region_id"], "--json", "-n", 20, "-d", demo_library)
+    more, less = hits(virtue(*like)), hits(virtue(*like, "--unlike", last["region_id"]))
+    assert first["photo_id"] not in {hit["photo_id"] for hit in more}
+    assert {hit["photo_id"] for hit in more} - {hit["photo_id"] for hit in less} == {last["photo_id"]}
+    assert "has no region 100000" in sentence(virtue("search", "--like", 100000, "-d", demo_library))
+
+
 def test_paths_alone_and_options_from_the_environment(virtue: Run, demo_library: Path) -> None:
     env = {"VIRTUE_DATABASE": str(demo_library), "VIRTUE_TOP": "2"}
     lines = virtue("search", "a dog", "-f", env=env).stdout.splitlines()
@@ -177,6 +205,7 @@ def test_an_html_report_holds_the_pictures(virtue: Run, demo_library: Path, gabl
         (["-40 degrees"], "--"),
         (["--image", "nosuch"], "nosuch"),
         (["--top", "0", "a dog"], "top"),
+        (["--min-score", "high", "a dog"], "a number, or auto, not 'high'"),
     ],
 )
 def test_what_cannot_be_asked_gets_one_sentence(

@@ -168,7 +168,8 @@ def search(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUERY]...", help="Words, or pictures; img.jpg@x,y,w,h is a picture with a box."
+            metavar="[QUERY]...",
+            help="Words, or pictures; img.jpg@x,y,w,h is a picture with a box, and snow::0.5 weighs half.",
         ),
     ] = None,
     database: Database = None,
@@ -191,12 +192,26 @@ def search(
         list[str] | None,
         option("--without", metavar="TEXT_OR_IMAGE", help="What hits should not look like; repeatable."),
     ] = None,
+    like: Annotated[
+        list[str] | None,
+        option("--like", metavar="ID", help="More like this hit, by its region_id in --json; repeatable."),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, option("--unlike", metavar="ID", help="Less like this hit; repeatable.")
+    ] = None,
     find: Annotated[Find, option("--find", help="What to find.")] = "regions",
     top: Annotated[int, option("--top", "-n", min=1, help="How many hits.")] = 10,
     all_regions: Annotated[
         bool, option("--all-regions", help="More than one region of the same photo.")
     ] = False,
-    min_score: Annotated[float | None, option("--min-score", help="Drop hits that score less.")] = None,
+    min_score: Annotated[
+        str | None,
+        option(
+            "--min-score",
+            metavar="SCORE|auto",
+            help="Drop hits that score less; auto: less than what fits, by a gap in the scores.",
+        ),
+    ] = None,
     where: Annotated[
         list[str] | None,
         option(
@@ -221,7 +236,7 @@ def search(
     """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
     from virtue.console import print_hits, print_paths, print_previews
     from virtue.geometry import Box, Point
-    from virtue.retrieval import parse_arguments, write_report
+    from virtue.retrieval import parse_arguments, parse_min_score, write_report
 
     query = parse_arguments(
         words or (),
@@ -232,10 +247,17 @@ def search(
         not_points=[Point.parse(item, positive=False) for item in not_point or ()],
         mask=mask,
         without=without or (),
+        like=like or (),
+        unlike=unlike or (),
     )
     with library_at(database, read_only=read_only, offline=offline) as library:
         hits = library.search(
-            query, find=find, top=top, all_regions=all_regions, min_score=min_score, where=where
+            query,
+            find=find,
+            top=top,
+            all_regions=all_regions,
+            min_score=None if min_score is None else parse_min_score(min_score),
+            where=where,
         )
         nothing_fits = bool(where and not hits) and not library.fits(where or (), find=find)
     if files or null:

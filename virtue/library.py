@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from virtue.errors import InputError
 from virtue.location import locate
@@ -109,6 +109,7 @@ class Library:
             progress=progress,
         )
         self._refresh_indexes()
+        self._refresh_distributions()
         return report
 
     def reindex(
@@ -138,6 +139,7 @@ class Library:
             self._model, self._embedder = model, None
         report = reindex(self._open(), self.embedder, workers=workers, estimated=estimated, progress=progress)
         self._refresh_indexes()
+        self._refresh_distributions()
         return report
 
     def _refresh_indexes(self) -> None:
@@ -146,6 +148,15 @@ class Library:
                 return
         with self.store.write("virtue index") as writer:
             writer.refresh_indexes(texts=self._tuning_texts)
+
+    def _refresh_distributions(self) -> None:
+        with self.store.read() as snapshot:
+            if not snapshot.distributions_due():
+                return
+        from virtue.retrieval.words import SampleQueries
+
+        with self.store.write("virtue index") as writer:
+            writer.refresh_distributions(SampleQueries(self.embedder))
 
     def _tuning_texts(self) -> np.ndarray:
         from virtue.retrieval.words import tuning_texts
@@ -178,22 +189,26 @@ class Library:
         self,
         query: Any,
         *,
+        without: Any = (),
         find: Find = "regions",
         top: int = 10,
         all_regions: bool = False,
-        min_score: float | None = None,
+        min_score: float | Literal["auto"] | None = None,
         where: str | Sequence[str] | None = None,
     ) -> list[Hit]:
         """The best hits for a query, best first.
 
         Args:
             query: a text (str); an image (path object, PIL image, array, bytes); a dict with
-                `image` and any of `box` (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask`, `text`;
-                a list of these, added up; or a `Query`.
+                `image` and any of `box` (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask`, `text`, or
+                with `region_id` or `photo_id`, and with a `weight`; a hit; a list of these, added up; or
+                a `Query`.
+            without: what hits should not look like: the same kinds of things, but no `Query`.
             find: `"regions"`, `"photos"` or `"captions"`.
             top: how many hits, if the library has them.
             all_regions: more than one region of a photo.
-            min_score: drop hits below it. Scores of different kinds of query do not compare.
+            min_score: drop hits below it; `"auto"`: below the gap after the hits that fit. Scores of
+                different kinds of query do not compare, their percentiles do.
             where: a filter that hits must fit, as `"rating >= 4 and taken >= 2024-06"` (docs/search.md), or
                 several, all of which they must fit.
 
@@ -201,9 +216,10 @@ class Library:
             InputError: the filter cannot be read, or an option cannot be used.
             EmptyLibraryError, ModelMismatchError, PictureError, PromptError.
         """
-        from virtue.retrieval import search
+        from virtue.retrieval import Query, search
 
         store = self._open()
+        query = Query.of(query, without)
         return search(
             store,
             self.embedder,

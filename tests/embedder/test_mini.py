@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from virtue.embedder import Embedder, Item
 from virtue.embedder.mini import FOLDER, Mini
 from virtue.embedder.mini.config import FILES, fingerprint, read_config
+from virtue.errors import InputError
 from virtue.geometry import Box, Prompt
 from virtue.pictures import load
 
@@ -81,6 +82,18 @@ def test_a_question_weighs_its_parts_by_what_is_looked_for(embedder):
     meaning = both[:HALF] / np.linalg.norm(both[:HALF])
     np.testing.assert_allclose(meaning, embedder.encode("a blue square")[:HALF], atol=1e-5)
     assert np.linalg.norm(both[HALF:]) > 0.1
+
+
+def test_rows_of_a_library_are_asked_as_what_they_were_made_of(embedder):
+    picture = load(scene_picture())
+    (maps,) = embedder.scenes([picture])
+    items = [Item(maps, Prompt(Box(20, 30, 90, 100))), Item(text="a cup")]
+    rows = embedder.embed(items).astype(np.float16)
+    for find in ("regions", "photos", "captions"):
+        asked = np.concatenate([embedder.model.query(item, picture, find) for item in items])
+        np.testing.assert_allclose(embedder.requery(rows, find), asked, atol=2e-3)
+    with pytest.raises(InputError, match="cats"):
+        embedder.requery(rows, "cats")
 
 
 def test_a_picture_without_a_prompt_is_asked_at_several_sizes_its_own_first(embedder):

@@ -151,3 +151,75 @@ def test_any_words_make_a_query_or_one_sentence(words: list[str]) -> None:
     else:
         assert query.is_text
         assert query.parts[0].text == " ".join(words)
+
+
+# -- weights and hits -------------------------------------------------------------------------------------
+
+
+def test_a_number_behind_two_colons_is_a_weight_and_makes_a_part() -> None:
+    query = parse_arguments(["a", "dog", "snow::0.5", "mug.jpg@1,2,3,4::2", "rain::-.25"])
+    assert [(part.text, part.weight) for part in query.parts] == [
+        (None, 2), ("a dog", 1), ("snow", 0.5), ("rain", -0.25),
+    ]  # fmt: skip
+    assert query.parts[0].box == Box.parse("1,2,3,4")
+    assert str(query) == 'mug.jpg@1,2,3,4::2 + "a dog" + "snow"::0.5 - "rain"::0.25'
+
+
+def test_weighed_words_are_not_part_of_what_is_asked_of_the_image() -> None:
+    first, second = parse_arguments(["mug.jpg", "at night", "snow::0.5"]).parts
+    assert (first.image, first.text) == (Path("mug.jpg"), "at night")
+    assert (second.text, second.weight) == ("snow", 0.5)
+    assert [part.text for part in parse_arguments(["mug.jpg::1", "at night"]).parts] == [None, "at night"]
+
+
+def test_images_by_option_and_what_is_left_out_have_weights_too() -> None:
+    query = parse_arguments(images=["mug.jpg::3"], without=["rain::2", "cat.png::0.5"])
+    assert (query.parts[0].image, query.parts[0].weight) == (Path("mug.jpg"), 3)
+    assert [(part.text, part.weight) for part in query.without] == [("rain", 2), (None, 0.5)]
+
+
+def test_a_file_that_is_called_so_is_that_file() -> None:
+    Image.new("RGB", (40, 30)).save("mug::2", "PNG")
+    for query in (parse_arguments(["mug::2"]), parse_arguments(images=["mug::2"])):
+        assert (query.parts[0].image, query.parts[0].weight) == (Path("mug::2"), 1)
+
+
+@pytest.mark.parametrize("word", ["std::vector", "::2", "a dog:: 2", "12::30pm", "a::2b", "ratio 1:2"])
+def test_other_colons_are_text(word: str) -> None:
+    assert [(part.text, part.weight) for part in parse_arguments([word]).parts] == [(word, 1)]
+
+
+def test_a_text_by_option_is_taken_as_it_is() -> None:
+    assert parse_arguments(texts=["snow::0.5"]).parts[0].text == "snow::0.5"
+
+
+def test_a_weight_of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="cannot weigh 0"):
+        parse_arguments(["a dog", "snow::0"])
+    with pytest.raises(InputError, match="nothing to search for"):
+        parse_arguments(["snow::-1"])
+    with pytest.raises(InputError, match="cannot weigh less than nothing"):
+        parse_arguments(["a dog"], without=["snow::-1"])
+
+
+@given(
+    st.text(st.characters(exclude_characters="/.@\0", exclude_categories=["Cs"]), min_size=1).filter(
+        str.strip
+    ),
+    st.floats(0.001, 1000),
+)
+def test_any_text_can_be_weighed(text: str, weight: float) -> None:
+    (part,) = parse_arguments([f"{text}::{weight:.6f}"]).parts
+    assert part.text == text
+    assert part.weight == pytest.approx(weight, abs=1e-5)
+
+
+def test_hits_are_named_by_their_region() -> None:
+    query = parse_arguments(["a dog"], like=["12", "7::2"], unlike=["3"])
+    assert [(part.text, part.region_id, part.weight) for part in query.parts] == [
+        ("a dog", None, 1), (None, 12, 1), (None, 7, 2),
+    ]  # fmt: skip
+    assert [part.region_id for part in query.without] == [3]
+    assert not query.is_text
+    with pytest.raises(InputError, match=r"'dog.jpg' is no region: give the region_id"):
+        parse_arguments(like=["dog.jpg"])

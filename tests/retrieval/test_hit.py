@@ -31,6 +31,7 @@ def test_its_json_has_boxes_as_x_y_w_h() -> None:
     assert hit(caption="a mug").as_json() == {
         "rank": 1,
         "score": 0.123457,
+        "percentile": None,
         "path": "/photos/mug.jpg",
         "box": [10, 20, 30, 40],
         "width": 640,

@@ -11,7 +11,7 @@ from PIL import Image
 from virtue import Box, Point, Query
 from virtue.errors import InputError, PromptError
 from virtue.pictures import load
-from virtue.retrieval import Part
+from virtue.retrieval import Hit, Part
 
 IMAGE = Image.new("RGB", (40, 30), "red")
 
@@ -93,3 +93,56 @@ def test_what_is_no_query(value: Any, says: str) -> None:
 def test_a_prompt_needs_an_image() -> None:
     with pytest.raises(PromptError, match="need an image"):
         Query.of({"text": "a dog", "box": (1, 2, 3, 4)})
+
+
+# -- weights and hits -------------------------------------------------------------------------------------
+
+
+def test_a_part_has_a_weight() -> None:
+    query = Query.of([{"text": "a dog", "weight": 2}, {"text": "snow", "weight": -0.5}], without="rain")
+    assert [(part.text, part.weight) for part in query.wanted] == [("a dog", 2)]
+    assert [(part.text, part.weight) for part in query.unwanted] == [("rain", 1), ("snow", 0.5)]
+    assert query.is_text
+    assert str(query) == '"a dog"::2 - "rain" - "snow"::0.5'
+
+
+@pytest.mark.parametrize("weight", [0, float("nan"), float("inf")])
+def test_weights_are_finite_and_not_nothing(weight: float) -> None:
+    with pytest.raises(InputError, match="cannot weigh"):
+        Part(text="a dog", weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"text": "a dog", "weight": "2"}, "the weight of a query must be a number, not '2'"),
+        ({"region_id": "7"}, "the region_id of a query must be a number"),
+        ({"region_id": 7.5}, "the region_id of a query must be a number"),
+        ({"region_id": True}, "the region_id of a query must be a number"),
+        ({"region_id": 7, "text": "at night"}, "goes alone"),
+        ({"region_id": 7, "photo_id": 3}, "goes alone"),
+        ({"region_id": 7, "box": (1, 2, 3, 4)}, "an image that they are drawn on"),
+        ({"weight": 2}, "nothing to search for"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(value: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Query.of(value)
+
+
+def test_a_hit_is_what_its_kind_says() -> None:
+    def part_of(kind: Any) -> Part:
+        box = Box(0, 0, 1, 1)
+        return Part.of(Hit(1, 0.5, b"/a.jpg", box, 9, 9, kind, "a mug", 7, box, 3))
+
+    assert [(p.region_id, p.photo_id, p.text) for p in map(part_of, ("region", "photo", "caption"))] == [
+        (7, None, None), (None, 3, None), (None, None, "a mug"),
+    ]  # fmt: skip
+    query = Query.of([part_of("region"), part_of("photo")], without=part_of("caption"))
+    assert str(query) == 'region 7 + photo 3 - "a mug"'
+    assert not query.is_text
+
+
+def test_more_can_be_left_out_of_a_query() -> None:
+    query = Query.of(Query.of("a dog", without="snow"), without=["rain"])
+    assert [part.text for part in query.without] == ["snow", "rain"]

@@ -17,6 +17,7 @@ from virtue import Box, Embedder
 from virtue.embedder.model import Item
 from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError, PromptError
 from virtue.retrieval import Hit, Query, search
+from virtue.retrieval.words import SampleQueries
 from virtue.store import Store
 
 MUG = Painted("mug.png", "white", [("red", (10, 10, 30, 30)), ("blue", (40, 10, 70, 50))], ["a mug of tea"])
@@ -264,6 +265,104 @@ def test_a_query_that_cancels_itself_out_is_said(store: Store, embedder: Embedde
         search(store, Embedder(Opposite()), ["red", "not red"])
 
 
+def test_parts_weigh_what_is_said(fill: Fill, embedder: Embedder) -> None:
+    store = fill(Painted("a.png", captions=["mug", "tea"]))
+    parts = [{"text": "mug", "weight": 3}, {"text": "tea", "weight": 4}]
+    hits = search(store, embedder, parts, find="captions")
+    assert {hit.caption: hit.score for hit in hits} == pytest.approx({"mug": 0.6, "tea": 0.8}, abs=2e-3)
+    (alone,) = search(store, embedder, {"text": "mug", "weight": 9}, find="captions", top=1)
+    assert alone.score == pytest.approx(1, abs=2e-3)
+
+
+def test_a_negative_weight_leaves_out(fill: Fill, embedder: Embedder) -> None:
+    store = fill(Painted("a.png", captions=["mug tea", "mug milk"]))
+    for weight in (0.25, 1.0, 2.0):
+        unwanted = {"text": "tea", "weight": weight}
+        negative = {"text": "tea", "weight": -weight}
+        one = search(store, embedder, Query.of("mug", without=unwanted), find="captions")
+        other = search(store, embedder, ["mug", negative], find="captions")
+        assert one == other
+        # mug - weight / 2 tea, against (mug + tea) / sqrt 2
+        expected = (1 - weight / 2) / (1 + weight**2 / 4) ** 0.5 / 2**0.5
+        assert {h.caption: h.score for h in one}["mug tea"] == pytest.approx(expected, abs=2e-3)
+
+
+# -- more like these, less like those ---------------------------------------------------------------------
+
+
+def test_a_hit_finds_its_like_and_not_itself(store: Store, embedder: Embedder) -> None:
+    hits = search(store, embedder, "red", top=3)
+    mug = next(hit for hit in hits if Path(hit.path).name == "mug.png")
+    for asked in (mug, {"region_id": mug.region_id}):
+        more = search(store, embedder, asked, top=10)
+        assert sorted(names(more)) == ["field.png", "plain.png", "sea.png"]
+        assert names(more)[2] == "sea.png"
+        assert more[0].score == pytest.approx(1, abs=2e-3)
+        every = search(store, embedder, asked, top=10, all_regions=True)
+        assert "mug.png" not in names(every)
+
+
+def test_the_file_of_a_hit_may_be_gone(store: Store, embedder: Embedder) -> None:
+    (hit,) = search(store, embedder, "red", top=1)
+    Path(hit.path).unlink()
+    with store.write("test") as writer:
+        writer.commit(missing=[hit.raw_path])
+    assert search(store, embedder, hit, top=1)[0].score == pytest.approx(1, abs=2e-3)
+
+
+def test_a_photo_is_asked_with_as_a_whole(fill: Fill, embedder: Embedder) -> None:
+    """Mostly green, though it was found by its red corner."""
+    corner = Painted("corner.png", "green", [("red", (0, 0, 9, 9))])
+    store = fill(corner, Painted("green.png", "green"), PLAIN)
+    (hit,) = search(store, embedder, "red", find="photos", top=5)[:1]
+    assert search(store, embedder, hit, find="photos", top=1)[0].raw_path != hit.raw_path
+    photo = next(h for h in search(store, embedder, "red", find="photos") if "corner" in h.path)
+    assert names(search(store, embedder, photo, find="photos")) == ["green.png", "plain.png"]
+    region = {"region_id": photo.region_id}
+    assert names(search(store, embedder, region, find="photos")) == ["plain.png", "green.png"]
+
+
+def test_a_caption_is_asked_with_as_a_text(fill: Fill, embedder: Embedder) -> None:
+    store = fill(Painted("a.png", captions=["mug tea"]), Painted("b.png", captions=["mug"]))
+    hit = search(store, embedder, "tea", find="captions", top=1)[0]
+    assert search(store, embedder, hit, find="captions") == search(
+        store, embedder, "mug tea", find="captions"
+    )
+
+
+def test_less_like_those(fill: Fill, embedder: Embedder) -> None:
+    store = fill(*[Painted(f"{colour}.png", colour) for colour in COLOURS])
+    first, *_ = search(store, embedder, "red")
+    blue, *_ = search(store, embedder, "blue")
+    both = search(store, embedder, [first, blue], top=10)
+    assert not {"red.png", "blue.png"} & set(names(both))
+    less = search(store, embedder, "white", top=10)
+    without = search(store, embedder, Query.of("white", without=[blue, first]), top=10)
+    assert names(less)[0] == "white.png"
+    assert names(without)[:2] == ["white.png", "green.png"]
+    assert not {"red.png", "blue.png"} & set(names(without))
+
+
+def test_hits_beside_words_together_weigh_three_quarters(fill: Fill, embedder: Embedder) -> None:
+    store = fill(*[Painted(f"{c}{n}.png", c) for c in ("red", "blue") for n in range(3)], MUG)
+    reds = [hit for hit in search(store, embedder, "red", top=10) if "red" in hit.path][:2]
+    for like in (reds, [*reds, {"region_id": reds[0].region_id, "weight": 5}]):
+        hits = search(store, embedder, ["blue", *like], top=10)
+        scores = {Path(hit.path).name[:-5]: hit.score for hit in hits}
+        assert scores["red"] == pytest.approx(0.75 / (1 + 0.75**2) ** 0.5, abs=2e-3)
+        assert scores["blue"] == pytest.approx(1 / (1 + 0.75**2) ** 0.5, abs=2e-3)
+
+
+@pytest.mark.parametrize("asked", [{"region_id": 99}, {"photo_id": 99}])
+def test_what_the_library_does_not_have_is_said(store: Store, embedder: Embedder, asked: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"this library has no (region|photo) 99: take the (region|photo)_id of a hit"
+    ):
+        search(store, embedder, asked)
+    with pytest.raises(InputError, match="has no"):
+        search(store, embedder, Query.of("red", without=asked))
+
+
 # -- order and number -------------------------------------------------------------------------------------
 
 
@@ -320,6 +419,86 @@ def zoo(fill: Fill) -> Store:
 
 def test_min_score_may_leave_nothing(store: Store, embedder: Embedder) -> None:
     assert search(store, embedder, "dog", min_score=0.5) == []
+
+
+# -- what scores mean -------------------------------------------------------------------------------------
+
+
+def measured(store: Store, embedder: Embedder) -> Store:
+    with store.write("test") as writer:
+        writer.refresh_distributions(SampleQueries(embedder))
+    return store
+
+
+def test_without_a_distribution_there_is_no_percentile(store: Store, embedder: Embedder) -> None:
+    assert {hit.percentile for hit in search(store, embedder, "red")} == {None}
+    with pytest.raises(InputError, match=r"does not know yet.*run `virtue index` once"):
+        search(store, embedder, "red", min_score="auto")
+
+
+@pytest.mark.parametrize("find", ["regions", "photos", "captions"])
+@pytest.mark.parametrize("query", ["red tea", Image.new("RGB", (20, 20), "red")])
+def test_percentiles_fall_with_scores_and_come_from_the_kind_of_query(
+    zoo: Store, embedder: Embedder, find: Any, query: Any
+) -> None:
+    hits = search(measured(zoo, embedder), embedder, query, find=find, top=30)
+    for via in ("picture", "caption"):
+        alike = [hit for hit in hits if hit.via == via]
+        percentiles = [hit.percentile for hit in alike]
+        assert percentiles == sorted(percentiles, reverse=True)
+    asked = "text" if isinstance(query, str) else "image"
+    vectors = 1 if asked == "text" or find == "captions" else 2
+    with zoo.read() as snapshot:
+        for hit in hits:
+            looked_for = "captions" if hit.via != "picture" else find
+            usual = snapshot.distribution(looked_for, asked)
+            assert usual is not None
+            if hit.via != "both":
+                expected = 100 * usual.below(hit.score, 2 if asked == "image" else 1)
+                assert hit.percentile == pytest.approx(expected, abs=1e-4), vectors
+
+
+def test_a_photo_found_both_ways_has_the_percentile_of_what_scored(fill: Fill, embedder: Embedder) -> None:
+    both = Painted("both.png", "white", [("red", (1, 2, 30, 40))], captions=["red dog"])
+    store = measured(fill(both, PLAIN, SEA, FIELD), embedder)
+    hits = search(store, embedder, "red", find="photos", top=3)
+    (found,) = [hit for hit in hits if hit.via == "both"]
+    with store.read() as snapshot:
+        usual = snapshot.distribution("photos", "text")
+    assert usual is not None
+    assert found.score == pytest.approx(1, abs=2e-3)  # by the picture: the caption has 0.7
+    assert found.percentile == pytest.approx(100 * usual.below(found.score), abs=1e-4)
+
+
+def test_auto_keeps_the_hits_that_fit(fill: Fill, embedder: Embedder) -> None:
+    reds = [Painted(f"red{i}.png", "red") for i in range(3)]
+    others = [Painted(f"{i}.png", ["blue", "green", "cyan"][i % 3]) for i in range(30)]
+    store = measured(fill(*reds, *others), embedder)
+    for find in ("regions", "photos"):
+        hits = search(store, embedder, "red", find=find, min_score="auto")
+        assert sorted(names(hits)) == ["red0.png", "red1.png", "red2.png"]
+        assert len(search(store, embedder, "red", find=find, min_score="auto", top=2)) == 2
+
+
+def test_auto_keeps_captions_that_match_beside_pictures_that_fit(fill: Fill, embedder: Embedder) -> None:
+    told = Painted("told.png", "green", captions=["yellow dog"])
+    shown = Painted("shown.png", "yellow")
+    others = [Painted(f"{i}.png", "blue") for i in range(30)]
+    store = measured(fill(told, shown, *others), embedder)
+    hits = search(store, embedder, "yellow", find="photos", min_score="auto")
+    assert names(hits) == ["shown.png", "told.png"]
+    assert [hit.via for hit in hits] == ["picture", "caption"]
+
+
+def test_auto_leaves_none_that_a_number_would_not(zoo: Store, embedder: Embedder) -> None:
+    measured(zoo, embedder)
+    for query in ("red", "tea", "blue mug", "sea dog"):
+        for find in ("regions", "photos", "captions"):
+            everything = search(zoo, embedder, query, find=find, top=100)
+            left = search(zoo, embedder, query, find=find, top=100, min_score="auto")
+            assert [hit.photo_id for hit in left if hit.via == "picture"] == [
+                hit.photo_id for hit in everything if hit.via == "picture"
+            ][: sum(hit.via == "picture" for hit in left)]
 
 
 # -- what can be wrong ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 
 from virtue.embedder import families
 from virtue.embedder.inputs import Input, Request, is_single, read
-from virtue.embedder.model import Find, Instructed, Item, Model, Scene
+from virtue.embedder.model import Find, Instructed, Item, Model, Scene, Weighing
 from virtue.errors import InputError, ModelError
 from virtue.geometry import Box
 from virtue.pictures import Picture
@@ -182,6 +182,13 @@ class Embedder:
         _check_find(find)
         request = read(value, self.model.side)
         return self.model.query(self._items([request])[0], request.picture, find)
+
+    def requery(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
+        """Vectors of a library (n, dim) as questions for their like, (n, dim) float32 unit rows, without
+        the pictures they were made of. The rows themselves, where a model asks as it stores."""
+        _check_find(find)
+        rows = _unit(np.atleast_2d(rows).astype(np.float32))
+        return self.model.requery(rows, find) if isinstance(self.model, Weighing) else rows
 
     def similarity(self, a: Any, b: Any) -> Any:
         """Cosines of all pairs: (n, m) float32; a torch tensor if `a` is one."""

@@ -64,6 +64,14 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Weighing(Model, Protocol):
+    """A model whose questions weigh the parts of a vector otherwise than its documents do."""
+
+    def requery(self, rows: np.ndarray, find: Find) -> np.ndarray:
+        """(n, dim) float32, unit rows: what `embed` made, each asked as a question for its like."""
+
+
+@runtime_checkable
 class Instructed(Model, Protocol):
     """A model that reads `Item.instruction`: words around the item's text, in which `{text}` stands for it
     (without `{text}` they come before it)."""

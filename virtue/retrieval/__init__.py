@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from virtue.retrieval.arguments import parse_arguments
+from virtue.retrieval.arguments import parse_arguments, parse_min_score
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Part, Query
 from virtue.retrieval.search import search
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from virtue.retrieval.report import write_report
     from virtue.retrieval.terminal import preview
 
-__all__ = ["Hit", "Part", "Query", "parse_arguments", "preview", "search", "write_report"]
+__all__ = ["Hit", "Part", "Query", "parse_arguments", "parse_min_score", "preview", "search", "write_report"]
 
 _LATE = {"preview": "terminal", "write_report": "report"}
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from virtue.errors import InputError, PictureError, PromptError
 from virtue.geometry import Box, Point
 from virtue.retrieval.query import Part, Query
+
+WEIGHED = re.compile(r"(.+)::([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
 
 
 def parse_arguments(
@@ -23,6 +27,8 @@ def parse_arguments(
     not_points: Iterable[Point | str] = (),
     mask: str | os.PathLike[str] | None = None,
     without: Iterable[str] = (),
+    like: Iterable[str] = (),
+    unlike: Iterable[str] = (),
 ) -> Query:
     """A query as typed.
 
@@ -31,19 +37,26 @@ def parse_arguments(
     of its own, each of `images` an image. One image and text are one composed question ("this, but
     at night"); several images, or several texts alone, are added up.
 
+    Behind anything that is told apart, `::0.5` says how much it weighs; a text or image that has a weight is
+    a part of its own. A file that is called so is that file, and in `texts` it is part of the text.
+
     Args:
         box: `x,y,w,h`; belongs to the only image, as `points`, `not_points` (`x,y`) and `mask` do.
         without: texts or images to take away, told apart as words are.
+        like, unlike: region_ids of hits.
 
     Raises:
         InputError: nothing to search for; a folder; a word that looks like a path and leads nowhere.
         PromptError: a prompt without an image, or with several; or one that is not numbers.
     """
-    parts = [_classified(word) for word in words]
-    typed = " ".join(part.text for part in parts if part.text is not None)
+    parts = [(_classified(word), _weighed(word)[1] is not None) for word in words]
+    typed = " ".join(part.text for part, weighed in parts if part.text is not None and not weighed)
     wordings = [Part(text=text) for text in ([typed] if typed else []) + list(texts)]
-    shown = [part for part in parts if part.image is not None]
-    shown += [_image(os.fspath(image)) for image in images]
+    further = [part for part, weighed in parts if part.text is not None and weighed]
+    further += [_region(id) for id in like]
+    pictures = [(part, weighed) for part, weighed in parts if part.image is not None]
+    pictures += [(_image(os.fspath(image)), _weighed(os.fspath(image))[1] is not None) for image in images]
+    shown = [part for part, _ in pictures]
     shown = _prompted(
         shown,
         box=Box.parse(box) if isinstance(box, str) else box,
@@ -51,10 +64,22 @@ def parse_arguments(
         negative=tuple(Point.parse(p, positive=False) if isinstance(p, str) else p for p in not_points),
         mask=None if mask is None else Path(mask),
     )
-    if len(shown) == 1 and wordings:
+    unwanted = (*(_classified(word) for word in without), *(_region(id) for id in unlike))
+    if len(shown) == 1 and wordings and not pictures[0][1]:
         text = " ".join(part.text for part in wordings if part.text is not None)
-        return Query((replace(shown[0], text=text),), _all_classified(without))
-    return Query((*shown, *wordings), _all_classified(without))
+        return Query((replace(shown[0], text=text), *further), unwanted)
+    return Query((*shown, *wordings, *further), unwanted)
+
+
+def parse_min_score(text: str) -> float | Literal["auto"]:
+    """Raises:
+    InputError: it is neither a number nor "auto"."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"the lowest score must be a number, or auto, not {text!r}") from None
 
 
 def _prompted(
@@ -86,11 +111,34 @@ def _prompted(
     return [replace(only, box=box or only.box, points=positive + negative, mask=mask)]
 
 
-def _all_classified(words: Iterable[str]) -> tuple[Part, ...]:
-    return tuple(_classified(word) for word in words)
+def _weighed(word: str) -> tuple[str, float | None]:
+    """What stands before `::` and a number behind it, which is how prompts are weighed elsewhere too."""
+    match = WEIGHED.fullmatch(word)
+    if match is None or os.path.lexists(word):
+        return word, None
+    return match[1], float(match[2])
+
+
+def _region(id: str) -> Part:
+    number, weight = _weighed(id)
+    try:
+        return Part(region_id=int(number), weight=1.0 if weight is None else weight)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{id!r} is no region: give the region_id of a hit that `virtue search --json` prints"
+        ) from None
 
 
 def _classified(word: str) -> Part:
+    name, weight = _weighed(word)
+    if weight is not None:
+        return replace(_classified_alone(name), weight=weight)
+    return _classified_alone(word)
+
+
+def _classified_alone(word: str) -> Part:
     if os.path.isfile(word):
         return Part(image=Path(word))
     if os.path.isdir(word):
@@ -104,7 +152,10 @@ def _classified(word: str) -> Part:
 
 
 def _image(name: str) -> Part:
-    """An image by decree: what is left to tell apart is a box behind it."""
+    """An image by decree: what is left to tell apart is a weight and a box behind it."""
+    name, weight = _weighed(name)
+    if weight is not None:
+        return replace(_image(name), weight=weight)
     if os.path.isdir(name):
         raise _folder(name)
     stem, at, box = name.rpartition("@")

@@ -21,6 +21,9 @@ class Hit:
         rank: 1 for the best.
         score: the dot product of the query with what matched, at most 1. Never rises from one hit to
             the next; does not compare between queries of different kinds.
+        percentile: how many of a hundred scores lie below this one, of those that the library's regions (for
+            a caption: its captions) have for such queries at large: above 99 is a good hit, 50 is chance.
+            None: the library was not measured yet (`virtue index` does that).
         raw_path: of the photo, as the file system has it. `path` is the same as str.
         box: of the region; the whole photo for a photo, and for a caption of a whole photo.
         width, height: of the photo.
@@ -43,6 +46,7 @@ class Hit:
     region_box: Box | None
     photo_id: int
     via: Via = "picture"
+    percentile: float | None = None
 
     @property
     def path(self) -> str:
@@ -54,6 +58,7 @@ class Hit:
         return {
             "rank": self.rank,
             "score": round(self.score, 6),
+            "percentile": None if self.percentile is None else round(self.percentile, 3),
             "path": self.path,
             "box": xywh(self.box),
             "width": self.width,

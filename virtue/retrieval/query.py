@@ -1,10 +1,11 @@
-"""What is asked: parts that are added up, and parts that are taken away."""
+"""What is asked: parts that are added up, and parts that are taken away, each with a weight."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,27 @@ import numpy as np
 
 from virtue.errors import InputError, PromptError
 from virtue.geometry import Box, Point
+from virtue.retrieval.hit import Hit
 
-KEYS = ("image", "box", "points", "mask", "text")
+KEYS = ("image", "box", "points", "mask", "text", "region_id", "photo_id", "weight")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One thing that is asked for: a text, an image, a prompt on an image, or one of the latter two
-    together with a text that says how the answer differs from it.
+    together with a text that says how the answer differs from it; or what is like a region or a photo of
+    the library, whose file need not be there any more.
 
     `image` and `mask` are whatever `virtue.pictures.load` and `load_mask` take, a path never being a
     plain str. Box and points are in pixels of the upright original, or (`Box.relative`) in fractions.
+    `region_id` and `photo_id` are those of a `Hit`.
+
+    `weight` is relative to the other parts, 1 for each by default; a part of weight -0.5 is left out, as one
+    of weight 0.5 in `Query.without` is. Alone, a part weighs the same whatever its weight.
 
     Raises:
-        InputError: there is neither an image nor a text, or the text is blank.
+        InputError: there is neither an image nor a text nor an id, or more than goes together; the text
+            is blank; the weight is 0 or not finite.
         PromptError: a prompt without an image.
     """
 
@@ -34,20 +42,34 @@ class Part:
     points: tuple[Point, ...] = ()
     mask: Any = None
     text: str | None = None
+    region_id: int | None = None
+    photo_id: int | None = None
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.weight) or not self.weight:
+            raise InputError(
+                f"a part of a query cannot weigh {self.weight:g}: give a positive number, or a negative "
+                "one for what hits should not look like"
+            )
+        if self.stored and (
+            self.image is not None or self.text is not None or None not in (self.region_id, self.photo_id)
+        ):
+            raise InputError("a region or photo of the library goes alone: give the rest as further parts")
         if self.text is not None and not self.text.strip():
             raise InputError("the text to search for is empty: say what you look for")
         if self.image is None and self.prompted:
             raise PromptError("a box, points or a mask need an image that they are drawn on: give one")
-        if self.image is None and self.text is None:
+        if self.image is None and self.text is None and not self.stored:
             raise InputError("nothing to search for: give words, an image, or both")
 
     @classmethod
     def of(cls, value: Any) -> Part:
         """Reads what a program gives: str is a text; a path object, Pillow image, array, bytes (the
-        content of a file) or `Picture` an image; a dict holds any of `image` (here a str is a path),
-        `box` (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask` and `text`.
+        content of a file) or `Picture` an image; a `Hit` what is like its region, its photo or its
+        caption, as its kind says; a dict holds any of `image` (here a str is a path), `box`
+        (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask` and `text`, or `region_id` or `photo_id`; and
+        perhaps `weight`.
 
         Raises:
             InputError: it is none of these, or a dict with other keys.
@@ -56,14 +78,22 @@ class Part:
             return value
         if isinstance(value, str):
             return cls(text=value)
+        if isinstance(value, Hit):
+            return cls._of_hit(value)
         if isinstance(value, Mapping):
             return cls._of_mapping(value)
         if _is_image(value):
             return cls(image=value)
         raise InputError(
-            f"cannot search for a {type(value).__name__}: give a text, an image, or a dict with "
+            f"cannot search for a {type(value).__name__}: give a text, an image, a hit, or a dict with "
             + ", ".join(KEYS)
         )
+
+    @classmethod
+    def _of_hit(cls, hit: Hit) -> Part:
+        if hit.kind == "caption":
+            return cls(text=hit.caption)
+        return cls(region_id=hit.region_id) if hit.kind == "region" else cls(photo_id=hit.photo_id)
 
     @classmethod
     def _of_mapping(cls, value: Mapping[str, Any]) -> Part:
@@ -83,7 +113,15 @@ class Part:
             points=tuple(_point(point) for point in _several(_listed(value.get("points")))),
             mask=_as_path(value.get("mask")),
             text=text,
+            region_id=_number(value, "region_id", int),
+            photo_id=_number(value, "photo_id", int),
+            weight=1.0 if value.get("weight") is None else _number(value, "weight", float),
         )
+
+    @property
+    def stored(self) -> bool:
+        """It is of the library, where its vector is."""
+        return self.region_id is not None or self.photo_id is not None
 
     @property
     def prompted(self) -> bool:
@@ -106,7 +144,10 @@ class Part:
 
     def __str__(self) -> str:
         words = [] if self.image is None else [self._image_name() + self._prompt_name()]
-        return " ".join([*words, *([] if self.text is None else [f'"{self.text}"'])])
+        words += [] if self.text is None else [f'"{self.text}"']
+        words += [] if self.region_id is None else [f"region {self.region_id}"]
+        words += [] if self.photo_id is None else [f"photo {self.photo_id}"]
+        return " ".join(words) + ("" if self.weight == 1 else f"::{self.weight:g}")
 
     def _image_name(self) -> str:
         if isinstance(self.image, os.PathLike):
@@ -121,36 +162,49 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """`parts` are added up, `without` is taken away from them.
+    """`parts` are added up, `without` is taken away from them, and so are parts of negative weight.
 
     Raises:
-        InputError: there are no parts.
+        InputError: there are no parts but such; something in `without` has a negative weight.
     """
 
     parts: tuple[Part, ...]
     without: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.parts:
-            also = ", not only what to leave out" if self.without else ""
+        if any(part.weight < 0 for part in self.without):
+            raise InputError("what is to be left out cannot weigh less than nothing: give a positive weight")
+        if not self.wanted:
+            also = ", not only what to leave out" if self.unwanted else ""
             raise InputError(f"nothing to search for: give words, an image, or both{also}")
 
     @classmethod
     def of(cls, value: Any, without: Any = ()) -> Query:
         """A query from one thing that `Part.of` takes, or a list or tuple of several, added up."""
+        more = tuple(Part.of(item) for item in _several(without))
         if isinstance(value, Query):
-            return value
+            return replace(value, without=value.without + more) if more else value
         parts = tuple(Part.of(item) for item in _several(value))
-        return cls(parts, tuple(Part.of(item) for item in _several(without)))
+        return cls(parts, more)
+
+    @property
+    def wanted(self) -> tuple[Part, ...]:
+        return tuple(part for part in self.parts if part.weight > 0)
+
+    @property
+    def unwanted(self) -> tuple[Part, ...]:
+        """With positive weights."""
+        negative = (replace(part, weight=-part.weight) for part in self.parts if part.weight < 0)
+        return (*self.without, *negative)
 
     @property
     def is_text(self) -> bool:
         """Nothing but words are asked for."""
-        return all(part.image is None for part in self.parts)
+        return all(part.image is None and not part.stored for part in self.wanted)
 
     def __str__(self) -> str:
-        asked = " + ".join(str(part) for part in self.parts)
-        return asked + "".join(f" - {part}" for part in self.without)
+        asked = " + ".join(str(part) for part in self.wanted)
+        return asked + "".join(f" - {part}" for part in self.unwanted)
 
 
 def _several(value: Any) -> Iterable[Any]:
@@ -165,6 +219,13 @@ def _listed(value: Any) -> Any:
 
 def _as_path(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
+
+
+def _number(value: Mapping[str, Any], key: str, kind: type) -> Any:
+    number = value.get(key)
+    if number is None or (isinstance(number, (int, kind)) and not isinstance(number, bool)):
+        return number
+    raise InputError(f"the {key} of a query must be a number, not {number!r}")
 
 
 def _point(value: Any) -> Point:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
@@ -179,7 +180,7 @@ def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
     uri = "file://" + quote_from_bytes(os.path.abspath(hit.raw_path))
     yield (
         f'<div class="line"><p class="name"><a href="{html.escape(uri)}">{escape(_name(hit))}</a></p>'
-        f'<span class="score" title="score">{hit.score:.3f}</span></div>\n'
+        f'<span class="score" title="{_meaning(hit)}">{hit.score:.3f}{_percentile(hit)}</span></div>\n'
     )
     if hit.caption:
         said = " said" * (hit.kind == "caption" or hit.via != "picture")
@@ -193,6 +194,21 @@ def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
     yield f'<p class="note">{hit.width} x {hit.height}{"" if whole else f" · box {_numbers(box)}"}</p>\n'
     command = search_command(None if whole else box, hit.raw_path, database)
     yield f'<p class="again"><code>{escape(command)}</code></p>\n'
+
+
+def _percentile(hit: Hit) -> str:
+    return "" if hit.percentile is None else f" · {_percent(hit)} %"
+
+
+def _meaning(hit: Hit) -> str:
+    if hit.percentile is None:
+        return "score"
+    return f"score, higher than {_percent(hit)} % of what this library scores for such queries"
+
+
+def _percent(hit: Hit) -> str:
+    """Cut, not rounded: only what is higher than all says 100."""
+    return f"{math.floor(100 * (hit.percentile or 0)) / 100:g}"
 
 
 def _name(hit: Hit) -> str:

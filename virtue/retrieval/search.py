@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
 from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError
 from virtue.geometry import Box
+from virtue.retrieval.gap import LOOKED_AT, lowest_kept
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Query
-from virtue.retrieval.vectors import query_vectors
+from virtue.retrieval.vectors import place_of, query_vectors
 from virtue.store import CaptionRecord, Generation, Ranked, RegionRecord
-from virtue.store.records import Kind, QueryKind
+from virtue.store.records import Find, Kind, QueryKind
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
-    from virtue.embedder.model import Find
     from virtue.store import Snapshot, Store
+    from virtue.store.distributions import Distribution
 
 FIRST, WIDER = 4, 4
 """Rows scanned for each hit at first (a photo has many regions that look alike, of which one is
@@ -29,6 +30,8 @@ taken), and by how much more when too few hits came out of them."""
 ROOMY = 0.4
 """Power of a region's share of its photo by which a text's score is weighed among the regions of one photo;
 chosen so that the boxes shown hold the things asked for in the example photos. The photos found stay."""
+
+MinScore = float | Literal["auto"] | None
 
 Record = TypeVar("Record", RegionRecord, CaptionRecord)
 
@@ -39,13 +42,38 @@ class Scored(NamedTuple, Generic[Record]):
 
 
 class Asked(NamedTuple):
-    """A query as the store takes it: (k, dim) float32 vectors, what they were made from, the filters that
-    hits must fit, and whether whole photos count among regions even if they have others."""
+    """A query as the store takes it: (k, dim) float32 vectors, and what they were made from."""
 
     vectors: np.ndarray
     kind: QueryKind
-    filters: tuple[str, ...] = ()
-    wholes: bool = True
+    usual: Distribution | None
+    """How the library scores for such queries."""
+    given: frozenset[int]
+    """Photos that the query names itself, and that do not come back as answers."""
+    filters: tuple[str, ...]
+    """What hits must fit, all of it."""
+    wholes: bool
+    """Whether whole photos count among regions even if they have others."""
+
+    def percentile(self, score: float) -> float | None:
+        return None if self.usual is None else 100 * self.usual.below(score, len(self.vectors))
+
+    def floor(self, min_score: MinScore, best: Callable[[], Sequence[Scored[Any]]]) -> float:
+        """The score that hits must have at least; `best` gives those among which the gap is looked for.
+
+        Raises:
+            InputError: it is to be found, and the library was not measured.
+        """
+        if min_score is None:
+            return -math.inf
+        if min_score != "auto":
+            return min_score
+        if self.usual is None:
+            raise InputError(
+                "this library does not know yet how its pictures score, which `--min-score auto` "
+                "goes by: run `virtue index` once"
+            )
+        return lowest_kept([score for score, _ in best()], self.usual)
 
     def search(self, snapshot: Snapshot, kind: Kind, depth: int) -> Ranked:
         return snapshot.search(kind, self.vectors, depth, self.allowed(snapshot, kind), asked=self.kind)
@@ -63,7 +91,7 @@ def search(
     find: Find = "regions",
     top: int = 10,
     all_regions: bool = False,
-    min_score: float | None = None,
+    min_score: MinScore = None,
     where: str | Sequence[str] | None = None,
 ) -> list[Hit]:
     """The best hits, best first: `top` of them if the library has them. One version of the library
@@ -75,7 +103,8 @@ def search(
             if it is its photo's only region. `"photos"`: a photo scores as its best region does; asked
             for by words alone, as its best region or the best of its captions that say the same (see
             `_photos_by_text`). `"captions"`: of photos and of regions.
-        min_score: leave out what scores less.
+            Photos that the query names by hits are answers to no search for regions or photos.
+        min_score: leave out what scores less; `"auto"`: less than what fits (see `gap.lowest_kept`).
         where: a filter that hits must fit (docs/search.md), or several, all of them. A photo fits if one
             of its regions does, or for words a caption; among those its best is looked for.
 
@@ -87,39 +116,58 @@ def search(
     query = Query.of(query)
     filters = (where,) if isinstance(where, str) else tuple(where or ())
     _check_options(find, top, min_score, filters)
-    floor = -math.inf if min_score is None else min_score
     with store.read() as snapshot:
         generation = snapshot.generation
         if generation is None:
             raise _nothing_indexed(store)
         _check_model(generation, embedder)
-        kind: QueryKind = "text" if query.is_text else "image"
-        asked = Asked(query_vectors(embedder, query, find), kind, filters, wholes=find != "regions")
+        asked = _asked(snapshot, embedder, query, find, filters)
         if find == "captions":
-            hits = [_caption_hit(*found) for found in _best_captions(snapshot, asked, top, floor)]
+            floor = asked.floor(min_score, lambda: _best_captions(snapshot, asked, LOOKED_AT))
+            captions = _best_captions(snapshot, asked, top, floor)
+            hits = [_placed(_caption_hit(*found), asked) for found in captions]
         elif find == "photos" and query.is_text:
-            said = Asked(query_vectors(embedder, query, "captions"), "text", filters)
-            hits = _photos_by_text(snapshot, asked, said, embedder.model.text_match, top, floor)
+            said = _asked(snapshot, embedder, query, "captions", filters)
+            hits = _photos_by_text(snapshot, asked, said, embedder.model.text_match, top, min_score)
         elif find == "photos":
-            hits = [_photo_hit(*found) for found in _best_photos(snapshot, asked, top, floor)]
+            floor = asked.floor(min_score, lambda: _best_photos(snapshot, asked, LOOKED_AT))
+            photos = _best_photos(snapshot, asked, top, floor)
+            hits = [_placed(_photo_hit(*found), asked) for found in photos]
         else:
-            regions = _best_regions(snapshot, asked, top, floor, all_regions)
+            floor = asked.floor(min_score, lambda: _best_regions(snapshot, asked, LOOKED_AT))
+            regions = _best_regions(snapshot, asked, top, floor, every=all_regions)
             if query.is_text and not all_regions:
-                regions = _roomiest(snapshot, asked, regions, floor)
-            hits = [_region_hit(*found) for found in regions]
+                # Photos were judged by their best regions: which one is shown is another question.
+                regions = _roomiest(snapshot, asked, regions, -math.inf if min_score == "auto" else floor)
+            hits = [_placed(_region_hit(*found), asked) for found in regions]
         if not hits:
             _check_not_empty(snapshot, store, find)
     return [replace(hit, rank=rank) for rank, hit in enumerate(hits, 1)]
+
+
+def _asked(
+    snapshot: Snapshot, embedder: Embedder, query: Query, find: Find, filters: tuple[str, ...]
+) -> Asked:
+    kind: QueryKind = "text" if query.is_text else "image"
+    vectors = query_vectors(embedder, query, find, snapshot)
+    stored = [part for part in (*query.parts, *query.without) if part.stored]
+    given = frozenset(place_of(part, snapshot).photo_id for part in stored)
+    usual = snapshot.distribution(find, kind)
+    return Asked(vectors, kind, usual, given, filters, wholes=find != "regions")
+
+
+def _placed(hit: Hit, asked: Asked) -> Hit:
+    return replace(hit, percentile=asked.percentile(hit.score))
 
 
 # -- the three things that can be found -----------------------------------------------------------------
 
 
 def _best_regions(
-    snapshot: Snapshot, asked: Asked, top: int, floor: float, every: bool
+    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf, *, every: bool = False
 ) -> list[Scored[RegionRecord]]:
     def key(region: RegionRecord) -> Hashable:
-        if region.whole and not region.sole:
+        if (region.whole and not region.sole) or region.photo_id in asked.given:
             return None
         return region.region_id if every else region.photo_id
 
@@ -149,28 +197,32 @@ def _roomiest(
     return sorted((scored for _, scored in best.values()), key=lambda scored: -scored.score)
 
 
-def _best_photos(snapshot: Snapshot, asked: Asked, top: int, floor: float) -> list[Scored[RegionRecord]]:
+def _best_photos(
+    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf
+) -> list[Scored[RegionRecord]]:
     """The best region of each of the best photos."""
 
     def key(region: RegionRecord) -> Hashable:
-        return region.photo_id
+        return None if region.photo_id in asked.given else region.photo_id
 
     return _best(lambda depth: asked.search(snapshot, "regions", depth), snapshot.regions, key, top, floor)
 
 
 def _best_captions(
-    snapshot: Snapshot, asked: Asked, top: int, floor: float, *, one_a_photo: bool = False
+    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf, *, one_a_photo: bool = False
 ) -> list[Scored[CaptionRecord]]:
     """A caption that its photo has twice, from its metadata and from a sidecar file, counts once."""
 
     def key(caption: CaptionRecord) -> Hashable:
-        return caption.photo_id if one_a_photo else (caption.photo_id, caption.region_id, caption.text)
+        if not one_a_photo:
+            return (caption.photo_id, caption.region_id, caption.text)
+        return None if caption.photo_id in asked.given else caption.photo_id
 
     return _best(lambda depth: asked.search(snapshot, "captions", depth), snapshot.captions, key, top, floor)
 
 
 def _photos_by_text(
-    snapshot: Snapshot, asked: Asked, said: Asked, match: float, top: int, floor: float
+    snapshot: Snapshot, asked: Asked, said: Asked, match: float, top: int, min_score: MinScore
 ) -> list[Hit]:
     """Photos that show what a text asks for, or that a caption says it of.
 
@@ -185,28 +237,33 @@ def _photos_by_text(
     are among the best `top` of either, so that no more needs to be looked at.
 
     `via` is "both" where a caption matched and the picture alone would have been among the hits too.
+    A `min_score` of "auto" cuts pictures at their own gap, and keeps all captions that match: words agree
+    better with words than pictures do, so that between the two there always is a gap.
     """
+    floor = asked.floor(min_score, lambda: _best_photos(snapshot, asked, LOOKED_AT))
+    match = match if min_score == "auto" else max(match, floor)
     seen = _best_photos(snapshot, asked, top, floor)
-    told = _best_captions(snapshot, said, top, max(match, floor), one_a_photo=True)
+    told = _best_captions(snapshot, said, top, match, one_a_photo=True)
     pictures = {found.record.photo_id: found for found in seen}
     captions = {found.record.photo_id: found for found in told}
     # Captions first: at the same score, words that say it go before a picture that seems to.
-    hits = [_fused(pictures.get(photo), captions.get(photo)) for photo in captions | pictures]
+    hits = [_fused(pictures.get(photo), captions.get(photo), asked, said) for photo in captions | pictures]
     return sorted(hits, key=lambda hit: hit.score, reverse=True)[:top]
 
 
-def _fused(seen: Scored[RegionRecord] | None, told: Scored[CaptionRecord] | None) -> Hit:
+def _fused(
+    seen: Scored[RegionRecord] | None, told: Scored[CaptionRecord] | None, asked: Asked, said: Asked
+) -> Hit:
     """A photo by its best region, by its best caption, or by both; at least one is given."""
     if told is None:
         assert seen is not None
-        return _photo_hit(*seen)
-    hit = replace(_caption_hit(*told), kind="photo", box=_whole(told.record))
+        return _placed(_photo_hit(*seen), asked)
+    hit = _placed(replace(_caption_hit(*told), kind="photo", box=_whole(told.record)), said)
     if seen is None:
         return hit
     score, region = seen
-    return replace(
-        hit, score=max(hit.score, score), region_id=region.region_id, region_box=region.box, via="both"
-    )
+    hit = replace(hit, region_id=region.region_id, region_box=region.box, via="both")
+    return hit if hit.score >= score else _placed(replace(hit, score=score), asked)
 
 
 # -- ranking ----------------------------------------------------------------------------------------------
@@ -281,15 +338,17 @@ def _whole(record: RegionRecord | CaptionRecord) -> Box:
 # -- what can be wrong ------------------------------------------------------------------------------------
 
 
-def _check_options(find: str, top: int, min_score: float | None, filters: tuple[str, ...]) -> None:
+def _check_options(find: str, top: int, min_score: MinScore, filters: tuple[str, ...]) -> None:
     from virtue.embedder.model import Find
 
     if find not in get_args(Find):
         raise InputError(f"cannot find {find!r}: choose one of {', '.join(get_args(Find))}")
     if top < 1:
         raise InputError(f"top must be at least 1, not {top}")
-    if min_score is not None and math.isnan(min_score):
-        raise InputError("the lowest score must be a number")
+    if isinstance(min_score, str) and min_score != "auto":
+        raise InputError(f"the lowest score must be a number or auto, not {min_score!r}")
+    if isinstance(min_score, float) and math.isnan(min_score):
+        raise InputError("the lowest score must be a number, or auto")
     if filters:
         from virtue.store.where import parse
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ from virtue.retrieval.query import Part, Query
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.embedder.model import Find
+    from virtue.store import Snapshot
+    from virtue.store.records import Place
 
 WITHOUT = 0.5
 """How much of what is to be left out is taken away from a query vector.
@@ -22,33 +26,67 @@ the shared part would cancel, and red things of any kind would win; at 0 nothing
 half of the shared part stays, and a row that answers both in equal measure falls to half the score,
 below whatever answers the query more than half as well and the other not at all."""
 
+LIKED = 0.75
+"""Weight of hits, all together, beside what was asked in words or pictures at first: J. Rocchio's, as in
+"Introduction to Information Retrieval" (Manning, Raghavan, Schütze 2008), section 9.1.1."""
+
 NOTHING = 1e-6
 """Length below which a difference of vectors is rounding."""
 
 
-def query_vectors(embedder: Embedder, query: Query, find: Find) -> np.ndarray:
+def query_vectors(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> np.ndarray:
     """(k, dim) float32, unit rows; a row of the library scores its best dot product with them.
 
-    Parts are added, and the direction of what is left out is taken away `WITHOUT` times. A part that
-    its model asks at several sizes keeps them: size i of one is added to size i of the others, and
-    what has fewer sizes takes part in the rest with its plainest.
+    Parts are added, each times its weight, and the direction of what is left out is taken away `WITHOUT`
+    times its mean weight. Hits beside other parts together weigh `LIKED`. A part that its model asks at
+    several sizes keeps them: size i of one is added to size i of the others, and what has fewer sizes takes
+    part in the rest with its plainest.
 
     Raises:
-        InputError: nothing is left after taking away.
+        InputError: nothing is left after taking away; the library has no such region or photo.
         PictureError, PromptError: from the query's images and prompts.
     """
-    asked = [_embed(embedder, part, find) for part in query.parts]
-    if len(asked) == 1 and not query.without:
+    wanted, unwanted = query.wanted, query.unwanted
+    asked = [_embed(embedder, part, find, snapshot) for part in wanted]
+    if len(asked) == 1 and not unwanted:
         return asked[0]
-    total = reduce(_add, asked)
-    if query.without:
-        unwanted = sum(_embed(embedder, part, find)[0] for part in query.without)
-        total = _unit(total) - WITHOUT * _unit(np.asarray(unwanted))
+    total = reduce(_add, map(operator.mul, _weights(wanted), asked))
+    if unwanted:
+        weights = [part.weight for part in unwanted]
+        vectors = [_embed(embedder, part, find, snapshot)[0] for part in unwanted]
+        direction = _unit(sum(map(operator.mul, weights, vectors), start=np.zeros_like(vectors[0])))
+        total = _unit(total) - WITHOUT * sum(weights) / len(weights) * direction
     return _unit(total).astype(np.float32)
 
 
-def _embed(embedder: Embedder, part: Part, find: Find) -> np.ndarray:
+def _weights(parts: Sequence[Part]) -> list[float]:
+    hits = sum(part.weight for part in parts if part.stored)
+    if not hits or all(part.stored for part in parts):
+        return [part.weight for part in parts]
+    return [LIKED * part.weight / hits if part.stored else part.weight for part in parts]
+
+
+def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np.ndarray:
+    if part.stored:
+        return embedder.requery(snapshot.vectors("regions")[place_of(part, snapshot).row], find)
     return np.atleast_2d(embedder.query(part.as_input(), find))
+
+
+def place_of(part: Part, snapshot: Snapshot) -> Place:
+    """Where the library has what this part is like.
+
+    Raises:
+        InputError: nowhere.
+    """
+    place = snapshot.place(part.region_id, part.photo_id)
+    if place is None:
+        kind = "photo" if part.region_id is None else "region"
+        id = part.photo_id if part.region_id is None else part.region_id
+        raise InputError(
+            f"this library has no {kind} {id}: take the {kind}_id of a hit that `virtue search --json` "
+            "prints, of this library as it is now"
+        )
+    return place
 
 
 def _add(a: np.ndarray, b: np.ndarray) -> np.ndarray:

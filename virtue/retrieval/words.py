@@ -1,4 +1,4 @@
-"""Texts to tune an index with: what a library says itself, and what people look for anyway."""
+"""Sample queries: what a library says itself, and what people look for anyway."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import numpy as np
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.store import Snapshot
+    from virtue.store.records import Find, QueryKind
 
 ENOUGH = 500
+SOME = 4
+"""One in so many everyday things is asked for to see how a library scores."""
 
 EVERYDAY = (
     "a dog", "a cat on a sofa", "a bird in a tree", "a horse in a field", "a cow", "a butterfly on a flower",
@@ -33,3 +36,26 @@ def tuning_texts(snapshot: Snapshot, embedder: Embedder) -> np.ndarray:
     everyday things; 500 at most. Never without the latter: captions may all speak of one thing."""
     texts = [*snapshot.words(ENOUGH - len(EVERYDAY)), *EVERYDAY]
     return np.concatenate([np.atleast_2d(embedder.query(text, "regions"))[:1] for text in texts])
+
+
+class SampleQueries:
+    """What the scores of a library are measured with (`virtue.store.distributions.Ask`): everyday things
+    only, since a caption of the library is too easily found by its own words."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._known: np.ndarray | None = None
+
+    def __call__(self, find: Find, rows: np.ndarray) -> dict[QueryKind, np.ndarray]:
+        return {"image": self._embedder.requery(rows, find), "text": self._texts(find)}
+
+    def _texts(self, find: Find) -> np.ndarray:
+        """Most models ask alike whatever is looked for. One text tells; the others are not embedded again."""
+        first, *others = EVERYDAY[::SOME]
+        vector = self._asked(first, find)
+        if self._known is None or not np.array_equal(self._known[:1], vector):
+            self._known = np.concatenate([vector, *(self._asked(text, find) for text in others)])
+        return self._known
+
+    def _asked(self, text: str, find: Find) -> np.ndarray:
+        return np.atleast_2d(self._embedder.query(text, find))[:1]

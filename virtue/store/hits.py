@@ -16,6 +16,7 @@ from virtue.store.records import (
     Given,
     NewCaption,
     NewRegion,
+    Place,
     RegionRecord,
 )
 
@@ -79,6 +80,18 @@ def rows_of(connection: Connection, generation: int, photo_ids: Sequence[int]) -
         (_as_json(photo_ids), generation),
     )
     return np.array([row for (row,) in found], np.int64)
+
+
+def place(
+    connection: Connection, generation: int, region_id: int | None, photo_id: int | None
+) -> Place | None:
+    found = fetched(
+        connection,
+        "SELECT row, photo_id FROM regions WHERE generation_id = ?1 AND row IS NOT NULL "
+        "AND (id = ?2 OR (photo_id = ?3 AND origin = 'whole')) LIMIT 1",
+        (generation, region_id, photo_id),
+    )
+    return Place(*found[0]) if found else None
 
 
 def captions(

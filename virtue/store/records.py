@@ -21,8 +21,13 @@ QueryKind = Literal["text", "image"]
 """What a query was made from. The store knows no model; but texts lie elsewhere in the space than the
 rows do, and an index has to look further for them."""
 
+Find = Literal["regions", "photos", "captions"]
+"""What a query looks for."""
+
 KINDS: tuple[Kind, ...] = ("regions", "captions")
 QUERY_KINDS: tuple[QueryKind, ...] = ("image", "text")
+FINDS: dict[Find, Kind] = {"regions": "regions", "photos": "regions", "captions": "captions"}
+"""The rows that each is looked for among."""
 GIVEN_SOURCES: tuple[Source, ...] = ("file", "annotation")
 """Captions that a user handed over once: the catalogue is the only place that has them."""
 FOUND_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
@@ -167,6 +172,13 @@ class RegionRecord:
     whole: bool
     sole: bool
     caption: str | None
+
+
+class Place(NamedTuple):
+    """Of a region."""
+
+    row: int
+    photo_id: int
 
 
 @dataclass(frozen=True, slots=True)

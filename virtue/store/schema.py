@@ -221,6 +221,16 @@ efforts = Table(
     Column("microseconds", Float),
 )
 
+distributions = Table(
+    "distributions",
+    metadata,
+    Column("generation_id", Integer, _part_of("generations"), primary_key=True),
+    Column("find", String(8), primary_key=True),
+    Column("asked", String(8), primary_key=True),
+    Column("rows", Integer, nullable=False),
+    Column("quantiles", LargeBinary, nullable=False),
+)
+
 alembic_version = Table(
     "alembic_version",
     MetaData(),

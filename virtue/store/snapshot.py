@@ -10,8 +10,9 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
+from virtue.store import distributions, hits, queries, rows, scan
 from virtue.store import folder as names
-from virtue.store import hits, queries, rows, scan
+from virtue.store.distributions import Distribution
 from virtue.store.memory import IndexFiles, Memory, View
 from virtue.store.ranges import IndexRecord, index_of
 from virtue.store.records import (
@@ -22,9 +23,11 @@ from virtue.store.records import (
     Effort,
     Fault,
     FileState,
+    Find,
     Generation,
     Given,
     Kind,
+    Place,
     QueryKind,
     Ranked,
     RegionRecord,
@@ -281,6 +284,14 @@ class Snapshot:
         record = self._view.indexes[kind][0]
         return {asked: record.effort(asked) for asked in QUERY_KINDS}
 
+    def distribution(self, find: Find, asked: QueryKind) -> Distribution | None:
+        """How the library's rows score for such queries at large; None: that was not measured."""
+        return distributions.of(self._connection, self._id(None), find, asked)
+
+    def distributions_due(self) -> bool:
+        """Whether there are many more rows than when distributions were measured, or many fewer."""
+        return self.generation is not None and bool(distributions.due(self._connection, self.generation.id))
+
     def vectors(self, kind: Kind) -> np.ndarray:
         """All rows of the active generation, dead ones too: (count, dim) fp16, read-only, mapped.
 
@@ -298,6 +309,10 @@ class Snapshot:
     def rows_of(self, photo_ids: Sequence[int]) -> np.ndarray:
         """(n,) int64 row numbers of all regions of these photos."""
         return hits.rows_of(self._connection, self._id(None), photo_ids)
+
+    def place(self, region_id: int | None, photo_id: int | None = None) -> Place | None:
+        """Where a region is, or a photo as a whole, even if its files are gone; None: nowhere."""
+        return hits.place(self._connection, self._id(None), region_id, photo_id)
 
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[CaptionRecord]:
         """The captions of these rows, in their order; rows of photos that are gone are left out."""

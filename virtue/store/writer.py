@@ -32,6 +32,7 @@ from virtue.store.scan import EXACT
 
 if TYPE_CHECKING:
     from virtue.store.compaction import Waste
+    from virtue.store.distributions import Ask
     from virtue.store.upkeep import Say
 
 
@@ -333,6 +334,36 @@ class Writer:
 
         indexes = Indexes(self._folder, self._target(), self._looking, self._change)
         return indexes.tune(kind, texts, images, target)
+
+    def refresh_distributions(self, ask: Ask) -> bool:
+        """Measures how rows score for sample queries, where that was never done or when the library was
+        a fifth smaller or larger; whether anything was due.
+
+        Args:
+            ask: makes the queries, so that the store need not know the model.
+
+        Raises:
+            DamagedError: a row file is gone or too short.
+        """
+        from virtue.store import distributions
+
+        if self.target is None:
+            return False
+        target = self.target
+        with self._looking() as connection:
+            finds = distributions.due(connection, target.id)
+            if not finds:
+                return False
+            stored = {kind: self._stored(connection, kind) for kind in KINDS}
+            found = distributions.measured(connection, target.id, finds, stored, ask)
+        with self._change() as connection:
+            distributions.put(connection, target.id, found)
+        return True
+
+    def _stored(self, connection: Connection, kind: Kind) -> np.ndarray:
+        target = self._target()
+        path = self._folder / names.row_file(kind, target.id)
+        return rows.mapped(path, queries.row_count(connection, target.id, kind), target.dim)
 
     def _to_index(self, exact: int = EXACT) -> list[Kind]:
         """The kinds that have an index, or are to have one."""

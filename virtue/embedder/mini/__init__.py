@@ -104,6 +104,14 @@ class Mini:
         wanted = IMAGE_MEANING * meanings if text is None else TEXT_MEANING * text
         return _join(np.repeat(wanted, len(looks), axis=0), looks)
 
+    def requery(self, rows: np.ndarray, find: Find) -> np.ndarray:
+        """As `query` asks with a picture that has a prompt; a row without a look is a text's."""
+        meanings, looks = (unit(part) for part in np.split(np.asarray(rows, np.float32), 2, axis=1))
+        seen = looks.any(axis=1, keepdims=True)
+        if find == "captions":
+            return _join(meanings, np.zeros_like(looks))
+        return _join(np.where(seen, IMAGE_MEANING, 1) * meanings, looks)
+
     # -- the parts ---------------------------------------------------------------------------------------
 
     def _maps(self, picture: Picture, side: int) -> Maps:
