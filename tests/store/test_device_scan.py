@@ -113,6 +113,22 @@ def test_rows_that_a_careless_device_confuses_are_told_apart(
 
 
 @pytest.mark.parametrize("place", DEVICES)
+def test_modes_of_the_program_around_change_nothing(place: str) -> None:
+    query = vectors(1, 4, dim=3)
+    rows = alike(query[0], 5_000, 1)
+    theirs = [scan.best(rows[:n], query, 700, NONE, None, scan.Decoded()) for n in (4_000, 5_000)]
+    held = DeviceRows(called(place), "regions", 3)
+    before = torch.get_default_dtype()
+    with torch.inference_mode(), torch.autocast(called(place).type, torch.bfloat16):
+        torch.set_default_dtype(torch.float64)
+        try:
+            same(held.best(rows[:4_000], query, 700, NONE, None), theirs[0])
+        finally:
+            torch.set_default_dtype(before)
+    same(held.best(rows, query, 700, NONE, None), theirs[1])
+
+
+@pytest.mark.parametrize("place", DEVICES)
 def test_only_what_is_new_is_brought_over(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_rows, "FLOATS", 1024 * 32)
     monkeypatch.setattr(scan, "FEW", 0)
@@ -214,9 +230,7 @@ def test_a_device_that_is_too_small_is_an_error_with_figures(
     with indexed(folder, 150), held(folder, place) as device, device.read() as ours:
         with monkeypatch.context() as patch:
             patch.setattr(torch, "empty", empty)
-            match = (
-                rf"the device {place} has not enough memory for the 192,000 bytes of the vectors of regions"
-            )
+            match = f"the device {called(place)} has not enough memory for the 192,000 bytes of the vectors"
             with pytest.raises(StoreError, match=match):
                 ours.search("regions", vectors(1, 1), 5)
         assert len(ours.search("regions", vectors(1, 1), 5).rows) == 5

@@ -35,7 +35,7 @@ def called(name: str) -> torch.device:
     here = ["cpu", *["cuda"][:count], *(f"cuda:{number}" for number in range(count))]
     if name not in here:
         raise StoreError(f"there is no device {name!r} here: use one of {', '.join(here)}")
-    return torch.device(name)
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
 
 
 def has_cuda() -> bool:
@@ -92,8 +92,9 @@ def give_back() -> None:
 
 
 @contextmanager
-def filling(device: torch.device, wanted: str) -> Iterator[None]:
-    """Torch's error about memory, in this block, becomes one of ours.
+def working(device: torch.device, wanted: str) -> Iterator[None]:
+    """In this block torch computes as it is told, whatever modes the program around has set, and its
+    error about memory becomes one of ours.
 
     Args:
         wanted: what the memory is for, such as "training an index".
@@ -104,7 +105,8 @@ def filling(device: torch.device, wanted: str) -> Iterator[None]:
     import torch
 
     try:
-        yield
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            yield
     except torch.OutOfMemoryError:
         free = ""
         if device.type == "cuda":

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from virtue.store import scan
-from virtue.store.device import filling, in_blocks
+from virtue.store.device import in_blocks, working
 from virtue.store.records import Kind, Ranked
 from virtue.store.rows import BLOCK, DTYPE
 
@@ -55,7 +55,7 @@ class DeviceRows:
         count = int(np.count_nonzero(usable))
         if count <= max(top, scan.FEW):
             return _scored(rows, np.flatnonzero(usable), queries, top)
-        with filling(self._device, f"the {rows.nbytes:,} bytes of the vectors of {self._kind}"):
+        with working(self._device, f"the {rows.nbytes:,} bytes of the vectors of {self._kind}"):
             self._bring(rows)
             return _scored(rows, self._near(queries, top, usable), queries, top)
 
@@ -77,7 +77,7 @@ class DeviceRows:
         all that score as high as the last of them here, less twice what rounding may amount to."""
         columns = scan.used_columns(queries)
         asked = torch.from_numpy(queries[:, columns].T.copy()).to(self._device)
-        scores = torch.empty(len(usable), device=self._device)
+        scores = torch.empty(len(usable), dtype=torch.float32, device=self._device)
 
         def score(first: int, stop: int) -> None:
             number, start = divmod(first, self._length)

@@ -49,14 +49,14 @@ class _TorchLattice:
 
     def learn(self, rows: np.ndarray) -> None:
         pq = self._index.pq
-        left = torch.empty(rows.shape, device=self._device)
+        left = torch.empty(rows.shape, dtype=torch.float32, device=self._device)
 
         def keep(part: slice, _: torch.Tensor, some: torch.Tensor) -> None:
             left[part] = some
 
         self._each(rows, keep)
         points = left.view(len(rows), pq.M, pq.dsub).transpose(0, 1)
-        books = torch.empty((pq.M, pq.ksub, pq.dsub), device=self._device)
+        books = torch.empty((pq.M, pq.ksub, pq.dsub), dtype=torch.float32, device=self._device)
 
         def train(first: int, stop: int) -> None:
             books[first:stop] = _codebooks(points[first:stop].contiguous(), pq.ksub)
@@ -114,7 +114,7 @@ def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     lists, dim = centroids.shape
     sums = torch.zeros_like(centroids)
     counts = torch.zeros(lists, dtype=torch.int64, device=rows.device)
-    alike = torch.empty(len(rows), device=rows.device)
+    alike = torch.empty(len(rows), dtype=torch.float32, device=rows.device)
 
     def add(first: int, stop: int) -> None:
         part = rows[first:stop].float()
@@ -127,7 +127,8 @@ def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     in_blocks(len(rows), max(1, PRODUCTS // max(lists, dim)), add)
     empty = torch.nonzero(counts == 0)[:, 0]
     # A centroid that has lost all its rows starts again at a row that is far from every other.
-    sums[empty] = rows[alike.topk(len(empty), largest=False).indices].float()
+    if len(empty):
+        sums[empty] = rows[alike.topk(len(empty), largest=False).indices].float()
     return sums / sums.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 

@@ -171,7 +171,7 @@ def _done(place: str | None, size: int, work: Callable[[Tools], T]) -> T:
         from virtue.store.torch_training import Torch
 
         try:
-            with device.filling(on, "making an index"):
+            with device.working(on, "making an index"):
                 return work(Torch(on))
         except device.DeviceFullError as error:
             warnings.warn(f"{error}: FAISS makes it on the processor instead", stacklevel=4)
