@@ -69,7 +69,7 @@ class DeviceRows:
                 number, used = divmod(self._count, self._length)
                 stop = min(len(rows), (number + 1) * self._length)
                 part = torch.from_numpy(np.array(rows[self._count : stop]))
-                self._blocks[number][used : used + len(part)] = part.to(self._device)
+                self._blocks[number][used : used + len(part)].copy_(part)
                 self._count = stop
 
     def _near(self, queries: np.ndarray, top: int, usable: np.ndarray) -> np.ndarray:
@@ -85,7 +85,8 @@ class DeviceRows:
             scores[first:stop] = (part @ asked).amax(1)
 
         in_blocks(len(usable), self._length, score)
-        scores.masked_fill_(torch.from_numpy(~usable).to(self._device), -math.inf)
+        if not usable.all():
+            scores.masked_fill_(torch.from_numpy(~usable).to(self._device), -math.inf)
         whole, each = ROUNDING
         slack = (whole + each * self._dim) * float(np.linalg.norm(queries, axis=1).max())
         least = scores.topk(max(1, top)).values[-1] - 2 * slack
