@@ -36,6 +36,9 @@ class Library:
             the bundled `mini`. Loaded when first needed.
         offline: download no model; use what is on this machine.
         read_only: never write, so that a library on a network share or a read-only disk can be used.
+        hold: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors from the first search
+            on: searches are exact then, at any number of them. None: they are read from the disk, and
+            many are searched by an index.
 
     Raises:
         LibraryNotFoundError: on any use but `index`, when there is no library in `folder`.
@@ -49,10 +52,12 @@ class Library:
         embedder: Embedder | str | None = None,
         offline: bool = False,
         read_only: bool = False,
+        hold: str | None = None,
     ) -> None:
         self._offline = offline
         self.folder: Path = locate(folder)
         self._read_only = read_only
+        self._hold = hold
         self._model = embedder
         self._embedder: Embedder | None = None
         self._store: Store | None = None
@@ -380,7 +385,7 @@ class Library:
         if self._store is None:
             from virtue.store import Store
 
-            self._store = Store.open(self.folder, create=create, read_only=self._read_only)
+            self._store = Store.open(self.folder, create=create, read_only=self._read_only, hold=self._hold)
         return self._store
 
     def __enter__(self) -> Library:

@@ -19,6 +19,9 @@ from virtue.store.index_files import is_sound, mapped
 from virtue.store.records import Generation, Kind
 
 if TYPE_CHECKING:
+    import torch
+
+    from virtue.store.device_rows import DeviceRows
     from virtue.store.ivf import Index, Part
     from virtue.store.lookup import Usable
 
@@ -59,13 +62,19 @@ class View:
 class Memory:
     """Of one store. Threads may share it.
 
+    Args:
+        device: where rows are held for exact searches; None: nowhere.
+
     Attributes:
         view: the one that was made last, if it was whole.
+        device: as given.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: torch.device | None = None) -> None:
         self.view: View | None = None
+        self.device = device
         self._folder = folder
+        self._held: dict[tuple[int, Kind], DeviceRows] = {}
         self._loading = threading.Lock()
         self._decoded: dict[tuple[int, Kind, int], scan.Decoded] = {}
         self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
@@ -86,6 +95,19 @@ class Memory:
                 keep = {k: v for k, v in keep.items() if k[1] != kind or not k[2]}
             self._decoded = keep | {key: scan.Decoded()}
         return self._decoded[key]
+
+    def held(self, generation: int, kind: Kind, dim: int) -> DeviceRows | None:
+        """The rows on the device, only of one generation at a time; None: rows are not held."""
+        if self.device is None:
+            return None
+        from virtue.store.device_rows import DeviceRows
+
+        with self._loading:
+            key = (generation, kind)
+            if key not in self._held:
+                keep = {k: v for k, v in self._held.items() if k[0] == generation}
+                self._held = keep | {key: DeviceRows(self.device, kind, dim)}
+            return self._held[key]
 
     def dead(self, connection: Connection, version: int, generation: int, kind: Kind) -> np.ndarray:
         key = (version, generation, kind)

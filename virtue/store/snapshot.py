@@ -183,8 +183,9 @@ class Snapshot:
         """The best rows of the active generation; the score of a row is the highest of its dot
         products with the queries. Rows of photos that are gone do not count.
 
-        Exact, unless there is an index: then a row among the best may be missed, of ten by default no
-        more than one in twenty, but scores are those of an exact search.
+        Exact, unless there is an index, and rows are not held on a device: then a row among the best
+        may be missed, of ten by default no more than one in twenty, but scores are those of an exact
+        search.
 
         Args:
             queries: (k, dim) float32.
@@ -196,6 +197,7 @@ class Snapshot:
             ValueError: the queries are of another dimension, or not finite; `allowed` is of another
                 length than the rows.
             DamagedError: a row file is gone or too short.
+            StoreError: the device where rows are held has not the memory.
         """
         if self.generation is None:
             return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
@@ -208,7 +210,7 @@ class Snapshot:
         if allowed is not None and allowed.shape != (len(stored),):
             raise ValueError(f"allowed has shape {allowed.shape}, but there are {len(stored)} rows")
         # What asks for nothing is alike to all rows, and codes cannot be compared with it.
-        if kind in self._view.indexes and queries.any(axis=1).all():
+        if self._memory.device is None and kind in self._view.indexes and queries.any(axis=1).all():
             found = self._looked_up(kind, queries, top, allowed, asked, effort)
             if found is not None:
                 return found
@@ -244,6 +246,9 @@ class Snapshot:
         """As `search`, past any index; `queries` (k, dim) float32, finite."""
         if self.generation is None:
             return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
+        held = self._memory.held(self.generation.id, kind, self.generation.dim)
+        if held is not None:
+            return held.best(self.vectors(kind), queries, top, self._dead(kind), allowed)
         kept = self._memory.decoded(self.generation.id, kind)
         return scan.best(self.vectors(kind), queries, top, self._dead(kind), allowed, kept)
 

@@ -18,6 +18,8 @@ from virtue.store.records import Fault
 from virtue.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    import torch
+
     from virtue.store.writer import Writer
 
 PATIENCE = 10.0
@@ -35,27 +37,41 @@ class Store:
     folder: Path
     read_only: bool
 
-    def __init__(self, folder: Path, reading: Engine, read_only: bool) -> None:
+    def __init__(
+        self, folder: Path, reading: Engine, read_only: bool, device: torch.device | None = None
+    ) -> None:
         self.folder = folder
         self.read_only = read_only
         self._reading = reading
-        self._memory = Memory(folder)
+        self._memory = Memory(folder, device)
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], *, create: bool = False, read_only: bool = False) -> Store:
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        hold: str | None = None,
+    ) -> Store:
         """Opens the library in `folder`; use it as a context manager, or close it.
 
         Args:
             create: make one if there is none.
             read_only: never write, so that network mounts and read-only folders can be used.
+            hold: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors (two bytes a
+                column) from the first search on. Searches are exact then, whether there is an index or
+                not; of most use where many millions of rows are searched often.
 
         Raises:
             LibraryNotFoundError: there is none, and `create` is False.
             SchemaError: it was written by a newer virtue; or by an older one, and `read_only`.
             DamagedError: its catalogue cannot be read.
-            StoreError: it cannot be written to, or lies on a network mount, and `read_only` is False.
+            StoreError: it cannot be written to, or lies on a network mount, and `read_only` is False;
+                there is no such device.
         """
         place = Path(os.path.abspath(folder))
+        device = _device(hold) if hold else None
         if not read_only:
             names.refuse_network(place)
         if create and not read_only and not (place / names.CATALOGUE).exists():
@@ -68,7 +84,7 @@ class Store:
         except BaseException:
             reading.dispose()
             raise
-        return cls(place, reading, read_only)
+        return cls(place, reading, read_only, device)
 
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
@@ -139,6 +155,12 @@ def _make(place: Path) -> None:
     with writer_lock(place, "making the library", patience=PATIENCE):
         if not (place / names.CATALOGUE).exists():
             catalogue.create(place)
+
+
+def _device(name: str) -> torch.device:
+    from virtue.store.device import called
+
+    return called(name)
 
 
 def _mode(place: Path, read_only: bool) -> catalogue.Mode:

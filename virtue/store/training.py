@@ -8,21 +8,26 @@ become one of 16 values. Two decisions go beyond FAISS's defaults:
 - Centroids are integers of 8 bits, and rows are multiplied by a scale that makes them so. What rounding
   loses is part of the residual, so nothing is lost; comparing a query with all centroids, half of the
   work of a search otherwise, takes a third of the time and a quarter of the memory.
+
+The arithmetic is done by one of two sets of tools, `Faiss` here and `Torch` in `torch_training` for a
+GPU; what comes out is a FAISS index of the same form.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from virtue.store import clusters
-from virtue.store.clusters import GRAPH_LINKS, ROUNDS, Centroids, clustered
+from virtue.store import clusters, device
+from virtue.store.clusters import GRAPH_LINKS, ROUNDS, Centroids
 from virtue.store.machine import faiss, faiss_threads
-from virtue.store.scan import decoded
+from virtue.store.scan import EXACT, decoded
 
 POINTS_A_LIST = 40
 CODEBOOK_ROWS = 20_000
@@ -30,7 +35,12 @@ HELD_OUT = 10_000
 CHUNK = 65_536
 """Rows encoded at once."""
 LARGEST = 127.0
+VARIABLE = "VIRTUE_INDEX_DEVICE"
+"""Of the environment: where indexes are made, "faiss" or a device of torch. Without it, on a GPU if torch
+is installed, finds one, and there are more than `EXACT` floats."""
+FAISS = "faiss"
 
+T = TypeVar("T")
 Step = Callable[[int, int], None]
 """Told how many rows of how many are done."""
 
@@ -65,28 +75,108 @@ class Trained:
     residual: float
 
 
-def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0) -> Trained:
+class Lattice(Protocol):
+    """The centroids of an index, at work. Rows come as they are stored, (n, dim) fp16; what goes out is
+    how far they lie from their centroids, (n,) float32, in the scale of the index."""
+
+    def learn(self, rows: np.ndarray) -> None:
+        """Trains the codes of the index on what is left of these rows."""
+
+    def distances(self, rows: np.ndarray) -> np.ndarray: ...
+
+    def add(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Adds rows with these numbers to the index."""
+
+
+class Tools(Protocol):
+    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
+        """(lists, dim) float32 unit centroids of fp16 rows, see `clusters.clustered`."""
+
+    def lattice(self, index: Any, scale: float) -> Lattice:
+        """Of a faiss.IndexIVFPQ that has its centroids."""
+
+
+class Faiss:
+    """FAISS and NumPy."""
+
+    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
+        return clusters.clustered(decoded(sample), lists)
+
+    def lattice(self, index: Any, scale: float) -> Lattice:
+        return _FaissLattice(index, scale)
+
+
+class _FaissLattice:
+    def __init__(self, index: Any, scale: float) -> None:
+        self._index = index
+        self._scale = np.float32(scale)
+        self._centroids = Centroids(index.quantizer.reconstruct_n(0, index.nlist))
+
+    def learn(self, rows: np.ndarray) -> None:
+        part = decoded(rows) * self._scale
+        with faiss_threads(1):  # hundreds of small tasks, in which threads would mostly wait for each other
+            self._index.pq.train(part - self._centroids.rows[self._centroids.nearest(part)[0]])
+
+    def distances(self, rows: np.ndarray) -> np.ndarray:
+        return self._centroids.nearest(decoded(rows) * self._scale)[1]
+
+    def add(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        part = decoded(rows)
+        part *= self._scale
+        lists, distances = self._centroids.nearest(part)
+        # The names keep the arrays alive while FAISS reads them.
+        ids = np.ascontiguousarray(numbers, np.int64)
+        lists = np.ascontiguousarray(lists, np.int64)
+        self._index.add_core(len(part), faiss.swig_ptr(part), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
+        return distances
+
+
+def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0, place: str | None = None) -> Trained:
     """Trains on a sample of rows.
 
     Args:
         rows: (count, dim) fp16.
         numbers: those to index, at least 64.
+        place: as `VARIABLE`; None: what it says.
+
+    Raises:
+        StoreError: there is no such device.
     """
+    size = len(numbers) * rows.shape[1]
+    return _done(place, size, lambda tools: _trained(tools, rows, numbers, seed))
+
+
+def _trained(tools: Tools, rows: np.ndarray, numbers: np.ndarray, seed: int) -> Trained:
     count = len(numbers)
     lists = min(lists_for(count), count // 4)
     wanted = min(count * 3 // 4, max(POINTS_A_LIST * lists, CODEBOOK_ROWS))
     order = np.random.default_rng(seed).permutation(count)[: wanted + HELD_OUT]
-    sample = decoded(rows[numbers[order[:wanted]]])
-    centroids = clustered(sample[: POINTS_A_LIST * lists], lists)
+    sample = rows[numbers[order[:wanted]]]
+    centroids = tools.clustered(sample[: POINTS_A_LIST * lists], lists)
     scale = float(LARGEST / np.abs(centroids).max())
     index = _empty(_quantiser(np.rint(centroids * np.float32(scale))))
-    lattice = Centroids(index.quantizer.reconstruct_n(0, lists))
-    codebook = sample[:CODEBOOK_ROWS] * np.float32(scale)
-    with faiss_threads(1):  # hundreds of small tasks, in which threads would mostly wait for each other
-        index.pq.train(codebook - lattice.rows[lattice.nearest(codebook)[0]])
+    lattice = tools.lattice(index, scale)
+    lattice.learn(sample[:CODEBOOK_ROWS])
     index.is_trained = True
-    _, distances = lattice.nearest(decoded(rows[numbers[order[wanted:]]]) * np.float32(scale))
+    distances = lattice.distances(rows[numbers[order[wanted:]]])
     return Trained(index, scale, float(distances.mean()) / scale)
+
+
+def _done(place: str | None, size: int, work: Callable[[Tools], T]) -> T:
+    """Does the work on the device that is meant, or, when that has not the memory, says so and does it
+    with FAISS, from the start."""
+    place = place or os.environ.get(VARIABLE) or ("cuda" if size > EXACT and device.has_cuda() else FAISS)
+    if place != FAISS:
+        on = device.called(place)
+        from virtue.store.torch_training import Torch
+
+        try:
+            with device.working(on, "making an index"):
+                return work(Torch(on))
+        except device.DeviceFullError as error:
+            warnings.warn(f"{error}: FAISS makes it on the processor instead", stacklevel=4)
+        device.give_back()
+    return work(Faiss())
 
 
 def _empty(quantiser: Any) -> Any:
@@ -114,20 +204,33 @@ def _quantiser(centroids: np.ndarray) -> Any:
 
 
 def encoded(
-    index: Any, scale: float, rows: np.ndarray, numbers: np.ndarray, step: Step | None = None
+    index: Any,
+    scale: float,
+    rows: np.ndarray,
+    numbers: np.ndarray,
+    step: Step | None = None,
+    place: str | None = None,
 ) -> Encoded:
-    """Adds these rows to an empty index of this scale: 4 bits for every two columns, and their numbers."""
-    lattice = Centroids(index.quantizer.reconstruct_n(0, index.nlist))
+    """Adds these rows to an empty index of this scale: 4 bits for every two columns, and their numbers.
+
+    Args:
+        place: as `VARIABLE`; None: what it says.
+
+    Raises:
+        StoreError: there is no such device.
+    """
+    size = len(numbers) * rows.shape[1]
+    return _done(place, size, lambda tools: _encoded(tools, index, scale, rows, numbers, step))
+
+
+def _encoded(
+    tools: Tools, index: Any, scale: float, rows: np.ndarray, numbers: np.ndarray, step: Step | None
+) -> Encoded:
+    index.reset()  # of what other tools had added before they gave up
+    lattice = tools.lattice(index, scale)
     total = 0.0
     for chunk in _chunks(numbers):
-        part = decoded(rows[chunk])
-        part *= np.float32(scale)
-        lists, distances = lattice.nearest(part)
-        total += float(distances.sum())
-        # The names keep the arrays alive while FAISS reads them.
-        ids = np.ascontiguousarray(chunk, np.int64)
-        lists = np.ascontiguousarray(lists, np.int64)
-        index.add_core(len(part), faiss.swig_ptr(part), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
+        total += float(lattice.add(rows[chunk], chunk).sum())
         if step:
             step(index.ntotal, len(numbers))
     return Encoded(index, len(numbers), total / scale / max(1, len(numbers)))

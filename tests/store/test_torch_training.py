@@ -1,0 +1,288 @@
+"""Indexes made by torch, against those made by FAISS."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.store.clustered import RECALL, WORTH, add, indexed, no_warnings, vectors
+from tests.store.clustered import recall as recall_of
+from tests.store.devices import DEVICES
+from virtue.errors import StoreError
+from virtue.store import Store, clusters, device, torch_training, training
+from virtue.store.index_files import mapped
+from virtue.store.ivf import emptied, read
+from virtue.store.machine import faiss
+from virtue.store.ranges import index_of
+from virtue.store.records import Effort
+from virtue.store.scan import decoded
+
+ROUNDING = 1e-4
+"""Relative; what is nearer by less may be taken for equally near."""
+
+
+def halves(count: int, seed: int, dim: int) -> np.ndarray:
+    return vectors(count, seed, dim=dim).astype(np.float16)
+
+
+def content(index: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row numbers (n,) in ascending order, their lists (n,), and codes (n, sub-quantisers)."""
+    lists = index.invlists
+    sizes = [lists.list_size(number) for number in range(index.nlist)]
+    ids, codes = [np.empty(0, np.int64)], [np.empty((0, index.code_size), np.uint8)]
+    for number, size in enumerate(sizes):
+        if size:
+            ids.append(faiss.rev_swig_ptr(lists.get_ids(number), size).copy())
+            taken = faiss.rev_swig_ptr(lists.get_codes(number), size * index.code_size)
+            codes.append(taken.reshape(size, index.code_size).copy())
+    order = np.argsort(np.concatenate(ids))
+    packed = np.concatenate(codes)[order]
+    pairs = np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), -1)
+    where = np.repeat(np.arange(index.nlist), sizes)[order]
+    return np.concatenate(ids)[order], where, pairs[:, : index.pq.M]
+
+
+def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
+    """Each of these rows lies in the list and has the codes that are nearest, but for rounding."""
+    ids, lists, codes = content(index)
+    assert ids.tolist() == list(range(len(rows)))
+    scaled = decoded(rows).astype(np.float64) * np.float32(scale)
+    centroids = index.quantizer.reconstruct_n(0, index.nlist).astype(np.float64)
+    products = scaled @ centroids.T
+    taken = np.take_along_axis(products, lists[:, None], 1)[:, 0]
+    assert (taken >= products.max(1) * (1 - ROUNDING)).all()
+    pq = index.pq
+    books = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub).astype(np.float64)
+    left = (scaled - centroids[lists]).reshape(len(rows), pq.M, 1, pq.dsub)
+    far = np.square(left - books).sum(3)
+    chosen = np.take_along_axis(far, codes[:, :, None].astype(np.int64), 2)[:, :, 0]
+    assert (chosen <= far.min(2) * (1 + ROUNDING) + 1e-9).all()
+
+
+@pytest.mark.parametrize("place", DEVICES)
+@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (64, 3_000), (6, 2_000), (7, 2_000), (1, 64)])
+def test_torch_encodes_as_faiss_does(place: str, dim: int, count: int) -> None:
+    rows = halves(count, 1, dim)
+    numbers = np.arange(count)
+    new = training.trained(rows, numbers, place="faiss")
+    made = training.encoded(new.index, new.scale, rows, numbers, place="faiss")
+    theirs = content(made.index)
+    ours = training.encoded(new.index, new.scale, rows, numbers, place=place)
+    assert ours.count == made.count == count
+    assert ours.residual == pytest.approx(made.residual, rel=1e-4, abs=1e-6)
+    assert_encoded(ours.index, new.scale, rows)
+    ids, lists, codes = content(ours.index)
+    same = lists == theirs[1]
+    assert ids.tolist() == theirs[0].tolist()
+    assert same.mean() >= 0.999
+    assert (codes == theirs[2])[same].mean() >= 0.999
+
+
+@pytest.mark.parametrize("place", DEVICES)
+def test_rows_are_numbered_as_they_are_told(place: str) -> None:
+    rows = halves(3_000, 2, 32)
+    numbers = np.arange(1, 3_000, 3)
+    told: list[tuple[int, int]] = []
+    new = training.trained(rows, numbers, place=place)
+    made = training.encoded(new.index, new.scale, rows, numbers, lambda *step: told.append(step), place=place)
+    assert content(made.index)[0].tolist() == numbers.tolist()
+    assert made.index.ntotal == made.count == 1_000
+    assert told == [(1_000, 1_000)]
+
+
+@pytest.mark.parametrize("place", DEVICES)
+@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (7, 2_000)])
+def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None:
+    """Rows lie as near to their centroids, and what codes say of rows is as near to them."""
+    rows = halves(count, 3, dim)
+    numbers = np.arange(count)
+    lost = {}
+    residual = {}
+    for where in ("faiss", place):
+        new = training.trained(rows, numbers, place=where)
+        made = training.encoded(new.index, new.scale, rows, numbers, place="faiss")
+        scaled = decoded(rows) * np.float32(new.scale)
+        said = made.index.sa_decode(made.index.sa_encode(scaled))
+        lost[where] = float(np.linalg.norm(said - scaled, axis=1).mean()) / new.scale
+        residual[where] = new.residual
+        centroids = new.index.quantizer.reconstruct_n(0, new.index.nlist)
+        assert (centroids == np.rint(centroids)).all()
+        assert np.abs(centroids).max() == 127
+    assert residual[place] == pytest.approx(residual["faiss"], rel=0.02)
+    assert lost[place] <= 1.05 * lost["faiss"]
+
+
+@pytest.mark.parametrize("place", DEVICES)
+def test_centroids_are_those_of_numpy(place: str) -> None:
+    sample = halves(2_000, 4, 32)
+    ours = torch_training.Torch(device.called(place)).clustered(sample, 50)
+    theirs = clusters.clustered(decoded(sample), 50)
+    assert np.vecdot(ours, theirs).mean() >= 0.99
+    assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("place", DEVICES)
+def test_centroids_that_lose_their_rows_start_again(place: str) -> None:
+    """Ten places, at first all centroids in one of them: each place has a centroid in the end."""
+    places = halves(10, 5, 32)
+    sample = np.concatenate([np.repeat(places[:1], 40, axis=0), np.repeat(places, 10, axis=0)])
+    centroids = torch_training.Torch(device.called(place)).clustered(sample, 20)
+    assert np.isfinite(centroids).all()
+    assert (decoded(places) @ centroids.T).max(1) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("place", DEVICES)
+def test_columns_that_are_all_alike_have_codes(place: str) -> None:
+    rows = halves(2_000, 6, 32)
+    rows[:, 8:16] = 0
+    numbers = np.arange(2_000)
+    new = training.trained(rows, numbers, place=place)
+    made = training.encoded(new.index, new.scale, rows, numbers, place=place)
+    assert np.isfinite(faiss.vector_to_array(new.index.pq.centroids)).all()
+    assert_encoded(made.index, new.scale, rows)
+
+
+@pytest.mark.parametrize("place", DEVICES)
+def test_searches_find_as_much(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+    for where in ("faiss", place):
+        monkeypatch.setenv(training.VARIABLE, where)
+        with no_warnings(), indexed(tmp_path / where, 150) as store, store.read() as snapshot:
+            asked = vectors(300, 7)
+            assert recall_of(snapshot, asked[:100]) >= RECALL
+            hits = 0
+            for query in asked:
+                exact = snapshot.exact("regions", query[None], 10)
+                near = snapshot.search("regions", query, 10, effort=Effort(8, 4))
+                hits += len(set(exact.rows.tolist()) & set(near.rows.tolist()))
+            found[where] = hits / (10 * len(asked))
+    assert found[place] >= found["faiss"] - 0.01
+
+
+def ranges(store: Store) -> list[Any]:
+    with store.read() as snapshot:
+        record = index_of(snapshot._connection, 1, "regions")
+    assert record is not None
+    return [(file, mapped(store.folder, file)) for file in record.ranges]
+
+
+@pytest.mark.parametrize("place", DEVICES)
+def test_what_torch_adds_to_an_index_is_what_faiss_adds(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(training.VARIABLE, "faiss")
+    with no_warnings(), indexed(tmp_path / "library", 100) as store:
+        monkeypatch.setenv(training.VARIABLE, place)
+        with store.write("test") as writer:
+            add(writer, 100, 20)
+            writer.refresh_indexes(exact=WORTH)
+            writer.forget([b"/photos/3.jpg"])
+        (_, before), (new, added) = ranges(store)
+        assert (new.first, new.stop, new.encoded) == (2_000, 2_400, 400)
+        with store.read() as snapshot:
+            rows = np.array(snapshot.vectors("regions"))
+            assert recall_of(snapshot, vectors(100, 8)) >= RECALL
+            scale = index_of(snapshot._connection, 1, "regions").training.scale
+        again = training.encoded(emptied(before), scale, rows, np.arange(2_000, 2_400), place="faiss")
+        theirs = content(again.index)
+        ids, lists, codes = content(read(added))
+        assert ids.tolist() == theirs[0].tolist()
+        assert (lists == theirs[1]).mean() >= 0.995
+        assert (codes == theirs[2])[lists == theirs[1]].mean() >= 0.995
+        assert new.residual == pytest.approx(again.residual, rel=1e-4)
+        assert store.verify() == []
+
+
+def test_blocks_get_smaller_when_memory_runs_out() -> None:
+    tried: list[tuple[int, int]] = []
+    done: list[int] = []
+
+    def work(first: int, stop: int) -> None:
+        tried.append((first, stop))
+        if stop - first > 3 or (first >= 9 and stop - first > 1):
+            raise torch.OutOfMemoryError
+        done.extend(range(first, stop))
+
+    device.in_blocks(12, 12, work)
+    assert done == list(range(12))
+    assert tried == [(0, 12), (0, 6), (0, 3), (3, 6), (6, 9), (9, 12), (9, 10), (10, 11), (11, 12)]
+    with pytest.raises(torch.OutOfMemoryError):
+        device.in_blocks(5, 4, lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+
+
+def test_faiss_takes_over_where_the_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = halves(2_000, 9, 32)
+    numbers = np.arange(2_000)
+    full = r"the device cpu has not enough memory for making an index: FAISS makes it on the processor"
+    codes = torch_training._codes
+
+    def small(left: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+        if len(left) > 300:
+            raise torch.OutOfMemoryError
+        return codes(left, books)
+
+    theirs = training.trained(rows, numbers, place="faiss")
+    expected = content(training.encoded(theirs.index, theirs.scale, rows, numbers, place="cpu").index)
+    monkeypatch.setattr(torch_training, "_codes", small)
+    with no_warnings():
+        made = training.encoded(theirs.index, theirs.scale, rows, numbers, place="cpu")
+    assert all((a == b).all() for a, b in zip(content(made.index), expected, strict=True))
+
+    seen: list[int] = []
+
+    def smaller_and_smaller(left: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+        seen.append(len(left))
+        if len(seen) > 1:
+            raise torch.OutOfMemoryError
+        return codes(left, books)
+
+    monkeypatch.setattr(torch_training, "_codes", smaller_and_smaller)
+    monkeypatch.setattr(training, "CHUNK", 1_000)
+    with pytest.warns(UserWarning, match=full):
+        made = training.encoded(theirs.index, theirs.scale, rows, numbers, place="cpu")
+    assert seen[:3] == [1_000, 1_000, 500]
+    assert made.index.ntotal == made.count == 2_000
+    assert all((a == b).all() for a, b in zip(content(made.index), expected, strict=True))
+
+    monkeypatch.setattr(torch_training, "_codebooks", smaller_and_smaller)
+    with pytest.warns(UserWarning, match=full):
+        new = training.trained(rows, numbers, place="cpu")
+    assert new.residual == theirs.residual
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(training.VARIABLE, "cuda:99")
+    with pytest.raises(StoreError, match="there is no device 'cuda:99' here: use one of cpu"):
+        indexed(tmp_path / "library", 50)
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from virtue.store import device\n"
+        "print(device.has_cuda())\n"
+        "try: device.called('cuda')\n"
+        "except device.StoreError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False", "the device 'cuda' needs torch: pip install 'virtue[torch]'"]
+
+
+def test_torch_is_not_loaded_where_there_is_no_gpu() -> None:
+    program = (
+        "import sys, numpy as np\n"
+        "from virtue.store import training\n"
+        "from tests.store.clustered import vectors\n"
+        "training.EXACT = 0\n"
+        "training.trained(vectors(300, 1).astype(np.float16), np.arange(300))\n"
+        "print('torch' in sys.modules)\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != training.VARIABLE}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout == f"{torch.cuda.is_available()}\n"
