@@ -17,7 +17,7 @@ the others on queries of the same making. Prints one JSON object; `results` has,
 - `disk_bytes_per_vector`: its files, with the rows where it needs them, without virtue's catalogue,
 - `build_seconds`: wall time from rows to index.
 
-`library` has, for virtue, the seconds to open and to search first in a new process, and what a query costs
+`library` has, for virtue, the seconds to open it and search once (`open_seconds`), and what a query costs
 with all around it (`us_whole`: a snapshot, the search, the hits joined with the catalogue) beside what FAISS,
 SQLite and NumPy's scoring take of that.
 """
@@ -67,7 +67,6 @@ def main() -> None:
     if options.weigh:
         print(json.dumps(weighed(options.weigh[0], Path(options.weigh[1]))))
         return
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     with tempfile.TemporaryDirectory() as scratch:
         figures = measured(options, options.folder or Path(scratch))
     print(json.dumps(figures, indent=2))
@@ -187,7 +186,6 @@ def library_figures(
     ]
     return {
         "open_seconds": round(statistics.median(each["open_seconds"] for each in opening), 3),
-        "first_search_seconds": round(statistics.median(each["search_seconds"] for each in opening), 3),
         **LibraryFigures(library).measured(judges["image"][:100], options.repetitions),
     }
 

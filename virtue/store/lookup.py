@@ -88,7 +88,8 @@ def from_index(
     probes = min(index.lists, widened(effort.probes, index.lists, usable, top))
     while True:
         near = index.candidates(queries, probes, reach(effort.factor, top), usable.bits)
-        numbers = np.unique(near[near >= 0])
+        numbers = near[near >= 0]
+        numbers = np.sort(numbers) if len(queries) == 1 else np.unique(numbers)
         if len(numbers) >= top or probes == index.lists:
             break
         probes = min(index.lists, 2 * probes)
