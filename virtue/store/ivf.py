@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from virtue.store import projection
 from virtue.store.machine import faiss, faiss_threads
 from virtue.store.ranges import RangeFile
 from virtue.store.training import LARGEST
@@ -17,8 +18,8 @@ MOST = 4
 
 
 def read(content: np.ndarray) -> Any:
-    """A faiss.IndexIVFPQ of the bytes of a file, which must be sound. It reads from them and cannot be
-    added to; they must outlive it."""
+    """The index in the bytes of a file, which must be sound: a faiss.IndexIVFPQ, perhaps behind a projection.
+    It reads from them and cannot be added to; they must outlive it."""
     reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), len(content))
     return faiss.read_index(reader)
 
@@ -26,10 +27,11 @@ def read(content: np.ndarray) -> Any:
 def emptied(content: np.ndarray) -> Any:
     """An index of the same training with no rows in it; it may read its quantiser from `content`."""
     index = read(content)
-    lists = faiss.ArrayInvertedLists(index.nlist, index.code_size)
-    index.replace_invlists(lists, True)
+    _, codes = projection.parted(index)
+    lists = faiss.ArrayInvertedLists(codes.nlist, codes.code_size)
+    codes.replace_invlists(lists, True)
     lists.this.disown()  # the index frees them now
-    index.ntotal = 0
+    codes.ntotal = index.ntotal = 0
     return index
 
 
@@ -40,8 +42,11 @@ def joined(content: np.ndarray, indexes: Sequence[Any]) -> Any:
         content: a file of that training, which must outlive it.
     """
     made = emptied(content)
+    _, codes = projection.parted(made)
     for index in indexes:
-        index.copy_subset_to(made, faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, LAST_ROW)
+        _, some = projection.parted(index)
+        some.copy_subset_to(codes, faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, LAST_ROW)
+    made.ntotal = codes.ntotal
     return made
 
 
@@ -51,7 +56,7 @@ class Part:
 
     def __init__(self, content: np.ndarray) -> None:
         self._content = content
-        self._plain = read(content)
+        self.by, self._plain = projection.parted(read(content))
         self.quantiser = faiss.downcast_index(self._plain.quantizer)
         self.fast = faiss.IndexIVFPQFastScan(self._plain)
 
@@ -67,9 +72,11 @@ class Index:
     def __init__(self, ranges: Sequence[RangeFile], parts: Sequence[Part]) -> None:
         self.ranges = tuple(ranges)
         self._parts = tuple(parts)
+        self._by = parts[0].by
         self._quantiser = parts[0].quantiser
         self._graph = hasattr(self._quantiser, "hnsw")
         self.lists: int = parts[0].fast.nlist
+        self._settings: dict[int, Any] = {}
 
     def candidates(
         self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None = None
@@ -86,17 +93,23 @@ class Index:
             (k, count) int64, best first by their codes; -1 where less were found.
         """
         with faiss_threads(1):
-            return self._candidates(_scaled(queries), min(probes, self.lists), count, usable)
+            return self._candidates(
+                _scaled(projection.asked(queries, self._by)), min(probes, self.lists), count, usable
+            )
 
     def _candidates(
         self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None
     ) -> np.ndarray:
         nearest, lists = self._probed(queries, probes)
-        settings = faiss.SearchParametersIVF()
-        settings.nprobe = probes
-        if usable is not None:
-            selector = faiss.IDSelectorBitmap(len(usable), faiss.swig_ptr(usable))
-            settings.sel = selector
+        settings = self._settings.get(probes)
+        if usable is not None or settings is None:
+            settings = faiss.SearchParametersIVF()
+            settings.nprobe = probes
+            if usable is None:
+                self._settings[probes] = settings
+            else:
+                selector = faiss.IDSelectorBitmap(len(usable), faiss.swig_ptr(usable))
+                settings.sel = selector
         scores = np.empty((len(self._parts), len(queries), count), np.float32)
         rows = np.empty(scores.shape, np.int64)
         for number, part in enumerate(self._parts):
@@ -133,8 +146,8 @@ class Index:
 
 def _scaled(queries: np.ndarray) -> np.ndarray:
     """Queries as whole numbers up to 127, as which they are compared with the centroids."""
-    largest = np.abs(queries).max(axis=1, keepdims=True)
-    return np.rint(queries * (np.float32(LARGEST) / np.maximum(largest, np.float32(1e-30))))
+    largest = np.abs(queries).max(axis=1, keepdims=True, initial=1e-30)
+    return np.rint(queries * (np.float32(LARGEST) / largest))
 
 
 def _highest(scores: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:

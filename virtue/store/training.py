@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from virtue.store import clusters
+from virtue.store import clusters, projection
 from virtue.store.clusters import GRAPH_LINKS, ROUNDS, Centroids, clustered
 from virtue.store.machine import faiss, faiss_threads
 from virtue.store.scan import decoded
@@ -45,7 +45,7 @@ class Encoded:
     """Rows in the form of an index.
 
     Attributes:
-        index: a faiss.IndexIVFPQ.
+        index: a faiss.IndexIVFPQ, perhaps behind a projection.
         count: rows in it.
         residual: their mean distance from their centroids.
     """
@@ -57,10 +57,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """An empty faiss.IndexIVFPQ, the scale of what it takes, and how far rows that it was not trained
+    """An empty index, the scale of what it takes, and how far rows that it was not trained
     on lie from their centroids, in the mean."""
 
     index: Any
+    lists: int
     scale: float
     residual: float
 
@@ -77,6 +78,8 @@ def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0) -> Trained:
     wanted = min(count * 3 // 4, max(POINTS_A_LIST * lists, CODEBOOK_ROWS))
     order = np.random.default_rng(seed).permutation(count)[: wanted + HELD_OUT]
     sample = decoded(rows[numbers[order[:wanted]]])
+    by = projection.learned(sample[:CODEBOOK_ROWS])
+    sample = projection.shortened(sample, by)
     centroids = clustered(sample[: POINTS_A_LIST * lists], lists)
     scale = float(LARGEST / np.abs(centroids).max())
     index = _empty(_quantiser(np.rint(centroids * np.float32(scale))))
@@ -85,8 +88,9 @@ def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0) -> Trained:
     with faiss_threads(1):  # hundreds of small tasks, in which threads would mostly wait for each other
         index.pq.train(codebook - lattice.rows[lattice.nearest(codebook)[0]])
     index.is_trained = True
-    _, distances = lattice.nearest(decoded(rows[numbers[order[wanted:]]]) * np.float32(scale))
-    return Trained(index, scale, float(distances.mean()) / scale)
+    others = projection.shortened(decoded(rows[numbers[order[wanted:]]]), by)
+    _, distances = lattice.nearest(others * np.float32(scale))
+    return Trained(projection.before(by, index), lists, scale, float(distances.mean()) / scale)
 
 
 def _empty(quantiser: Any) -> Any:
@@ -117,19 +121,21 @@ def encoded(
     index: Any, scale: float, rows: np.ndarray, numbers: np.ndarray, step: Step | None = None
 ) -> Encoded:
     """Adds these rows to an empty index of this scale: 4 bits for every two columns, and their numbers."""
-    lattice = Centroids(index.quantizer.reconstruct_n(0, index.nlist))
+    by, codes = projection.parted(index)
+    lattice = Centroids(codes.quantizer.reconstruct_n(0, codes.nlist))
     total = 0.0
     for chunk in _chunks(numbers):
-        part = decoded(rows[chunk])
+        part = projection.shortened(decoded(rows[chunk]), by)
         part *= np.float32(scale)
         lists, distances = lattice.nearest(part)
         total += float(distances.sum())
         # The names keep the arrays alive while FAISS reads them.
         ids = np.ascontiguousarray(chunk, np.int64)
         lists = np.ascontiguousarray(lists, np.int64)
-        index.add_core(len(part), faiss.swig_ptr(part), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
+        codes.add_core(len(part), faiss.swig_ptr(part), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
         if step:
-            step(index.ntotal, len(numbers))
+            step(codes.ntotal, len(numbers))
+    index.ntotal = codes.ntotal
     return Encoded(index, len(numbers), total / scale / max(1, len(numbers)))
 
 
@@ -141,7 +147,8 @@ def _chunks(numbers: np.ndarray) -> Iterator[np.ndarray]:
 def imbalance(indexes: list[Any]) -> float:
     """How many times more than with lists of equal length a search reads, over all of these indexes of
     one training."""
-    sizes = np.zeros(indexes[0].nlist)
+    sizes: Any = 0
     for index in indexes:
-        sizes += [index.invlists.list_size(number) for number in range(index.nlist)]
+        _, codes = projection.parted(index)
+        sizes += np.array([codes.invlists.list_size(number) for number in range(codes.nlist)], float)
     return float(len(sizes) * np.square(sizes).sum() / max(1.0, sizes.sum() ** 2))
