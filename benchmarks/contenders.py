@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -294,6 +295,26 @@ LOADERS = {
     "hnswlib": _load_hnswlib,
     "usearch": _load_usearch,
 }
+
+
+class Peak:
+    """The most anonymous memory that this process has while the block lasts, in bytes."""
+
+    bytes = 0
+
+    def __enter__(self) -> Peak:
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._watched, daemon=True)
+        self._watch.start()
+        return self
+
+    def _watched(self) -> None:
+        while not self._over.wait(0.1):
+            self.bytes = max(self.bytes, _anonymous_bytes())
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._watch.join()
 
 
 def _anonymous_bytes() -> int:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from virtue.store import projection
-from virtue.store.machine import faiss, faiss_threads
+from virtue.store.machine import faiss, faiss_threads, give_back_memory
 from virtue.store.ranges import RangeFile
 from virtue.store.training import LARGEST
 
 LAST_ROW = 1 << 62
+BLOCK = 32
+"""Rows that FastScan looks at together."""
 MOST = 4
 """Ranges that an index may have: every one costs a search."""
 
@@ -52,13 +54,34 @@ def joined(content: np.ndarray, indexes: Sequence[Any]) -> Any:
 
 class Part:
     """One range, in the form that is searched fastest (FAISS's FastScan: blocks of 32 codes, whose
-    tables stay in registers). All of it is in memory: about dim / 4 + 8 bytes a row."""
+    tables stay in registers). All of it is in memory: for each row a byte for every four columns of its
+    short form, and 8 for its number.
+
+    FAISS keeps blocks in memory of a power of two, of which a tenth is wasted. Here they lie in plain
+    lists, filled up with rows of number -1, so that searches must always name the rows that may appear.
+    """
 
     def __init__(self, content: np.ndarray) -> None:
         self._content = content
         self.by, self._plain = projection.parted(read(content))
         self.quantiser = faiss.downcast_index(self._plain.quantizer)
         self.fast = faiss.IndexIVFPQFastScan(self._plain)
+        lists = _packed(faiss.downcast_InvertedLists(self.fast.invlists), self._plain.code_size)
+        self.fast.replace_invlists(lists, True)
+        lists.this.disown()  # the index frees them now
+        give_back_memory()
+
+
+def _packed(blocks: Any, code_size: int) -> Any:
+    """The blocks of a FastScan index in lists of no more memory than they need."""
+    lists = faiss.ArrayInvertedLists(blocks.nlist, code_size)
+    for number in range(blocks.nlist):
+        size = blocks.list_size(number)
+        if size:
+            rows = np.full(-(-size // BLOCK) * BLOCK, -1, np.int64)
+            rows[:size] = faiss.rev_swig_ptr(blocks.get_ids(number), size)
+            lists.add_entries(number, len(rows), faiss.swig_ptr(rows), blocks.get_codes(number))
+    return lists
 
 
 class Index:
@@ -76,7 +99,8 @@ class Index:
         self._quantiser = parts[0].quantiser
         self._graph = hasattr(self._quantiser, "hnsw")
         self.lists: int = parts[0].fast.nlist
-        self._settings: dict[int, Any] = {}
+        self._every = np.full(max(file.stop for file in ranges) // 8 + 1, 255, np.uint8)
+        self._unfiltered: dict[int, Any] = {}
 
     def candidates(
         self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None = None
@@ -101,15 +125,7 @@ class Index:
         self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None
     ) -> np.ndarray:
         nearest, lists = self._probed(queries, probes)
-        settings = self._settings.get(probes)
-        if usable is not None or settings is None:
-            settings = faiss.SearchParametersIVF()
-            settings.nprobe = probes
-            if usable is None:
-                self._settings[probes] = settings
-            else:
-                selector = faiss.IDSelectorBitmap(len(usable), faiss.swig_ptr(usable))
-                settings.sel = selector
+        settings = self._settings(probes) if usable is None else _settings(probes, usable)
         scores = np.empty((len(self._parts), len(queries), count), np.float32)
         rows = np.empty(scores.shape, np.int64)
         for number, part in enumerate(self._parts):
@@ -126,13 +142,16 @@ class Index:
             )
         return rows[0] if len(rows) == 1 else _highest(scores, rows, count)
 
+    def _settings(self, probes: int) -> Any:
+        """Of a search that may find all rows."""
+        if probes not in self._unfiltered:
+            self._unfiltered[probes] = _settings(probes, self._every)
+        return self._unfiltered[probes]
+
     def _probed(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, np.ndarray]:
         nearest = np.empty((len(queries), probes), np.float32)
         lists = np.empty((len(queries), probes), np.int64)
-        settings = None
-        if self._graph:
-            settings = faiss.SearchParametersHNSW()
-            settings.efSearch = max(64, 2 * probes)
+        settings = faiss.SearchParametersHNSW(efSearch=max(64, 2 * probes)) if self._graph else None
         self._quantiser.search_c(
             len(queries),
             faiss.swig_ptr(queries),
@@ -142,6 +161,10 @@ class Index:
             settings,
         )
         return nearest, lists
+
+
+def _settings(probes: int, usable: np.ndarray) -> Any:
+    return faiss.SearchParametersIVF(nprobe=probes, sel=faiss.IDSelectorBitmap(usable))
 
 
 def _scaled(queries: np.ndarray) -> np.ndarray:
