@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from virtue.retrieval import Hit
     from virtue.store import Fault, Store, Tuning
     from virtue.store.records import Kind
+    from virtue.store.upkeep import Say
 
 DEFAULT_MODEL = "mini"
 
@@ -74,6 +75,7 @@ class Library:
         reembed: bool = False,
         workers: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        say: Say | None = None,
     ) -> Report:
         """Indexes photos and folders of photos; without `paths`, all that were indexed before.
 
@@ -86,6 +88,7 @@ class Library:
             rehash: open files of unchanged size and time too.
             reembed: embed everything anew with this library's (new) model.
             progress: called now and then with how far it is.
+            say: told what is then done for the indexes of a large library, and how much of how much is.
 
         Raises:
             InputError: a path does not exist, or an option or file cannot be used.
@@ -109,15 +112,15 @@ class Library:
             workers=workers,
             progress=progress,
         )
-        self._refresh_indexes()
+        self._refresh_indexes(say)
         return report
 
-    def _refresh_indexes(self) -> None:
+    def _refresh_indexes(self, say: Say | None) -> None:
         with self.store.read() as snapshot:
             if not snapshot.is_large():
                 return
         with self.store.write("virtue index") as writer:
-            writer.refresh_indexes(texts=self._tuning_texts)
+            writer.refresh_indexes(texts=self._tuning_texts, say=say)
 
     def _tuning_texts(self) -> np.ndarray:
         from virtue.retrieval.words import tuning_texts
@@ -125,9 +128,12 @@ class Library:
         with self.store.read() as snapshot:
             return tuning_texts(snapshot, self.embedder)
 
-    def tune(self, *, recall: float = 0.95) -> list[Tuning]:
+    def tune(self, *, recall: float = 0.95, say: Say | None = None) -> list[Tuning]:
         """Measures how far searches must go in the indexes of this library to find that share of the
         ten best rows, for texts and for images, and makes searches go as far.
+
+        Args:
+            say: told what is being done, and how much of how much is.
 
         Returns:
             What was found; nothing if the library is small enough to be read whole.
@@ -144,7 +150,7 @@ class Library:
         texts = self._tuning_texts()
         with self.store.write("virtue tune") as writer:
             kinds: tuple[Kind, ...] = ("regions", "captions")
-            return [tuned for kind in kinds for tuned in writer.tune(kind, texts=texts, target=recall)]
+            return [t for kind in kinds for t in writer.tune(kind, texts=texts, target=recall, say=say)]
 
     def search(
         self,
