@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from virtue.geometry import Box
-from virtue.store import Embedded, FileRecord, NewRegion, PhotoInfo, Store, hits, lookup
+from virtue.store import Embedded, FileRecord, NewRegion, PhotoInfo, Store, hits, lookup, projection
 from virtue.store import folder as names
 from virtue.store.ivf import Index, _scaled
 from virtue.store.machine import faiss, faiss_threads
@@ -115,14 +115,16 @@ class LibraryFigures:
 def _faiss_alone(index: Index, query: np.ndarray, effort: Effort) -> tuple[np.ndarray, float]:
     """The candidates from the first range, and the seconds of FAISS's two calls."""
     pointer = faiss.swig_ptr
-    whole = _scaled(query)
+    scaled = _scaled(projection.asked(query, index._by))
     count = lookup.reach(effort.factor, 10)
+    usable = index._settings(effort.probes)
+    reaching = faiss.SearchParametersHNSW(efSearch=max(64, 2 * effort.probes)) if index._graph else None
     near, lists = np.empty((1, effort.probes), np.float32), np.empty((1, effort.probes), np.int64)
     scores, rows = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
-    pointers = [pointer(each) for each in (whole, near, lists, scores, rows)]
-    settings = faiss.SearchParametersIVF(nprobe=effort.probes)
+    pointers = [pointer(each) for each in (scaled, near, lists, scores, rows)]
     q, n, li, s, r = pointers
     began = time.process_time()
-    index._quantiser.search_c(1, q, effort.probes, n, li, None)
-    index._parts[0].fast.search_preassigned_c(1, q, count, li, n, s, r, False, settings)
+    projection.asked(query, index._by)
+    index._quantiser.search_c(1, q, effort.probes, n, li, reaching)
+    index._parts[0].fast.search_preassigned_c(1, q, count, li, n, s, r, False, usable)
     return rows, time.process_time() - began

@@ -17,7 +17,10 @@ the others on queries of the same making. Prints one JSON object; `results` has,
 - `disk_bytes_per_vector`: its files, with the rows where it needs them, without virtue's catalogue,
 - `build_seconds`: wall time from rows to index.
 
-`library` has, for virtue, the seconds to open and to search first in a new process, and what a query costs
+`peak_gigabytes` is the most anonymous memory that the building, tuning and searching took, of all
+contenders together.
+
+`library` has, for virtue, the seconds to open it and search once (`open_seconds`), and what a query costs
 with all around it (`us_whole`: a snapshot, the search, the hits joined with the catalogue) beside what FAISS,
 SQLite and NumPy's scoring take of that.
 """
@@ -38,7 +41,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contenders import CONTENDERS, Contender, Data, Kind, Virtue, weighed
+from benchmarks.contenders import CONTENDERS, Contender, Data, Kind, Peak, Virtue, weighed
 from benchmarks.library import LibraryFigures, fill
 from benchmarks.synthetic import Photos
 from virtue.store import Store
@@ -67,7 +70,6 @@ def main() -> None:
     if options.weigh:
         print(json.dumps(weighed(options.weigh[0], Path(options.weigh[1]))))
         return
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     with tempfile.TemporaryDirectory() as scratch:
         figures = measured(options, options.folder or Path(scratch))
     print(json.dumps(figures, indent=2))
@@ -77,8 +79,10 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     chunks, rows, dim, queries = given(options) if options.vectors else made(options)
     library = folder / "library"
     say(f"filling a library with {rows} rows of {dim} dimensions")
-    filling = fill(library, chunks, dim)
-    with Store.open(library) as store, store.read() as snapshot:
+    with Peak() as peak:
+        filling = fill(library, chunks, dim)
+    say(f"it took {peak.bytes / 1e9:.2f} GB of memory")
+    with Store.open(library) as store, store.read() as snapshot, Peak() as peak:
         stored = snapshot.vectors("regions")
         say("searching exactly")
         judges = {kind: queries[kind][1] for kind in KINDS}
@@ -104,6 +108,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         "dim": dim,
         "data": str(options.vectors or "made up"),
         "results": list(results.values()),
+        "peak_gigabytes": round(peak.bytes / 1e9, 2),
         "library": {"fill_seconds": round(filling, 1)} | library_figures(library, folder, judges, options),
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -187,7 +192,6 @@ def library_figures(
     ]
     return {
         "open_seconds": round(statistics.median(each["open_seconds"] for each in opening), 3),
-        "first_search_seconds": round(statistics.median(each["search_seconds"] for each in opening), 3),
         **LibraryFigures(library).measured(judges["image"][:100], options.repetitions),
     }
 

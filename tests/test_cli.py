@@ -383,3 +383,50 @@ def test_a_small_library_needs_no_tuning(virtue: Run, demo_library: Path) -> Non
     refused = virtue("tune", "--recall", "1.5", "-d", demo_library)
     assert refused.returncode == 2
     assert b"between 0 and 1" in refused.stderr
+
+
+@pytest.fixture
+def indexed_library(demo_library: Path, tmp_path: Path) -> Path:
+    """As if its few hundred rows were too many to be read one by one."""
+    folder = Path(shutil.copytree(demo_library, tmp_path / "indexed.virtue"))
+    with Store.open(folder) as store, store.write("test") as writer:
+        writer.refresh_indexes(exact=0)
+    return folder
+
+
+def test_a_damaged_index_is_one_sentence_and_searches_go_on(virtue: Run, indexed_library: Path) -> None:
+    sound = virtue("search", "a dog", "--json", "-d", indexed_library)
+    assert sound.stderr == b""
+    index = indexed_library / "index-1.faiss"
+    content = bytearray(index.read_bytes())
+    content[len(content) // 2] ^= 1
+    index.write_bytes(content)
+    done = virtue("search", "a dog", "--json", "-d", indexed_library)
+    assert hits(done)[0] == hits(sound)[0]
+    (line,) = done.stderr.decode().splitlines()
+    what, way_out = line.split(": searches read the rows it covers one by one ")
+    assert (
+        what == f"virtue: warning: the index file index-1.faiss of the library {indexed_library} is damaged"
+    )
+    assert way_out == "until `virtue verify --repair` rebuilds it"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals as POSIX has them")
+def test_a_terminal_shows_what_is_done_for_indexes(home: Path, indexed_library: Path) -> None:
+    terminal, end = os.openpty()
+    command = [sys.executable, "-m", "virtue", "tune", "-d", indexed_library]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end) as running:
+        os.close(end)
+        shown = b"".join(iter(lambda: _read(terminal), b""))
+        printed, _ = running.communicate(timeout=300)
+    os.close(terminal)
+    assert running.returncode == 0
+    assert b"tuning searches of regions by images" in shown
+    assert printed.startswith(b"regions\timage\t1\t")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # so Linux says that the other end is closed
+        return b""

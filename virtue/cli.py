@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -130,6 +131,7 @@ def index(
             rehash=rehash,
             workers=workers,
             progress=progress,
+            say=progress.say,
         )
     print_report(report, as_json=as_json, quiet=quiet)
     return ERROR if strict and report.problems else FOUND
@@ -158,6 +160,7 @@ def reindex(
             workers=workers,
             estimated=None if quiet else lambda estimate: note(estimate.summary()),
             progress=progress,
+            say=progress.say,
         )
     print_report(report, as_json=as_json, quiet=quiet)
     return FOUND
@@ -325,10 +328,10 @@ def tune(
     debug: Debug = False,
 ) -> int:
     """Measure how far searches of a large library must go, and set it. Done by itself after indexing."""
-    from virtue.console import print_tunings
+    from virtue.console import IndexProgress, print_tunings
 
-    with library_at(database) as library:
-        tunings = library.tune(recall=recall)
+    with library_at(database) as library, IndexProgress(False, "reading texts") as progress:
+        tunings = library.tune(recall=recall, say=progress.say)
     print_tunings(tunings, as_json=as_json)
     if not tunings:
         note("nothing to tune: the library is small enough that every search reads all of it")
@@ -473,6 +476,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     # Our products are small: threads of BLAS only get in the way of ONNX Runtime's and of the workers.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    warnings.showwarning = lambda message, *_, **__: note(f"virtue: warning: {message}")
     try:
         status = _run(words)
         sys.stdout.flush()

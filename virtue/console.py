@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class IndexProgress:
     """A bar on a terminal, with rate, time left and the number of problems; silent elsewhere."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, first: str = "looking for photos") -> None:
         self._shown = not quiet and sys.stderr.isatty()
+        self._first = first
         self._bar: Any = None
 
     def __enter__(self) -> IndexProgress:
@@ -40,7 +41,7 @@ class IndexProgress:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task("looking for photos", total=None, rate="", problems="")
+            self._task = self._bar.add_task(self._first, total=None, rate="", problems="")
             self._bar.start()
         return self
 
@@ -56,6 +57,11 @@ class IndexProgress:
             rate=f"{progress.rate:.1f} photos/s" if progress.rate else "",
             problems=f"{count} problem{'s' * (count != 1)}" if count else "",
         )
+
+    def say(self, what: str, done: int, total: int) -> None:
+        """Shows what is done for the indexes of a large library."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=what, total=total, completed=done, rate="", problems="")
 
     def __exit__(
         self,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind
     from virtue.store.transfer import Exported, Taken
+    from virtue.store.upkeep import Say
 
 DEFAULT_MODEL = "mini"
 
@@ -80,6 +81,7 @@ class Library:
         rehash: bool = False,
         workers: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        say: Say | None = None,
     ) -> Report:
         """Indexes photos and folders of photos; without `paths`, all that were indexed before.
 
@@ -91,6 +93,7 @@ class Library:
             captions: a CSV or JSONL file with path, caption and perhaps x, y, w, h.
             rehash: open files of unchanged size and time too.
             progress: called now and then with how far it is.
+            say: told what is then done for the indexes of a large library, and how much of how much is.
 
         Raises:
             InputError: a path does not exist, or an option or file cannot be used.
@@ -113,7 +116,7 @@ class Library:
             workers=workers,
             progress=progress,
         )
-        self._refresh_indexes()
+        self._refresh_indexes(say)
         self._refresh_distributions()
         return report
 
@@ -124,6 +127,7 @@ class Library:
         workers: int | None = None,
         estimated: Callable[[Estimate], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
+        say: Say | None = None,
     ) -> Report:
         """Embeds all photos with another model, beside the vectors there are; searches use these until all
         is done. Interrupted, it goes on where it was when it is called again.
@@ -132,6 +136,7 @@ class Library:
             model: the new one, or its name. None: the one of this library, as this virtue has it.
             estimated: told, before it starts, what it will take.
             progress: called now and then with how far it is.
+            say: as of `index`.
 
         Raises:
             StoreError: there is not enough room on the disk.
@@ -143,16 +148,16 @@ class Library:
         if model is not None:
             self._model, self._embedder = model, None
         report = reindex(self._open(), self.embedder, workers=workers, estimated=estimated, progress=progress)
-        self._refresh_indexes()
+        self._refresh_indexes(say)
         self._refresh_distributions()
         return report
 
-    def _refresh_indexes(self) -> None:
+    def _refresh_indexes(self, say: Say | None = None) -> None:
         with self.store.read() as snapshot:
             if not snapshot.is_large():
                 return
         with self.store.write("virtue index") as writer:
-            writer.refresh_indexes(texts=self._tuning_texts)
+            writer.refresh_indexes(texts=self._tuning_texts, say=say)
 
     def _refresh_distributions(self) -> None:
         with self.store.read() as snapshot:
@@ -169,9 +174,12 @@ class Library:
         with self.store.read() as snapshot:
             return tuning_texts(snapshot, self.embedder)
 
-    def tune(self, *, recall: float = 0.95) -> list[Tuning]:
+    def tune(self, *, recall: float = 0.95, say: Say | None = None) -> list[Tuning]:
         """Measures how far searches must go in the indexes of this library to find that share of the
         ten best rows, for texts and for images, and makes searches go as far.
+
+        Args:
+            say: told what is being done, and how much of how much is.
 
         Returns:
             What was found; nothing if the library is small enough to be read whole.
@@ -188,7 +196,7 @@ class Library:
         texts = self._tuning_texts()
         with self.store.write("virtue tune") as writer:
             kinds: tuple[Kind, ...] = ("regions", "captions")
-            return [tuned for kind in kinds for tuned in writer.tune(kind, texts=texts, target=recall)]
+            return [t for kind in kinds for t in writer.tune(kind, texts=texts, target=recall, say=say)]
 
     def search(
         self,

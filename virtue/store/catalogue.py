@@ -54,7 +54,9 @@ def engine(path: Path, mode: Mode) -> Engine:
 
     @event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        driver.cursor().execute(begin)  # SQLAlchemy's own way takes five times as long
 
     return made
 

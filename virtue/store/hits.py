@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -131,4 +130,4 @@ def given(connection: Connection, hash: bytes) -> Given:
 
 
 def _as_json(rows: Sequence[int] | np.ndarray) -> str:
-    return json.dumps([int(row) for row in rows])
+    return str(np.asarray(rows, np.int64).tolist())

@@ -67,6 +67,7 @@ class Indexes:
         texts: np.ndarray | None = None,
         images: np.ndarray | None = None,
         target: float = tuning.TARGET,
+        say: Say | None = None,
     ) -> list[Tuning]:
         """See `Writer.tune`."""
         with self.look() as connection:
@@ -80,11 +81,13 @@ class Indexes:
                 "image": self._sample(connection, "regions", kind, images),
                 "text": self._sample(connection, "captions", kind, texts),
             }
-        found = [
-            Tuning(kind, name, len(s), *tuning.curve(index, stored, dead, s.queries, s.own, target))
-            for name, s in asked.items()
-            if len(s) >= tuning.FEWEST
-        ]
+        enough = {name: sample for name, sample in asked.items() if len(sample) >= tuning.FEWEST}
+        found: list[Tuning] = []
+        for name, s in enough.items():
+            if say:
+                say(f"tuning searches of {kind} by {name}s", len(found), len(enough))
+            curve = tuning.curve(index, stored, dead, s.queries, s.own, target)
+            found.append(Tuning(kind, name, len(s), *curve))
         if [each.asked for each in found] == ["image"]:
             found.append(tuning.guessed(kind, found[0].chosen, index.lists))
         with self.change() as connection:

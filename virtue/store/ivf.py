@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from virtue.store.machine import faiss, faiss_threads
+from virtue.store import projection
+from virtue.store.machine import faiss, faiss_threads, give_back_memory
 from virtue.store.ranges import RangeFile
 from virtue.store.training import LARGEST
 
 LAST_ROW = 1 << 62
+BLOCK = 32
+"""Rows that FastScan looks at together."""
 MOST = 4
 """Ranges that an index may have: every one costs a search."""
 
 
 def read(content: np.ndarray) -> Any:
-    """A faiss.IndexIVFPQ of the bytes of a file, which must be sound. It reads from them and cannot be
-    added to; they must outlive it."""
+    """The index in the bytes of a file, which must be sound: a faiss.IndexIVFPQ, perhaps behind a projection.
+    It reads from them and cannot be added to; they must outlive it."""
     reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), len(content))
     return faiss.read_index(reader)
 
@@ -26,10 +29,11 @@ def read(content: np.ndarray) -> Any:
 def emptied(content: np.ndarray) -> Any:
     """An index of the same training with no rows in it; it may read its quantiser from `content`."""
     index = read(content)
-    lists = faiss.ArrayInvertedLists(index.nlist, index.code_size)
-    index.replace_invlists(lists, True)
+    _, codes = projection.parted(index)
+    lists = faiss.ArrayInvertedLists(codes.nlist, codes.code_size)
+    codes.replace_invlists(lists, True)
     lists.this.disown()  # the index frees them now
-    index.ntotal = 0
+    codes.ntotal = index.ntotal = 0
     return index
 
 
@@ -40,20 +44,44 @@ def joined(content: np.ndarray, indexes: Sequence[Any]) -> Any:
         content: a file of that training, which must outlive it.
     """
     made = emptied(content)
+    _, codes = projection.parted(made)
     for index in indexes:
-        index.copy_subset_to(made, faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, LAST_ROW)
+        _, some = projection.parted(index)
+        some.copy_subset_to(codes, faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, LAST_ROW)
+    made.ntotal = codes.ntotal
     return made
 
 
 class Part:
     """One range, in the form that is searched fastest (FAISS's FastScan: blocks of 32 codes, whose
-    tables stay in registers). All of it is in memory: about dim / 4 + 8 bytes a row."""
+    tables stay in registers). All of it is in memory: for each row a byte for every four columns of its
+    short form, and 8 for its number.
+
+    FAISS keeps blocks in memory of a power of two, of which a tenth is wasted. Here they lie in plain
+    lists, filled up with rows of number -1, so that searches must always name the rows that may appear.
+    """
 
     def __init__(self, content: np.ndarray) -> None:
         self._content = content
-        self._plain = read(content)
+        self.by, self._plain = projection.parted(read(content))
         self.quantiser = faiss.downcast_index(self._plain.quantizer)
         self.fast = faiss.IndexIVFPQFastScan(self._plain)
+        lists = _packed(faiss.downcast_InvertedLists(self.fast.invlists), self._plain.code_size)
+        self.fast.replace_invlists(lists, True)
+        lists.this.disown()  # the index frees them now
+        give_back_memory()
+
+
+def _packed(blocks: Any, code_size: int) -> Any:
+    """The blocks of a FastScan index in lists of no more memory than they need."""
+    lists = faiss.ArrayInvertedLists(blocks.nlist, code_size)
+    for number in range(blocks.nlist):
+        size = blocks.list_size(number)
+        if size:
+            rows = np.full(-(-size // BLOCK) * BLOCK, -1, np.int64)
+            rows[:size] = faiss.rev_swig_ptr(blocks.get_ids(number), size)
+            lists.add_entries(number, len(rows), faiss.swig_ptr(rows), blocks.get_codes(number))
+    return lists
 
 
 class Index:
@@ -67,9 +95,12 @@ class Index:
     def __init__(self, ranges: Sequence[RangeFile], parts: Sequence[Part]) -> None:
         self.ranges = tuple(ranges)
         self._parts = tuple(parts)
+        self._by = parts[0].by
         self._quantiser = parts[0].quantiser
         self._graph = hasattr(self._quantiser, "hnsw")
         self.lists: int = parts[0].fast.nlist
+        self._every = np.full(max(file.stop for file in ranges) // 8 + 1, 255, np.uint8)
+        self._unfiltered: dict[int, Any] = {}
 
     def candidates(
         self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None = None
@@ -86,17 +117,15 @@ class Index:
             (k, count) int64, best first by their codes; -1 where less were found.
         """
         with faiss_threads(1):
-            return self._candidates(_scaled(queries), min(probes, self.lists), count, usable)
+            return self._candidates(
+                _scaled(projection.asked(queries, self._by)), min(probes, self.lists), count, usable
+            )
 
     def _candidates(
         self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None
     ) -> np.ndarray:
         nearest, lists = self._probed(queries, probes)
-        settings = faiss.SearchParametersIVF()
-        settings.nprobe = probes
-        if usable is not None:
-            selector = faiss.IDSelectorBitmap(len(usable), faiss.swig_ptr(usable))
-            settings.sel = selector
+        settings = self._settings(probes) if usable is None else _settings(probes, usable)
         scores = np.empty((len(self._parts), len(queries), count), np.float32)
         rows = np.empty(scores.shape, np.int64)
         for number, part in enumerate(self._parts):
@@ -113,13 +142,16 @@ class Index:
             )
         return rows[0] if len(rows) == 1 else _highest(scores, rows, count)
 
+    def _settings(self, probes: int) -> Any:
+        """Of a search that may find all rows."""
+        if probes not in self._unfiltered:
+            self._unfiltered[probes] = _settings(probes, self._every)
+        return self._unfiltered[probes]
+
     def _probed(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, np.ndarray]:
         nearest = np.empty((len(queries), probes), np.float32)
         lists = np.empty((len(queries), probes), np.int64)
-        settings = None
-        if self._graph:
-            settings = faiss.SearchParametersHNSW()
-            settings.efSearch = max(64, 2 * probes)
+        settings = faiss.SearchParametersHNSW(efSearch=max(64, 2 * probes)) if self._graph else None
         self._quantiser.search_c(
             len(queries),
             faiss.swig_ptr(queries),
@@ -131,10 +163,14 @@ class Index:
         return nearest, lists
 
 
+def _settings(probes: int, usable: np.ndarray) -> Any:
+    return faiss.SearchParametersIVF(nprobe=probes, sel=faiss.IDSelectorBitmap(usable))
+
+
 def _scaled(queries: np.ndarray) -> np.ndarray:
     """Queries as whole numbers up to 127, as which they are compared with the centroids."""
-    largest = np.abs(queries).max(axis=1, keepdims=True)
-    return np.rint(queries * (np.float32(LARGEST) / np.maximum(largest, np.float32(1e-30))))
+    largest = np.abs(queries).max(axis=1, keepdims=True, initial=1e-30)
+    return np.rint(queries * (np.float32(LARGEST) / largest))
 
 
 def _highest(scores: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:

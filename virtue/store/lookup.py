@@ -88,7 +88,7 @@ def from_index(
     probes = min(index.lists, widened(effort.probes, index.lists, usable, top))
     while True:
         near = index.candidates(queries, probes, reach(effort.factor, top), usable.bits)
-        numbers = np.unique(near[near >= 0])
+        numbers = _ascending(near)
         if len(numbers) >= top or probes == index.lists:
             break
         probes = min(index.lists, 2 * probes)
@@ -102,6 +102,16 @@ def scored(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray, top: int)
     scores = scan.scores(scan.decoded(rows[numbers, columns]), asked)
     order = scan.highest(scores, top)
     return Ranked(numbers[order], scores[order])
+
+
+def _ascending(near: np.ndarray) -> np.ndarray:
+    """Candidates of all queries (k, count), none twice, without the -1 of those that were not found."""
+    if len(near) > 1:
+        near = np.unique(near)
+    else:
+        near = near[0]
+        near.sort()
+    return near if near[0] >= 0 else near[np.searchsorted(near, 0) :]
 
 
 def widened(probes: int, lists: int, usable: Usable, top: int) -> int:

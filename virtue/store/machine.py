@@ -3,7 +3,9 @@ time, and most libraries have none."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,3 +39,11 @@ def faiss_threads(count: int | None = None) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
+
+
+def give_back_memory() -> None:
+    """Returns what was freed to the system where it would be kept: glibc gives back only what lies above
+    all that is in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -83,6 +83,7 @@ class Memory:
         self._files: dict[int, np.ndarray] = {}
         self._parts: dict[int, Part] = {}
         self._indexes: dict[tuple[int, Kind], Index] = {}
+        self._opened: dict[Kind, tuple[IndexFiles, Index | None]] = {}
         self._unsound: set[int] = set()
 
     def decoded(self, generation: int, kind: Kind, first: int = 0) -> scan.Decoded:
@@ -152,11 +153,15 @@ class Memory:
     def index(self, generation: int, kind: Kind, files: IndexFiles) -> Index | None:
         """The index in these files, without those that are gone or damaged, about which it warns once;
         None: all are."""
+        last = self._opened.get(kind)
+        if last is not None and last[0] is files:
+            return last[1]
         from virtue.store.ivf import Index
 
         with self._loading:
             sound = [(file, part) for file, content in files if (part := self._part(file, content))]
             if not sound:
+                self._opened[kind] = files, None
                 return None
             made = tuple(file for file, _ in sound)
             found = self._indexes.get((generation, kind))
@@ -165,6 +170,7 @@ class Memory:
                 kept = {key: index for key, index in self._indexes.items() if key[0] == generation}
                 self._indexes = kept | {(generation, kind): found}
                 self._let_go()
+            self._opened[kind] = files, found
             return found
 
     def _part(self, file: ranges.RangeFile, content: np.ndarray | None) -> Part | None:

@@ -13,6 +13,8 @@ KEPT = 32_000_000
 """Floats (4 bytes each) that a process keeps decoded."""
 FEW = 2_000
 """Up to so many allowed rows, only they are read."""
+SORTED = 256
+"""Up to so many values, sorting all takes less than looking for the highest first."""
 
 
 class Decoded:
@@ -91,6 +93,8 @@ def best(
 
 def used_columns(queries: np.ndarray) -> slice:
     """Where the queries are not all zero: a text has nothing to say about the look of a picture."""
+    if queries[0, 0] and queries[0, -1]:
+        return slice(0, queries.shape[1])
     used = np.flatnonzero(queries.any(axis=0))
     return slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
 
@@ -107,6 +111,8 @@ def highest(values: np.ndarray, top: int) -> np.ndarray:
     top = min(top, len(values))
     if top <= 0:
         return np.empty(0, np.int64)
+    if len(values) <= SORTED:
+        return np.argsort(-values, kind="stable")[:top]
     limit = np.partition(values, len(values) - top)[len(values) - top]
     able = np.flatnonzero(values >= limit)
     return able[np.argsort(-values[able], kind="stable")[:top]]

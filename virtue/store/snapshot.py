@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -202,7 +203,8 @@ class Snapshot:
         if self.generation is None:
             return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
         queries = np.atleast_2d(np.asarray(queries, np.float32))
-        if queries.shape[1] != self.generation.dim or not np.isfinite(queries).all():
+        lengths = np.vecdot(queries, queries).tolist()
+        if queries.shape[1] != self.generation.dim or not all(map(math.isfinite, lengths)):
             raise ValueError(
                 f"queries of shape {queries.shape} must be finite and of dimension {self.generation.dim}"
             )
@@ -210,7 +212,7 @@ class Snapshot:
         if allowed is not None and allowed.shape != (len(stored),):
             raise ValueError(f"allowed has shape {allowed.shape}, but there are {len(stored)} rows")
         # What asks for nothing is alike to all rows, and codes cannot be compared with it.
-        if self._memory.device is None and kind in self._view.indexes and queries.any(axis=1).all():
+        if self._memory.device is None and kind in self._view.indexes and all(lengths):
             found = self._looked_up(kind, queries, top, allowed, asked, effort)
             if found is not None:
                 return found

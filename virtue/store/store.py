@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from virtue.errors import DamagedError, SchemaError, StoreError
 from virtue.store import catalogue
@@ -44,6 +44,7 @@ class Store:
         self.read_only = read_only
         self._reading = reading
         self._memory = Memory(folder, device)
+        self._free: list[Connection] = []
 
     @classmethod
     def open(
@@ -89,7 +90,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
         """The library as it is now, for as long as the block lasts."""
-        with catalogue.told(self.folder), self._reading.connect() as connection:
+        with catalogue.told(self.folder), self._connected() as connection:
             connection.begin()
             snapshot = Snapshot(connection, self.folder, self._memory)
             while not snapshot.whole:
@@ -102,6 +103,20 @@ class Store:
                 if snapshot.version == seen:
                     break
             yield snapshot
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """One that an earlier read is done with, if there is one: the engine takes longer to hand one out
+        than SQLite to find ten hits."""
+        try:
+            connection = self._free.pop()
+        except IndexError:
+            connection = self._reading.connect()
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+        self._free.append(connection)
 
     @contextmanager
     def write(self, command: str) -> Iterator[Writer]:
@@ -139,6 +154,8 @@ class Store:
             return [Fault("catalogue", str(error), repairable=False)]
 
     def close(self) -> None:
+        while self._free:
+            self._free.pop().close()
         self._reading.dispose()
 
     def __enter__(self) -> Self:

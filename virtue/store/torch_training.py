@@ -25,31 +25,34 @@ class Torch:
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
-    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
+    def clustered(self, sample: np.ndarray, lists: int, by: np.ndarray | None) -> np.ndarray:
         """As `clusters.clustered`, of fp16 rows. On a GPU rows are summed up in any order, so that two
         runs may differ in the last digits."""
         rows = _uploaded(sample, self._device)
+        if by is not None:
+            rows = rows.float() @ _uploaded(by, self._device).T
         centroids = rows[:lists].float()
         for _ in range(ROUNDS):
             centroids = _means(rows, centroids)
         return centroids.cpu().numpy()
 
-    def lattice(self, index: Any, scale: float) -> _TorchLattice:
-        return _TorchLattice(self._device, index, scale)
+    def lattice(self, index: Any, scale: float, by: np.ndarray | None) -> _TorchLattice:
+        return _TorchLattice(self._device, index, scale, by)
 
 
 class _TorchLattice:
     """A `training.Lattice`."""
 
-    def __init__(self, device: torch.device, index: Any, scale: float) -> None:
+    def __init__(self, device: torch.device, index: Any, scale: float, by: np.ndarray | None) -> None:
         self._device = device
         self._index = index
         self._scale = scale
+        self._by = None if by is None else _uploaded(by, device)
         self._centroids = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist)).to(device)
 
     def learn(self, rows: np.ndarray) -> None:
         pq = self._index.pq
-        left = torch.empty(rows.shape, dtype=torch.float32, device=self._device)
+        left = torch.empty((len(rows), pq.d), dtype=torch.float32, device=self._device)
 
         def keep(part: slice, _: torch.Tensor, some: torch.Tensor) -> None:
             left[part] = some
@@ -92,11 +95,13 @@ class _TorchLattice:
 
     def _each(self, rows: np.ndarray, work: Callable[[slice, torch.Tensor, torch.Tensor], None]) -> None:
         """Hands fp16 rows over in blocks: which they are, the numbers of their centroids (n,) int64,
-        and what is left of them (n, dim) float32."""
+        and what is left of them, or of their short forms, (n, short) float32."""
         lists, dim = self._centroids.shape
 
         def one(first: int, stop: int) -> None:
             part = _uploaded(rows[first:stop], self._device).float()
+            if self._by is not None:
+                part = part @ self._by.T
             # Before they are scaled: of halves and 8-bit integers, products are exact even where a
             # program allows torch to round what it multiplies to 11 bits (TF32).
             nearest = (part @ self._centroids.T).argmax(1)

@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from virtue.store import clusters, device
+from virtue.store import clusters, device, projection
 from virtue.store.clusters import GRAPH_LINKS, ROUNDS, Centroids
 from virtue.store.machine import faiss, faiss_threads
 from virtue.store.scan import EXACT, decoded
@@ -55,7 +55,7 @@ class Encoded:
     """Rows in the form of an index.
 
     Attributes:
-        index: a faiss.IndexIVFPQ.
+        index: a faiss.IndexIVFPQ, perhaps behind a projection.
         count: rows in it.
         residual: their mean distance from their centroids.
     """
@@ -67,10 +67,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """An empty faiss.IndexIVFPQ, the scale of what it takes, and how far rows that it was not trained
+    """An empty index, the scale of what it takes, and how far rows that it was not trained
     on lie from their centroids, in the mean."""
 
     index: Any
+    lists: int
     scale: float
     residual: float
 
@@ -89,46 +90,53 @@ class Lattice(Protocol):
 
 
 class Tools(Protocol):
-    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
-        """(lists, dim) float32 unit centroids of fp16 rows, see `clusters.clustered`."""
+    """`by`: what makes short forms of rows, of which the index is then one; see `projection`."""
 
-    def lattice(self, index: Any, scale: float) -> Lattice:
+    def clustered(self, sample: np.ndarray, lists: int, by: np.ndarray | None) -> np.ndarray:
+        """(lists, short) float32 unit centroids of fp16 rows, see `clusters.clustered`."""
+
+    def lattice(self, index: Any, scale: float, by: np.ndarray | None) -> Lattice:
         """Of a faiss.IndexIVFPQ that has its centroids."""
 
 
 class Faiss:
     """FAISS and NumPy."""
 
-    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
-        return clusters.clustered(decoded(sample), lists)
+    def clustered(self, sample: np.ndarray, lists: int, by: np.ndarray | None) -> np.ndarray:
+        return clusters.clustered(projection.shortened(decoded(sample), by), lists)
 
-    def lattice(self, index: Any, scale: float) -> Lattice:
-        return _FaissLattice(index, scale)
+    def lattice(self, index: Any, scale: float, by: np.ndarray | None) -> Lattice:
+        return _FaissLattice(index, scale, by)
 
 
 class _FaissLattice:
-    def __init__(self, index: Any, scale: float) -> None:
+    def __init__(self, index: Any, scale: float, by: np.ndarray | None) -> None:
         self._index = index
         self._scale = np.float32(scale)
+        self._by = by
         self._centroids = Centroids(index.quantizer.reconstruct_n(0, index.nlist))
 
     def learn(self, rows: np.ndarray) -> None:
-        part = decoded(rows) * self._scale
+        part = self._scaled(rows)
         with faiss_threads(1):  # hundreds of small tasks, in which threads would mostly wait for each other
             self._index.pq.train(part - self._centroids.rows[self._centroids.nearest(part)[0]])
 
     def distances(self, rows: np.ndarray) -> np.ndarray:
-        return self._centroids.nearest(decoded(rows) * self._scale)[1]
+        return self._centroids.nearest(self._scaled(rows))[1]
 
     def add(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        part = decoded(rows)
-        part *= self._scale
+        part = self._scaled(rows)
         lists, distances = self._centroids.nearest(part)
         # The names keep the arrays alive while FAISS reads them.
         ids = np.ascontiguousarray(numbers, np.int64)
         lists = np.ascontiguousarray(lists, np.int64)
         self._index.add_core(len(part), faiss.swig_ptr(part), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
         return distances
+
+    def _scaled(self, rows: np.ndarray) -> np.ndarray:
+        part = projection.shortened(decoded(rows), self._by)
+        part *= self._scale
+        return part
 
 
 def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0, place: str | None = None) -> Trained:
@@ -152,14 +160,15 @@ def _trained(tools: Tools, rows: np.ndarray, numbers: np.ndarray, seed: int) -> 
     wanted = min(count * 3 // 4, max(POINTS_A_LIST * lists, CODEBOOK_ROWS))
     order = np.random.default_rng(seed).permutation(count)[: wanted + HELD_OUT]
     sample = rows[numbers[order[:wanted]]]
-    centroids = tools.clustered(sample[: POINTS_A_LIST * lists], lists)
+    by = projection.learned(decoded(sample[:CODEBOOK_ROWS]))
+    centroids = tools.clustered(sample[: POINTS_A_LIST * lists], lists, by)
     scale = float(LARGEST / np.abs(centroids).max())
     index = _empty(_quantiser(np.rint(centroids * np.float32(scale))))
-    lattice = tools.lattice(index, scale)
+    lattice = tools.lattice(index, scale, by)
     lattice.learn(sample[:CODEBOOK_ROWS])
     index.is_trained = True
     distances = lattice.distances(rows[numbers[order[wanted:]]])
-    return Trained(index, scale, float(distances.mean()) / scale)
+    return Trained(projection.before(by, index), lists, scale, float(distances.mean()) / scale)
 
 
 def _done(place: str | None, size: int, work: Callable[[Tools], T]) -> T:
@@ -227,12 +236,14 @@ def _encoded(
     tools: Tools, index: Any, scale: float, rows: np.ndarray, numbers: np.ndarray, step: Step | None
 ) -> Encoded:
     index.reset()  # of what other tools had added before they gave up
-    lattice = tools.lattice(index, scale)
+    by, codes = projection.parted(index)
+    lattice = tools.lattice(codes, scale, by)
     total = 0.0
     for chunk in _chunks(numbers):
         total += float(lattice.add(rows[chunk], chunk).sum())
         if step:
-            step(index.ntotal, len(numbers))
+            step(codes.ntotal, len(numbers))
+    index.ntotal = codes.ntotal
     return Encoded(index, len(numbers), total / scale / max(1, len(numbers)))
 
 
@@ -244,7 +255,8 @@ def _chunks(numbers: np.ndarray) -> Iterator[np.ndarray]:
 def imbalance(indexes: list[Any]) -> float:
     """How many times more than with lists of equal length a search reads, over all of these indexes of
     one training."""
-    sizes = np.zeros(indexes[0].nlist)
+    sizes: Any = 0
     for index in indexes:
-        sizes += [index.invlists.list_size(number) for number in range(index.nlist)]
+        _, codes = projection.parted(index)
+        sizes += np.array([codes.invlists.list_size(number) for number in range(codes.nlist)], float)
     return float(len(sizes) * np.square(sizes).sum() / max(1.0, sizes.sum() ** 2))

@@ -104,7 +104,7 @@ class Upkeep:
         new = training.trained(self.rows, numbers)
         whole = training.encoded(new.index, new.scale, self.rows, numbers, self._step())
         settings = Training(
-            lists=whole.index.nlist,
+            lists=new.lists,
             scale=new.scale,
             trained=whole.count,
             residual=new.residual,

@@ -303,7 +303,7 @@ class Writer:
         trained = [kind for kind in kinds if indexes.refresh(kind, exact, say)]
         self._tidy()
         vectors = texts() if trained and texts is not None else None
-        return [tuning for kind in trained for tuning in indexes.tune(kind, vectors)]
+        return [tuning for kind in trained for tuning in indexes.tune(kind, vectors, say=say)]
 
     def tune(
         self,
@@ -312,6 +312,7 @@ class Writer:
         texts: np.ndarray | None = None,
         images: np.ndarray | None = None,
         target: float = 0.95,
+        say: Say | None = None,
     ) -> list[Tuning]:
         """Measures how far searches must go in the index of this kind to find `target` of the ten best
         rows, and stores it, for each kind of query by itself.
@@ -321,6 +322,7 @@ class Writer:
                 of the library stand for texts, and regions, each without the rest of its photo, for
                 images. Of less than 50 nothing is learnt: then texts get twice the lists and four times
                 the candidates that images need, unmeasured.
+            say: told what is being done, and how many kinds of query of how many are.
 
         Returns:
             What was found; nothing if there is no index, or none that is sound.
@@ -333,7 +335,7 @@ class Writer:
         from virtue.store.indexes import Indexes
 
         indexes = Indexes(self._folder, self._target(), self._looking, self._change)
-        return indexes.tune(kind, texts, images, target)
+        return indexes.tune(kind, texts, images, target, say)
 
     def refresh_distributions(self, ask: Ask) -> bool:
         """Measures how rows score for sample queries, where that was never done or when the library was
