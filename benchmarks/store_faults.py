@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -39,6 +40,8 @@ from virtue.store import folder as names
 FORKS = multiprocessing.get_context("forkserver")
 PRELOADED = ["benchmarks.store_readers", "virtue.store.ivf", "virtue.store.upkeep", "virtue.store.indexes"]
 PRELOADED += ["virtue.store.compaction", "virtue.store.migrate", "virtue.store.lock", "alembic.op"]
+ENDLESS = 60.0
+"""Seconds that no work takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +175,15 @@ class Trial:
             shelf.put(writer, self.work.start)
             writer.refresh_indexes(exact=WORTH)
         self.work.prepare(self.template)
-        self.usual = self.run(None)
-        self.check("unharmed", self.work.steps)
+        self.usual = ENDLESS
+        self.check("unharmed", self.run(ENDLESS))
 
     def round(self, number: int) -> None:
-        done = self.run(self.chance.uniform(0, 1.1) * self.usual)
-        self.check(f"{self.name}, round {number}", int(done))
+        done = self.run(self.chance.uniform(0, 1.05) * self.usual)
+        self.check(f"{self.name}, round {number}", done)
 
-    def run(self, kill_after: float | None) -> float:
-        """The steps that were done before the child was killed, or, if it is not to be, its seconds."""
+    def run(self, kill_after: float) -> int:
+        """The steps that were done before the child was killed, or was through."""
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.template, self.folder)
         hear, said = FORKS.Pipe(duplex=False)
@@ -190,13 +193,18 @@ class Trial:
         hear.recv()
         began = time.monotonic()
         child.join(kill_after)
-        if kill_after is None:
-            seconds = time.monotonic() - began
-        elif child.is_alive():
+        seconds = time.monotonic() - began
+        if child.is_alive():
             child.kill()
             child.join()
-            self.killed += child.exitcode == -9
-        if child.exitcode not in (0, -9):
+        killed = child.exitcode == -signal.SIGKILL
+        self.killed += killed
+        # How long it takes changes with what else the machine does.
+        if not killed:
+            self.usual = seconds if self.usual == ENDLESS else 0.7 * self.usual + 0.3 * seconds
+        elif seconds > 0.9 * self.usual:
+            self.usual *= 1.05
+        if child.exitcode not in (0, -signal.SIGKILL):
             self.faults.append(f"{self.name}: the child ended with {child.exitcode}")
         done = 0
         try:
@@ -204,7 +212,7 @@ class Trial:
                 done = hear.recv()
         except EOFError:
             hear.close()
-        return seconds if kill_after is None else done
+        return done
 
     def check(self, where: str, done: int) -> None:
         """Compares the library with what must be there after the steps that were acknowledged; of the next

@@ -349,6 +349,27 @@ def test_rows_are_dropped_by_themselves_once_most_are_dead(
         assert snapshot.counts().regions == 2
 
 
+def test_dead_rows_that_cannot_be_dropped_are_a_warning(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "FEWEST", 1)
+    shelf.photo("a.png", "red")
+    shelf.index(regions=0)
+    for number in range(3):
+        shelf.photo("a.png", (number, 0, 255))
+        shelf.index()
+    rows = next(shelf.store.folder.glob("regions-*.f16"))
+    sound = rows.read_bytes()
+    rows.write_bytes(b"\0" * len(sound))
+    shelf.photo("a.png", (9, 0, 255))
+    report = shelf.index()
+    assert report.reembedded == 1
+    assert len(report.warnings) == 1 and "virtue verify --repair" in report.warnings[0]
+    with shelf.store.write("test") as writer:
+        writer.repair()
+    assert shelf.index().problems == []
+
+
 def test_a_second_writer_is_told_who_is_at_work(shelf: Shelf) -> None:
     shelf.photo("a.png")
     with shelf.store.write("virtue forget"), pytest.raises(LockedError, match="virtue forget"):

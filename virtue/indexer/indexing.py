@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from virtue.errors import InputError, ModelMismatchError
+from virtue.errors import InputError, ModelMismatchError, StoreError
 from virtue.indexer.annotations import read_annotations
 from virtue.indexer.captions import read_captions
 from virtue.indexer.demands import Demands, Settings
@@ -186,7 +186,10 @@ def index(
         if reembed or not target.active:
             writer.activate(target)
         if writer.waste().is_much:
-            writer.compact()
+            try:
+                writer.compact()
+            except StoreError as error:  # what was asked for is done
+                report.warnings.append(str(error))
     report.problems.sort()
     report.seconds = time.monotonic() - started
     return report

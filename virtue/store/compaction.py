@@ -45,8 +45,8 @@ class Waste:
 
 
 def waste(connection: Connection, generation: Generation) -> Waste:
-    dead = len(queries.buried_rows(connection, generation.id, "regions"))
-    dead += len(queries.buried_rows(connection, generation.id, "captions"))
+    sql = "SELECT count(*) FROM tombstones WHERE generation_id = ?"
+    ((dead,),) = fetched(connection, sql, (generation.id,))
     total = sum(queries.row_count(connection, generation.id, kind) for kind in KINDS)
     return Waste(dead, total, dead * generation.dim * rows.DTYPE.itemsize)
 

@@ -28,7 +28,10 @@ def writer_lock(folder: Path, command: str, *, patience: float = 0.0) -> Iterato
 
     Raises:
         LockedError: another writer holds it.
+        StoreError: the folder is gone, or cannot be written to.
     """
+    if not folder.is_dir():  # which taking the lock would make
+        raise StoreError(f"the library {folder} is not there any more: mount its drive, if that is it")
     lock = FileLock(folder / names.LOCK, timeout=patience, thread_local=False)
     try:
         lock.acquire()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -43,6 +43,8 @@ REPEATED = ["kind", "photo", "taken", "camera", "settings", "origin", "category"
 
 NEEDED = ("photo", "width", "height", "settings")
 """What a photo cannot be without."""
+
+ROWS, ORIGINS, SOURCES = ("region", "caption"), get_args(Origin), get_args(Source)
 
 Row = dict[str, Any]
 
@@ -215,7 +217,7 @@ def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> Parcel:
         raise ValueError("a photo lacks what every photo has")
     of_kind: dict[str, list[tuple[Row, np.ndarray]]] = {"region": [], "caption": []}
     for pair in pairs:
-        of_kind[_one_of(Literal["region", "caption"], pair[0]["kind"])].append(pair)
+        of_kind[_one_of(ROWS, pair[0]["kind"])].append(pair)
     regions = sorted(of_kind["region"], key=lambda pair: pair[0]["region"])
     if [each["region"] for each, _ in regions] != list(range(len(regions))):
         raise ValueError("the regions of a photo are not numbered from 0 on")
@@ -242,19 +244,20 @@ def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> Parcel:
 
 def _region(row: Row, width: int, height: int) -> NewRegion:
     box = Box(row["x0"], row["y0"], row["x1"], row["y1"])
-    box.within(width, height)
-    return NewRegion(box, _one_of(Origin, row["origin"]), row["category"], row["mask"])
+    if min(box.x0, box.y0) < 0 or box.x1 > width or box.y1 > height:
+        box.within(width, height)
+    return NewRegion(box, _one_of(ORIGINS, row["origin"]), row["category"], row["mask"])
 
 
 def _caption(row: Row) -> NewCaption:
     if row["caption"] is None:
         raise ValueError("a caption has no text")
-    return NewCaption(row["caption"], _one_of(Source, row["source"]), row["region"])
+    return NewCaption(row["caption"], _one_of(SOURCES, row["source"]), row["region"])
 
 
-def _one_of(kinds: Any, value: str) -> Any:
-    if value not in get_args(kinds):
-        raise ValueError(f"{value!r} is none of {', '.join(get_args(kinds))}")
+def _one_of(known: Sequence[str], value: str) -> Any:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {', '.join(known)}")
     return value
 
 

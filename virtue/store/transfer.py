@@ -3,6 +3,7 @@ importing and merging share."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -223,7 +224,7 @@ def merge(store: Store, other: Path) -> Taken:
     """Takes in the photos of another library. See `Library.merge`."""
     from virtue.store.store import Store
 
-    if other.exists() and other.samefile(store.folder):
+    if os.path.realpath(other) == os.path.realpath(store.folder):
         raise InputError(f"{other} is the library itself: name another one to take photos from")
     with Store.open(other, read_only=True) as source, source.read() as snapshot:
         cargo = _cargo(snapshot, other)
