@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from virtue.embedder.model import Find
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
+    from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, Tuning
     from virtue.store.records import Kind
 
@@ -190,6 +191,28 @@ class Library:
         return search(
             store, self.embedder, query, find=find, top=top, all_regions=all_regions, min_score=min_score
         )
+
+    def similar(
+        self, path: str | os.PathLike[str] | None = None, *, threshold: float | None = None
+    ) -> list[list[Similar]]:
+        """Near-duplicates in three tiers: the same bytes, the same picture (rescaled, recompressed), similar.
+
+        Args:
+            path: a photo, in this library or not, or a folder of photos: what the library has of each. None:
+                the duplicates within the library, same bytes and same picture.
+            threshold: dot product of whole photos from which on they are similar, 0.8 by default.
+
+        Returns:
+            Groups; the first of each is what the others are compared with: the photo at `path`, or the
+            largest picture.
+
+        Raises:
+            EmptyLibraryError, InputError, ModelMismatchError, PictureError.
+        """
+        from virtue.retrieval.similar import SIMILAR, similar
+
+        limit = SIMILAR if threshold is None else threshold
+        return similar(self._open(), lambda: self.embedder, path, limit)
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
         """Takes files, or all files below folders, out of the library; the files stay where they are.
