@@ -376,6 +376,29 @@ def test_a_box_on_a_turned_photo_is_where_a_viewer_shows_it(virtue: Run, photos:
     assert [hit["score"] for hit in found[0]] == pytest.approx([hit["score"] for hit in found[1]], abs=0.01)
 
 
+def test_near_duplicates_are_named_with_their_tier(virtue: Run, photos: Path) -> None:
+    twice = photos / os.fsdecode(b"caf\xe9.jpg")
+    shutil.copy(photos / "cat.jpg", twice)
+    with Image.open(photos / "street.jpg") as street:
+        street.resize((street.width // 2, street.height // 2)).save(photos / "small.jpg")
+    assert virtue("index", photos, "--regions", "none", "-d", "lib", "-q").returncode == 0
+    plain = virtue("similar", "-d", "lib")
+    groups = [[line.split(b"\t") for line in group.splitlines()] for group in plain.stdout.split(b"\n\n")]
+    assert [[(tier, os.path.basename(path)) for tier, _, _, path in group] for group in groups] == [
+        [(b"-", b"caf\xe9.jpg"), (b"same-bytes", b"cat.jpg")],
+        [(b"-", b"street.jpg"), (b"same-picture", b"small.jpg")],
+    ]
+    told = hits(virtue("similar", photos / "small.jpg", "--json", "-d", "lib"))
+    assert [(each["group"], each["tier"], Path(each["path"]).name) for each in told[:2]] == [
+        (1, None, "small.jpg"),
+        (1, "same-picture", "street.jpg"),
+    ]
+    assert set(told[0]) == {"group", "tier", "score", "distance", "path", "width", "height", "photo_id"}
+    none = virtue("similar", photos / "coins.jpg", "-d", "lib")
+    assert (none.returncode, none.stdout, none.stderr) == (1, b"", b"nothing found\n")
+    assert "nosuch" in sentence(virtue("similar", "nosuch", "-d", "lib"))
+
+
 def test_a_small_library_needs_no_tuning(virtue: Run, demo_library: Path) -> None:
     done = virtue("tune", "-d", demo_library)
     assert done.returncode == 0

@@ -278,6 +278,32 @@ def search(
 
 
 @app.command()
+def similar(
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="A photo, or a folder of photos. None: duplicates within the library."),
+    ] = None,
+    database: Database = None,
+    threshold: Annotated[
+        float | None, option("--threshold", help="Score from which on a photo is similar. Default: 0.8.")
+    ] = None,
+    as_json: AsJson = False,
+    read_only: ReadOnly = False,
+    offline: Offline = False,
+    debug: Debug = False,
+) -> int:
+    """Near-duplicates: the same bytes, the same picture (rescaled, recompressed), similar ones."""
+    from virtue.console import print_similar
+
+    with library_at(database, read_only=read_only, offline=offline) as library:
+        groups = library.similar(path, threshold=threshold)
+    print_similar(groups, as_json=as_json)
+    if not groups:
+        note("nothing found")
+    return FOUND if groups else NOTHING
+
+
+@app.command()
 def status(
     database: Database = None,
     problems: Annotated[

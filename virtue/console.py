@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
+    from virtue.retrieval.similar import Similar
     from virtue.store import Snapshot, Tuning
 
 
@@ -104,6 +105,20 @@ def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
 def print_paths(hits: Iterable[Hit], end: bytes) -> None:
     for hit in hits:
         write(hit.raw_path + end)
+
+
+def print_similar(groups: Iterable[Sequence[Similar]], *, as_json: bool) -> None:
+    """A line a file: tier, bits that differ, score, path, parted by tabs, and an empty line between groups.
+    The first of a group has no tier (-). With `as_json` an object a line, with the number of its group."""
+    for number, group in enumerate(groups, 1):
+        if number > 1 and not as_json:
+            print()
+        for file in group:
+            if as_json:
+                print(json.dumps({"group": number, **file.as_json()}))
+            else:
+                fields = f"{file.tier or '-'}\t{file.distance}\t{file.score:.3f}\t"
+                write(fields.encode() + file.raw_path + b"\n")
 
 
 def print_previews(hits: Sequence[Hit]) -> None:

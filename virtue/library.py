@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from virtue.embedder.model import Find
     from virtue.indexer import Estimate, Progress, Report
     from virtue.retrieval import Hit
+    from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, Tuning
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind
@@ -253,6 +254,28 @@ class Library:
         kinds: tuple[Kind, ...] = ("regions", "captions") if find == "photos" else (find,)
         with self.store.read() as snapshot:
             return any(snapshot.allowed(kind, where, wholes=find != "regions").any() for kind in kinds)
+
+    def similar(
+        self, path: str | os.PathLike[str] | None = None, *, threshold: float | None = None
+    ) -> list[list[Similar]]:
+        """Near-duplicates in three tiers: the same bytes, the same picture (rescaled, recompressed), similar.
+
+        Args:
+            path: a photo, in this library or not, or a folder of photos: what the library has of each. None:
+                the duplicates within the library, same bytes and same picture.
+            threshold: dot product of whole photos from which on they are similar, 0.8 by default.
+
+        Returns:
+            Groups; the first of each is what the others are compared with: the photo at `path`, or the
+            largest picture.
+
+        Raises:
+            EmptyLibraryError, InputError, ModelMismatchError, PictureError.
+        """
+        from virtue.retrieval.similar import SIMILAR, similar
+
+        limit = SIMILAR if threshold is None else threshold
+        return similar(self._open(), lambda: self.embedder, path, limit)
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
         """Takes files, or all files below folders, out of the library; the files stay where they are.

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from tests.indexer.shelf import Shelf
-from virtue.indexer.metadata import Metadata, perceptual_hash, read_metadata
+from virtue.indexer.metadata import Metadata, read_metadata
+from virtue.phash import perceptual_hash
 from virtue.pictures import load, open_image
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF

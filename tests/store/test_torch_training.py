@@ -16,7 +16,7 @@ from tests.store.clustered import RECALL, WORTH, add, indexed, no_warnings, vect
 from tests.store.clustered import recall as recall_of
 from tests.store.devices import DEVICES
 from virtue.errors import StoreError
-from virtue.store import Store, clusters, device, torch_training, training
+from virtue.store import Store, clusters, device, projection, torch_training, training
 from virtue.store.index_files import mapped
 from virtue.store.ivf import emptied, read
 from virtue.store.machine import faiss
@@ -34,6 +34,7 @@ def halves(count: int, seed: int, dim: int) -> np.ndarray:
 
 def content(index: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers (n,) in ascending order, their lists (n,), and codes (n, sub-quantisers)."""
+    _, index = projection.parted(index)
     lists = index.invlists
     sizes = [lists.list_size(number) for number in range(index.nlist)]
     ids, codes = [np.empty(0, np.int64)], [np.empty((0, index.code_size), np.uint8)]
@@ -51,14 +52,15 @@ def content(index: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
     """Each of these rows lies in the list and has the codes that are nearest, but for rounding."""
+    by, whole = projection.parted(index)
     ids, lists, codes = content(index)
     assert ids.tolist() == list(range(len(rows)))
-    scaled = decoded(rows).astype(np.float64) * np.float32(scale)
-    centroids = index.quantizer.reconstruct_n(0, index.nlist).astype(np.float64)
+    scaled = projection.shortened(decoded(rows), by).astype(np.float64) * np.float32(scale)
+    centroids = whole.quantizer.reconstruct_n(0, whole.nlist).astype(np.float64)
     products = scaled @ centroids.T
     taken = np.take_along_axis(products, lists[:, None], 1)[:, 0]
     assert (taken >= products.max(1) * (1 - ROUNDING)).all()
-    pq = index.pq
+    pq = whole.pq
     books = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub).astype(np.float64)
     left = (scaled - centroids[lists]).reshape(len(rows), pq.M, 1, pq.dsub)
     far = np.square(left - books).sum(3)
@@ -67,11 +69,14 @@ def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("place", DEVICES)
-@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (64, 3_000), (6, 2_000), (7, 2_000), (1, 64)])
+@pytest.mark.parametrize(
+    ("dim", "count"), [(32, 12_000), (64, 3_000), (6, 2_000), (7, 2_000), (1, 64), (projection.FROM, 3_000)]
+)
 def test_torch_encodes_as_faiss_does(place: str, dim: int, count: int) -> None:
     rows = halves(count, 1, dim)
     numbers = np.arange(count)
     new = training.trained(rows, numbers, place="faiss")
+    assert (projection.parted(new.index)[0] is None) == (dim < projection.FROM)
     made = training.encoded(new.index, new.scale, rows, numbers, place="faiss")
     theirs = content(made.index)
     ours = training.encoded(new.index, new.scale, rows, numbers, place=place)
@@ -98,7 +103,7 @@ def test_rows_are_numbered_as_they_are_told(place: str) -> None:
 
 
 @pytest.mark.parametrize("place", DEVICES)
-@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (7, 2_000)])
+@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (7, 2_000), (projection.FROM, 3_000)])
 def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None:
     """Rows lie as near to their centroids, and what codes say of rows is as near to them."""
     rows = halves(count, 3, dim)
@@ -108,11 +113,12 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
     for where in ("faiss", place):
         new = training.trained(rows, numbers, place=where)
         made = training.encoded(new.index, new.scale, rows, numbers, place="faiss")
-        scaled = decoded(rows) * np.float32(new.scale)
-        said = made.index.sa_decode(made.index.sa_encode(scaled))
+        by, codes = projection.parted(made.index)
+        scaled = projection.shortened(decoded(rows), by) * np.float32(new.scale)
+        said = codes.sa_decode(codes.sa_encode(scaled))
         lost[where] = float(np.linalg.norm(said - scaled, axis=1).mean()) / new.scale
         residual[where] = new.residual
-        centroids = new.index.quantizer.reconstruct_n(0, new.index.nlist)
+        centroids = codes.quantizer.reconstruct_n(0, codes.nlist)
         assert (centroids == np.rint(centroids)).all()
         assert np.abs(centroids).max() == 127
     assert residual[place] == pytest.approx(residual["faiss"], rel=0.02)
@@ -122,7 +128,7 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
 @pytest.mark.parametrize("place", DEVICES)
 def test_centroids_are_those_of_numpy(place: str) -> None:
     sample = halves(2_000, 4, 32)
-    ours = torch_training.Torch(device.called(place)).clustered(sample, 50)
+    ours = torch_training.Torch(device.called(place)).clustered(sample, 50, None)
     theirs = clusters.clustered(decoded(sample), 50)
     assert np.vecdot(ours, theirs).mean() >= 0.99
     assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
@@ -133,7 +139,7 @@ def test_centroids_that_lose_their_rows_start_again(place: str) -> None:
     """Ten places, at first all centroids in one of them: each place has a centroid in the end."""
     places = halves(10, 5, 32)
     sample = np.concatenate([np.repeat(places[:1], 40, axis=0), np.repeat(places, 10, axis=0)])
-    centroids = torch_training.Torch(device.called(place)).clustered(sample, 20)
+    centroids = torch_training.Torch(device.called(place)).clustered(sample, 20, None)
     assert np.isfinite(centroids).all()
     assert (decoded(places) @ centroids.T).max(1) == pytest.approx(1, abs=1e-3)
 

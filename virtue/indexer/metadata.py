@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-import numpy as np
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 from virtue.pictures import DAMAGE
@@ -59,18 +58,6 @@ def read_metadata(image: ImageFile.ImageFile) -> Metadata:
         tags=_distinct(_tags(exif, iptc, xmp)),
         captions=tuple(text for text in _distinct(_captions(exif, details, iptc, xmp)) if _is_told(text)),
     )
-
-
-def perceptual_hash(pixels: np.ndarray) -> int:
-    """64 bits that stay nearly the same when a photo is rescaled or recompressed: whether each cell of
-    an 8 x 8 grid is darker than its right neighbour (N. Krawetz, "Kind of like that", 2013).
-
-    Args:
-        pixels: (h, w, 3) uint8.
-    """
-    small = Image.fromarray(pixels).reduce(max(1, min(pixels.shape[:2]) // 32)).convert("L")
-    cells = np.asarray(small.resize((9, 8), Image.Resampling.BOX)).astype(int)
-    return int.from_bytes(np.packbits(cells[:, :-1] < cells[:, 1:]).tobytes(), "big")
 
 
 def _or(read: Callable[[], T], default: T) -> T:

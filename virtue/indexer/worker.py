@@ -22,7 +22,8 @@ from PIL import AvifImagePlugin
 
 from virtue.errors import PictureError
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
-from virtue.indexer.metadata import perceptual_hash, read_metadata
+from virtue.indexer.metadata import read_metadata
+from virtue.phash import perceptual_hash
 from virtue.pictures import Picture, check_file, decode, open_image, weight
 
 HEAVY = 120_000_000

@@ -119,8 +119,8 @@ def search(
     with store.read() as snapshot:
         generation = snapshot.generation
         if generation is None:
-            raise _nothing_indexed(store)
-        _check_model(generation, embedder)
+            raise nothing_indexed(store)
+        check_model(generation, embedder)
         asked = _asked(snapshot, embedder, query, find, filters)
         if find == "captions":
             floor = asked.floor(min_score, lambda: _best_captions(snapshot, asked, LOOKED_AT))
@@ -355,7 +355,7 @@ def _check_options(find: str, top: int, min_score: MinScore, filters: tuple[str,
         parse(filters)
 
 
-def _check_model(generation: Generation, embedder: Embedder) -> None:
+def check_model(generation: Generation, embedder: Embedder) -> None:
     if generation.fingerprint == embedder.fingerprint:
         return
     if generation.model == embedder.name:
@@ -372,7 +372,7 @@ def _check_model(generation: Generation, embedder: Embedder) -> None:
 def _check_not_empty(snapshot: Snapshot, store: Store, find: Find) -> None:
     counts = snapshot.counts()
     if not counts.regions:
-        raise _nothing_indexed(store)
+        raise nothing_indexed(store)
     if find == "captions" and not counts.captions:
         raise EmptyLibraryError(
             "no photo in this library has a caption: put words into photo.txt beside photo.jpg, into the "
@@ -380,7 +380,7 @@ def _check_not_empty(snapshot: Snapshot, store: Store, find: Find) -> None:
         )
 
 
-def _nothing_indexed(store: Store) -> EmptyLibraryError:
+def nothing_indexed(store: Store) -> EmptyLibraryError:
     return EmptyLibraryError(
         f"nothing is indexed in the library {store.folder}: fill it with `virtue index FOLDER`"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,11 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
-from virtue.store import distributions, hits, queries, rows, scan
+from virtue.store import distributions, hits, photos, queries, rows, scan
 from virtue.store import folder as names
 from virtue.store.distributions import Distribution
 from virtue.store.memory import IndexFiles, Memory, View
+from virtue.store.photos import Copy, Wholes
 from virtue.store.ranges import IndexRecord, index_of
 from virtue.store.records import (
     KINDS,
@@ -320,6 +321,21 @@ class Snapshot:
     def place(self, region_id: int | None, photo_id: int | None = None) -> Place | None:
         """Where a region is, or a photo as a whole, even if its files are gone; None: nowhere."""
         return hits.place(self._connection, self._id(None), region_id, photo_id)
+
+    def wholes(self) -> Wholes:
+        """Every photo that is still there."""
+        return photos.wholes(self._connection, self._id(None))
+
+    def photo_id(self, hash: bytes) -> int | None:
+        return photos.photo_id(self._connection, hash)
+
+    def copies(self, photo_ids: Collection[int]) -> dict[int, list[Copy]]:
+        """Where these photos are."""
+        return photos.copies(self._connection, photo_ids)
+
+    def repeated(self) -> list[int]:
+        """Photos that are at several paths."""
+        return photos.repeated(self._connection)
 
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[CaptionRecord]:
         """The captions of these rows, in their order; rows of photos that are gone are left out."""

@@ -1,0 +1,97 @@
+"""How well near-duplicates are told from other photos: python -m benchmarks.similar FOLDER
+
+Makes copies of the photos of a folder, and says for each kind of copy the share that each tier finds, and
+what the tiers make of pairs of different photos. Then times the comparison of 100,000 made-up hashes, all
+with all. Prints one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from virtue.embedder import Embedder, Item
+from virtue.evaluation.rows import photo_paths
+from virtue.phash import perceptual_hash
+from virtue.pictures import load
+from virtue.retrieval.similar import BITS, SAME, SIMILAR, near_hashes
+
+HASHES = 100_000
+
+
+def _jpeg(image: Image.Image, quality: int = 90) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=quality)
+    return content.getvalue()
+
+
+def _cropped(image: Image.Image, share: float) -> bytes:
+    x, y = round(image.width * share / 2), round(image.height * share / 2)
+    return _jpeg(image.crop((x, y, image.width - x, image.height - y)))
+
+
+COPIES: dict[str, Callable[[Image.Image], bytes]] = {
+    "half the size": lambda image: _jpeg(image.resize((image.width // 2, image.height // 2))),
+    "JPEG of quality 30": lambda image: _jpeg(image, 30),
+    "5 % cut off": lambda image: _cropped(image, 0.05),
+    "10 % cut off": lambda image: _cropped(image, 0.1),
+    "a quarter brighter": lambda image: _jpeg(ImageEnhance.Brightness(image).enhance(1.25)),
+}
+
+
+def features(embedder: Embedder, source: Any) -> tuple[np.ndarray, int]:
+    picture = load(source, side=embedder.model.side)
+    (vector,) = embedder.embed([Item(embedder.scenes([picture])[0])])
+    return vector, perceptual_hash(picture.pixels)
+
+
+def told(scores: np.ndarray, bits: np.ndarray) -> dict[str, Any]:
+    same = (bits <= BITS) & (scores >= SAME)
+    return {
+        "pairs": len(scores),
+        "same_picture": round(float(same.mean()), 5),
+        "similar": round(float(((scores >= SIMILAR) & ~same).mean()), 5),
+        "by_hash_alone": round(float((bits <= BITS).mean()), 5),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=100, help="photos, spread over the folder")
+    parser.add_argument("--model", default="mini")
+    given = parser.parse_args()
+    embedder = Embedder.from_pretrained(given.model)
+    paths = photo_paths(given.folder)
+    paths = paths[:: max(1, len(paths) // given.count)]
+    vectors, hashes = zip(*(features(embedder, path) for path in paths), strict=True)
+    rows, bits = np.stack(vectors), np.array(hashes, np.uint64)
+    for kind, copied in COPIES.items():
+        scores, distances = [], []
+        for path, row, phash in zip(paths, rows, hashes, strict=True):
+            with Image.open(path) as image:
+                vector, other = features(embedder, copied(image.convert("RGB")))
+            scores.append(row @ vector)
+            distances.append((phash ^ other).bit_count())
+        print(json.dumps({"pair": kind, **told(np.array(scores), np.array(distances))}), flush=True)
+    pairs = np.triu_indices(len(rows), 1)
+    different = np.bitwise_count(bits[:, None] ^ bits)[pairs]
+    print(json.dumps({"pair": "different photos", **told((rows @ rows.T)[pairs], different)}))
+    made = np.random.default_rng(0).integers(0, 2**64, HASHES, dtype=np.uint64)
+    began = time.process_time()
+    found = sum(len(one) for one, _ in near_hashes(made))
+    print(json.dumps({"hashes": HASHES, "seconds": round(time.process_time() - began, 2), "pairs": found}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Near-duplicates, with the bundled model on example photos, and by hashes alone."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from tests.conftest import EXAMPLES
+from tests.store.builders import DIM, file, name, photo
+from virtue import Library
+from virtue.errors import EmptyLibraryError, InputError, PictureError
+from virtue.retrieval.similar import Similar, similar
+from virtue.store import PhotoInfo, Store
+
+PHOTOS = EXAMPLES / "photos"
+
+
+def jpeg(image: Image.Image, quality: int = 90) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=quality)
+    return content.getvalue()
+
+
+def lines(group: list[Similar]) -> list[tuple[str | None, str]]:
+    return [(found.tier, Path(found.path).name) for found in group]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four photos, copies of two of them, and pictures in one colour, which all have one hash."""
+    place = tmp_path_factory.mktemp("photos")
+    for each in ("street", "cat", "coffee", "pagoda"):
+        shutil.copy(PHOTOS / f"{each}.jpg", place)
+    shutil.copy(PHOTOS / "street.jpg", place / "street again.jpg")
+    street, cat = Image.open(PHOTOS / "street.jpg"), Image.open(PHOTOS / "cat.jpg")
+    (place / "street small.jpg").write_bytes(jpeg(street.resize((street.width // 2, street.height // 2))))
+    (place / "cat coarse.jpg").write_bytes(jpeg(cat, 40))
+    for colour in ("white", "black", "snow"):
+        Image.new("RGB", (64, 48), colour).save(place / f"{colour}.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def library(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    made = Library(tmp_path_factory.mktemp("library"))
+    made.index(folder, regions="none", workers=1)
+    return made
+
+
+def test_a_library_names_its_duplicates_the_largest_picture_first(library: Library) -> None:
+    cat, street = library.similar()
+    assert lines(cat)[1:] == [("same-picture", lines(cat)[1][1])]
+    assert {Path(found.path).name for found in cat} == {"cat.jpg", "cat coarse.jpg"}
+    assert lines(street) == [
+        (None, "street again.jpg"),
+        ("same-bytes", "street.jpg"),
+        ("same-picture", "street small.jpg"),
+    ]
+    first, copy, small = street
+    assert first.photo_id == copy.photo_id != small.photo_id
+    assert (first.score, copy.score, copy.distance) == (1, 1, 0)
+    assert 0.55 <= small.score < 1 and small.distance <= 8
+    assert small.width == first.width // 2
+
+
+def test_a_photo_of_the_library_has_its_near_duplicates(library: Library, folder: Path) -> None:
+    (group,) = library.similar(folder / "street.jpg")
+    assert lines(group) == [
+        (None, "street.jpg"),
+        ("same-bytes", "street again.jpg"),
+        ("same-picture", "street small.jpg"),
+    ]
+
+
+def test_a_photo_from_elsewhere_is_compared_too(library: Library, tmp_path: Path) -> None:
+    with Image.open(PHOTOS / "cat.jpg") as cat:
+        w, h = cat.size
+        brighter = ImageEnhance.Brightness(cat.crop((w // 40, h // 40, w - w // 40, h - h // 40)))
+        (tmp_path / "cat.jpg").write_bytes(jpeg(brighter.enhance(1.1)))
+    (group,) = library.similar(tmp_path / "cat.jpg")
+    assert group[0].photo_id is None and group[0].path == str(tmp_path / "cat.jpg")
+    assert {Path(found.path).name for found in group[1:]} == {"cat.jpg", "cat coarse.jpg"}
+    assert {found.tier for found in group[1:]} <= {"same-picture", "similar"}
+    shutil.copy(PHOTOS / "cat.jpg", tmp_path / "copy.jpg")
+    (group,) = library.similar(tmp_path / "copy.jpg")
+    assert lines(group)[:2] == [(None, "copy.jpg"), ("same-bytes", "cat.jpg")]
+
+
+def test_what_is_similar_is_up_to_the_threshold(library: Library, folder: Path) -> None:
+    assert library.similar(folder / "coffee.jpg") == []
+    (group,) = library.similar(folder / "coffee.jpg", threshold=-1)
+    assert len(group) == 10
+    assert {found.tier for found in group[1:]} == {"similar"}
+    scores = [found.score for found in group]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_folder_has_a_group_for_each_photo(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(PHOTOS / "pagoda.jpg", tmp_path / "in" / "b.jpg")
+    shutil.copy(PHOTOS / "cat.jpg", tmp_path / "a.jpg")
+    shutil.copy(PHOTOS / "rocket.jpg", tmp_path / "c.jpg")
+    (tmp_path / "note.txt").write_text("not a photo")
+    (tmp_path / "d.jpg").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"d\.jpg.*left out"):
+        groups = library.similar(tmp_path)
+    assert [Path(group[0].path).name for group in groups] == ["a.jpg", "b.jpg"]
+    assert lines(groups[1])[1] == ("same-bytes", "pagoda.jpg")
+
+
+def test_pictures_in_one_colour_are_not_all_the_same(library: Library, folder: Path) -> None:
+    assert not [line for group in library.similar() for line in lines(group) if line[1].endswith("png")]
+    for group in library.similar(folder / "white.png"):
+        assert {found.tier for found in group[1:]} == {"similar"}
+
+
+def test_what_cannot_be_compared_is_said(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file or folder .*nosuch"):
+        library.similar(tmp_path / "nosuch")
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"bad\.jpg"):
+        library.similar(tmp_path / "bad.jpg")
+    with Library.create(tmp_path / "empty") as empty, pytest.raises(EmptyLibraryError, match="virtue index"):
+        empty.similar()
+
+
+def test_a_file_that_is_gone_is_no_duplicate(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "library", create=True) as store:
+        with store.write("test") as writer:
+            writer.generation("mini", "fingerprint", DIM)
+            writer.commit([photo(1)], [file("/a.jpg", 1), file("/b.jpg", 1), file("/c.jpg", 1)])
+            writer.commit(missing=[b"/b.jpg"])
+        (group,) = similar(store, lambda: pytest.fail("no model is needed"))
+        assert [found.raw_path for found in group] == [b"/a.jpg", b"/c.jpg"]
+        with store.write("test") as writer:
+            writer.commit(missing=[b"/c.jpg"])
+        assert similar(store, lambda: pytest.fail("no model is needed")) == []
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 60), centres=st.integers(1, 20))
+def test_all_pictures_of_near_hashes_are_found(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, centres: int
+) -> None:
+    """All have the same vectors, so that the hashes decide."""
+    rng = np.random.default_rng(seed)
+    around = rng.integers(0, 2**63, centres)
+    hashes = []
+    for _ in range(count):
+        bits = rng.choice(64, rng.integers(0, 9), replace=False)
+        hashes.append(int(rng.choice(around)) ^ sum(1 << int(bit) for bit in bits))
+    sizes = rng.integers(1, 5, count).tolist()
+    with Store.open(tmp_path_factory.mktemp("library"), create=True) as store:
+        with store.write("test") as writer:
+            writer.generation("mini", "fingerprint", DIM)
+            infos = [PhotoInfo(name(n), sizes[n], 9, phash=hashes[n]) for n in range(count)]
+            photos = [photo(n, seed=7, info=info) for n, info in enumerate(infos)]
+            writer.commit(photos, [file(b"/%03d.jpg" % n, n) for n in range(count)])
+        found = similar(store, lambda: pytest.fail("no model is needed"))
+    told = [[int(each.path[1:4]) for each in group] for group in found]
+    left = sorted(range(count), key=lambda n: (-sizes[n], n))
+    expected = []
+    while left:
+        first, *left = left
+        near = [n for n in left if (hashes[first] ^ hashes[n]).bit_count() <= 8]
+        left = [n for n in left if n not in near]
+        expected += [[first, *sorted(near)]] if near else []
+    assert told == sorted(expected)
