@@ -65,7 +65,8 @@ class Part:
         self._content = content
         self.by, self._plain = projection.parted(read(content))
         self.quantiser = faiss.downcast_index(self._plain.quantizer)
-        self.fast = faiss.IndexIVFPQFastScan(self._plain)
+        with faiss_threads(1):  # another thread would have a heap of its own, which stays large
+            self.fast = faiss.IndexIVFPQFastScan(self._plain)
         lists = _packed(faiss.downcast_InvertedLists(self.fast.invlists), self._plain.code_size)
         self.fast.replace_invlists(lists, True)
         lists.this.disown()  # the index frees them now

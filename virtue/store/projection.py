@@ -63,11 +63,12 @@ def before(by: np.ndarray | None, index: Any) -> Any:
 
 
 def parted(index: Any) -> tuple[np.ndarray | None, Any]:
-    """What `before` was given; a faiss.IndexIVFPQ is one of rows as they are."""
+    """What `before` was given; a faiss.IndexIVFPQ is one of rows as they are. The array is the index's own:
+    good as long as the index is."""
     if not isinstance(index, faiss.IndexPreTransform):
         return None, index
     transform = faiss.downcast_VectorTransform(index.chain.at(0))
-    by = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
+    by = faiss.rev_swig_ptr(transform.A.data(), transform.A.size())
     inner = faiss.downcast_index(index.index)
     inner.referenced_objects = [index]  # its owner, as FAISS's own constructors note it
-    return by, inner
+    return by.reshape(transform.d_out, transform.d_in), inner
