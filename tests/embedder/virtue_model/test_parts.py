@@ -14,8 +14,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
+from virtue.embedder.batching import Budget
 from virtue.embedder.virtue_model import images
-from virtue.embedder.virtue_model.batching import Budget
 from virtue.embedder.virtue_model.drawing import drawing, stacked
 from virtue.embedder.virtue_model.network import Scene
 from virtue.embedder.virtue_model.proposals import _around, _distinct, propose
@@ -166,16 +166,16 @@ class Discs:
 
 def test_proposals_lie_in_the_picture_and_apart() -> None:
     scene = Scene(400, 200, torch.zeros(4, 16, 16), (), torch.zeros(1, 8), (1, 1))
-    boxes = propose(Discs(), scene, 500, least_quality=0.8, least_stability=0.85)
+    boxes = propose(Discs(), scene, 500, Budget(64), least_quality=0.8, least_stability=0.85)
     assert len(boxes) > 10
     for number, box in enumerate(boxes):
         assert box == box.within(400, 200)
         assert box.area < 0.9 * 400 * 200
         assert all(box.iou(other) < 0.75 for other in boxes[:number])
-    assert propose(Discs(), scene, 3, least_quality=0.8, least_stability=0.85) == boxes[:3]
+    assert propose(Discs(), scene, 3, Budget(64), least_quality=0.8, least_stability=0.85) == boxes[:3]
     # Small discs move too much with the threshold, poor ones are not believed.
     assert min(box.area for box in boxes) > 60 * 30 / 2
-    assert propose(Discs(), scene, 500, least_quality=0.99, least_stability=0.85) == []
+    assert propose(Discs(), scene, 500, Budget(64), least_quality=0.99, least_stability=0.85) == []
 
 
 def test_the_models_own_proposals_are_on_its_own_encoding(make: Make) -> None:

@@ -14,6 +14,8 @@ from torch.nn import functional
 from transformers import AttentionInterface, DynamicCache, Qwen2VLModel
 from transformers.vision_utils import get_vision_position_ids
 
+from virtue.embedder.uploads import upload
+
 _BATCHED = "virtue_flash_batched"
 
 
@@ -43,6 +45,18 @@ def _batched_attention(
 AttentionInterface.register(_BATCHED, _batched_attention)
 
 
+class _PatchEmbedding(nn.Module):
+    """The tower's first convolution as the product that it is, for its windows do not overlap: kernels for
+    convolutions in three dimensions take several times as long."""
+
+    def __init__(self, convolution: nn.Conv3d) -> None:
+        super().__init__()
+        self.proj = convolution
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+
+
 class Qwen2VLVision(nn.Module):
     """Implements `VisionTower`."""
 
@@ -54,15 +68,18 @@ class Qwen2VLVision(nn.Module):
         self.merge: int = config.spatial_merge_size
         self.frames: int = config.temporal_patch_size
         config._attn_implementation = _BATCHED
+        self.model.patch_embed = _PatchEmbedding(model.visual.patch_embed.proj)
 
     def encode(self, pixels: Tensor) -> Tensor:
         count, _, height, width = pixels.shape
         rows, columns = height // self.patch, width // self.patch
-        grid = torch.tensor([[1, rows, columns]] * count, device=pixels.device)
+        # On the processor: transformers reads the numbers back, and a card would be waited for.
+        grid = torch.tensor([[1, rows, columns]])
+        places = upload(get_vision_position_ids(grid, self.merge), pixels.device)
         tokens = self.model(
             self.patches(pixels),
-            grid,
-            position_ids=get_vision_position_ids(grid[:1], self.merge).repeat(count, 1),
+            grid.expand(count, -1),
+            position_ids=places.repeat(count, 1),
             cu_seqlens=torch.arange(count + 1, device=pixels.device, dtype=torch.int32) * (rows * columns),
             max_seqlen=rows * columns,
         ).pooler_output
