@@ -89,6 +89,10 @@ class Network(nn.Module):
     def dtype(self) -> torch.dtype:
         return dtype_of(self.connector)
 
+    def make_compiled(self) -> None:
+        for part in (self.segmentation, self.vision, self.language):
+            part.make_compiled()
+
     def look(self, pixels: Tensor, square: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """The image work of n pictures of one size.
 
