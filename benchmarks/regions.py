@@ -2,10 +2,12 @@
 
     python -m benchmarks.regions                    # reduced size on a CPU, 2B size where there is CUDA
     python -m benchmarks.regions --layout image-first --regions 1 16 --segmentation-tokens 16
+    python -m benchmarks.regions --count-only --size 2B       # operations alone, without weights or a card
 
 Weights are random: speed does not ask what they mean. A full pass per region is the same code on as many
 different pictures, one region on each. Prints one JSON object a line. On a CPU one thread works, and its own
-time counts, so that what else the machine does hardly matters.
+time counts, so that what else the machine does matters little. Every work is measured in a process of its
+own, whose peak memory is that of this work (and, on a CPU, of the model and the libraries).
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import argparse
 import json
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,10 +36,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2VLConfig, Qwen2VLModel, Sam2Config, Sam2Model
 
 from virtue.embedder.model import Item
+from virtue.embedder.torch_runtime import check_compiler
 from virtue.embedder.virtue_model.configuration import Configuration, Layout
+from virtue.embedder.virtue_model.drawing import drawing
 from virtue.embedder.virtue_model.loading import placed
 from virtue.embedder.virtue_model.model import VirtueModel
-from virtue.embedder.virtue_model.network import Network
+from virtue.embedder.virtue_model.network import Network, Row, Scene
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
 from virtue.embedder.virtue_model.words import Words
@@ -45,6 +51,9 @@ from virtue.pictures import Picture
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 """Dense bfloat16 operations a second, by the makers' data sheets."""
 LAYOUTS: list[Layout] = ["published", "image-first"]
+WORKS = ("shared", "apart", "whole")
+"""Regions of one picture; one region on each of as many pictures; as many whole pictures."""
+CELL = 28
 WORDS = " ".join(["7"] * 40)
 
 
@@ -121,17 +130,20 @@ REDUCED = Size(
 )
 
 
-def model_of(size: Size, layout: Layout, tokens: int, device: torch.device, folder: Path) -> VirtueModel:
+def network_of(size: Size, layout: Layout, tokens: int, device: torch.device) -> Network:
     with torch.device(device):
         vlm = Qwen2VLModel(Qwen2VLConfig(text_config=size.language, vision_config=size.vision))
         sam = Sam2Model(Sam2Config(**size.segmentation))
         configuration = Configuration(layout=layout, segmentation_tokens=tokens)
         network = Network(configuration, Sam2Segmentation(sam), Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
+    return placed(network, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+
+
+def model_of(network: Network, folder: Path) -> VirtueModel:
     tokenizer = Tokenizer(WordLevel({str(number): number for number in range(512)}, unk_token="0"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    return VirtueModel("random", "", placed(network, device, dtype), Words(folder / "tokenizer.json", 512))
+    return VirtueModel("random", "", network, Words(folder / "tokenizer.json", 512))
 
 
 def pictures(size: Size, count: int) -> list[Picture]:
@@ -160,23 +172,22 @@ def whole(model: VirtueModel, size: Size, count: int) -> None:
 
 
 def seconds(work: Callable[[], None], device: torch.device, repeats: int) -> float:
-    """The median of some runs, after one that is not counted."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    """The median of some runs, after some that are not counted: they compile, and find the batch size."""
+    on_card = device.type == "cuda"
+    clock = time.perf_counter if on_card else time.process_time
+    for _ in range(3 if on_card else 1):
+        work()
     taken = []
-    for _ in range(repeats + 1):
+    if on_card:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    for _ in range(repeats):
         start = clock()
         work()
-        if device.type == "cuda":
+        if on_card:
             torch.cuda.synchronize(device)
         taken.append(clock() - start)
-    return statistics.median(taken[1:])
-
-
-def operations(work: Callable[[], None]) -> int:
-    # The plain kernel is made of products that the counter knows; it counts attention in full, masked or not.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        work()
-    return counter.get_total_flops()
+    return statistics.median(taken)
 
 
 def peak_memory(device: torch.device) -> int:
@@ -190,42 +201,96 @@ def peak_of(device: torch.device) -> float | None:
     return next((peak for part, peak in PEAKS.items() if part in name), None)
 
 
-def measure(model: VirtueModel, size: Size, count: int, repeats: int) -> dict[str, Any]:
-    device = model.network.device
-    together, each = partial(shared, model, size, count), partial(apart, model, size, count)
-    counts = operations(together), operations(each)
-    times = seconds(together, device, repeats), seconds(each, device, repeats)
-    peak = peak_of(device)
-    return {
-        "size": size.name,
-        "layout": model.configuration.layout,
-        "segmentation_tokens": model.configuration.segmentation_tokens,
-        "regions": count,
-        "regions_per_second": round(count / times[0], 3),
-        "regions_per_second_full_pass": round(count / times[1], 3),
-        "ratio": round(times[1] / times[0], 2),
-        "ratio_by_operations": round(counts[1] / counts[0], 2),
-        "gigaflops": round(counts[0] / times[0] / 1e9, 1),
-        "share_of_peak": peak and round(counts[0] / times[0] / peak, 3),
-        "peak_memory_bytes": peak_memory(device),
-    }
+@torch.inference_mode()
+def operations(network: Network, size: Size, count: int, work: str) -> int:
+    """Of one run of a work, by the shapes alone: `network` is on the device "meta". Attention is counted in
+    full, masked or not."""
+    grid = size.side // CELL, size.side // CELL
+    images = 1 if work == "shared" else count
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        tokens, features, fine = network.look(
+            torch.empty(images, 3, size.side, size.side, device="meta"),
+            torch.empty(images, 3, network.segmentation.side, network.segmentation.side, device="meta"),
+        )
+        scenes = [
+            Scene(size.side, size.side, features[n], tuple(part[n] for part in fine), tokens[n], grid)
+            for n in range(images)
+        ]
+        prompts = [None] * count if work == "whole" else list(boxes(size, count))
+        side, ids = network.segmentation.side, tuple(int(word) for word in WORDS.split())
+        drawings = [drawing(prompt, size.side, size.side, side, "scaled") for prompt in prompts]
+        network([Row(ids, scenes[n % images], drawings[n]) for n in range(count)])
+    return counter.get_total_flops()
 
 
-def measure_whole(model: VirtueModel, size: Size, count: int, repeats: int) -> dict[str, Any]:
-    device, peak = model.network.device, peak_of(model.network.device)
-    work = partial(whole, model, size, count)
-    made, taken = operations(work), seconds(work, device, repeats)
-    lengths = model.configuration.segmentation_tokens + (size.side // 28) ** 2 + len(WORDS.split())
-    return {
-        "size": size.name,
-        "layout": model.configuration.layout,
-        "whole_images": count,
-        "images_per_second": round(count / taken, 3),
-        "tokens_per_second": round(count * lengths / taken),
-        "gigaflops": round(made / taken / 1e9, 1),
-        "share_of_peak": peak and round(made / taken / peak, 3),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-    }
+def measure(given: argparse.Namespace, layout: Layout, tokens: int, count: int, work: str) -> dict[str, Any]:
+    """Seconds and peak memory of a work, in a process of its own."""
+    words = [
+        sys.executable, "-m", "benchmarks.regions", "--work", work, "--layout", layout, "--size", given.size,
+        "--segmentation-tokens", str(tokens), "--regions", str(count), "--device", given.device,
+        "--repeats", str(given.repeats), *(["--compile"] if given.compile else []),
+    ]  # fmt: skip
+    told: dict[str, Any] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+    return told
+
+
+def run(given: argparse.Namespace, size: Size) -> None:
+    """What `measure` starts."""
+    device, (layout,), (count,) = torch.device(given.device), given.layout, given.regions
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    network = network_of(size, layout, given.segmentation_tokens, device)
+    if given.compile:
+        check_compiler(device)
+        network.make_compiled()
+    with tempfile.TemporaryDirectory() as folder:
+        model = model_of(network, Path(folder))
+    work = {"shared": shared, "apart": apart, "whole": whole}[given.work]
+    taken = seconds(partial(work, model, size, count), device, given.repeats)
+    print(json.dumps({"seconds": taken, "peak_memory_bytes": peak_memory(device)}))
+
+
+def report(given: argparse.Namespace, size: Size, layout: Layout, tokens: int) -> Iterator[dict[str, Any]]:
+    device = torch.device(given.device)
+    peak = None if given.count_only else peak_of(device)
+    counted = network_of(size, layout, tokens, torch.device("meta"))
+    named = {"size": size.name, "layout": layout, "segmentation_tokens": tokens}
+    for count in given.regions:
+        made = {work: operations(counted, size, count, work) for work in ("shared", "apart")}
+        line = named | {
+            "regions": count,
+            "ratio_by_operations": round(made["apart"] / made["shared"], 2),
+            "teraflop": round(made["shared"] / 1e12, 3),
+        }
+        if not given.count_only:
+            together, each = (measure(given, layout, tokens, count, work) for work in ("shared", "apart"))
+            line |= {
+                "ratio": round(each["seconds"] / together["seconds"], 2),
+                "regions_per_second": round(count / together["seconds"], 3),
+                "regions_per_second_full_pass": round(count / each["seconds"], 3),
+                "gigaflops": round(made["shared"] / together["seconds"] / 1e9, 1),
+                "gigaflops_full_pass": round(made["apart"] / each["seconds"] / 1e9, 1),
+                "share_of_peak": peak and round(made["shared"] / together["seconds"] / peak, 3),
+                "peak_memory_bytes": together["peak_memory_bytes"],
+                "peak_memory_bytes_full_pass": each["peak_memory_bytes"],
+            }
+        yield line
+    if given.images:
+        count, on_all = given.images, operations(counted, size, given.images, "whole")
+        length = tokens + (size.side // CELL) ** 2 + len(WORDS.split())
+        line = named | {"whole_images": count, "teraflop": round(on_all / 1e12, 3)}
+        if not given.count_only:
+            told = measure(given, layout, tokens, count, "whole")
+            line |= {
+                "images_per_second": round(count / told["seconds"], 3),
+                "tokens_per_second": round(count * length / told["seconds"]),
+                "gigaflops": round(on_all / told["seconds"] / 1e9, 1),
+                "share_of_peak": peak and round(on_all / told["seconds"] / peak, 3),
+                "peak_memory_bytes": told["peak_memory_bytes"],
+                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                "compiled": given.compile,
+            }
+        yield line
 
 
 def main() -> None:
@@ -239,19 +304,19 @@ def main() -> None:
     parser.add_argument("--regions", nargs="*", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--images", type=int, default=8, help="whole images in the last measurement; 0: none")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="as Embedder.from_pretrained(compile=True)")
+    parser.add_argument("--count-only", action="store_true", help="count operations, measure nothing")
+    parser.add_argument("--work", choices=WORKS, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    device = torch.device(given.device)
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    size = FULL if (given.size or ("2B" if device.type == "cuda" else "reduced")) == "2B" else REDUCED
-    with tempfile.TemporaryDirectory() as folder:
-        for layout in given.layout:
-            tokens = given.segmentation_tokens or (256 if layout == "published" else 16)
-            model = model_of(size, layout, tokens, device, Path(folder))
-            for count in given.regions:
-                print(json.dumps(measure(model, size, count, given.repeats)), flush=True)
-            if given.images:
-                print(json.dumps(measure_whole(model, size, given.images, given.repeats)), flush=True)
+    given.size = given.size or ("2B" if torch.device(given.device).type == "cuda" else "reduced")
+    size = FULL if given.size == "2B" else REDUCED
+    if given.work:
+        run(given, size)
+        return
+    for layout in given.layout:
+        tokens = given.segmentation_tokens or (256 if layout == "published" else 16)
+        for line in report(given, size, layout, tokens):
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

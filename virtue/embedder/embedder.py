@@ -46,6 +46,7 @@ class Embedder:
         offline: bool = False,
         revision: str | None = None,
         threads: int | None = None,
+        compile: bool = False,
     ) -> Embedder:
         """Loads a model by name.
 
@@ -56,12 +57,16 @@ class Embedder:
             offline: download nothing. A model whose files are there asks no network anyway.
             revision: a branch, tag or commit on the hub.
             threads: CPU threads that a forward pass may use; None: as suits the model (`mini`: one).
+            compile: let torch.compile make VIRTUE faster: minutes when it is first used, less time for
+                every picture and text from then on.
 
         Raises:
             ModelError: there is no such model, it cannot be had, or it cannot run on that device.
         """
         return cls(
-            families.load_model(name, device=device, offline=offline, revision=revision, threads=threads)
+            families.load_model(
+                name, device=device, offline=offline, revision=revision, threads=threads, compile=compile
+            )
         )
 
     @property

@@ -91,6 +91,7 @@ def load_model(
     offline: bool = False,
     revision: str | None = None,
     threads: int | None = None,
+    compile: bool = False,
 ) -> Model:
     """A model by its name (see above), ready to embed.
 
@@ -99,12 +100,15 @@ def load_model(
         offline: download nothing. Without it too, nothing is asked of the network while the files are there.
         revision: a branch, tag or commit on the hub; as `@revision` in the name.
         threads: CPU threads that a forward pass may use; None: as suits the model (`mini`: one).
+        compile: let torch.compile make VIRTUE faster; see docs/models.md for what that costs.
 
     Raises:
         ModelError: there is no such model, it cannot be had, or it cannot run here.
     """
     asked = Name.parse(os.fspath(name), revision)
     if asked.source == MINI:
+        if compile:
+            raise _not_compiled(asked)
         return _mini(asked, device, threads)
     if not asked.is_folder and not hub.NAME.fullmatch(asked.source):
         raise ModelError(
@@ -121,10 +125,12 @@ def load_model(
     if described.get("model_type") in TOWERS:
         from virtue.embedder.towers import loading
 
+        if compile:
+            raise _not_compiled(asked)
         return loading.load(folder, str(asked), variant=asked.variant or "attend", device=place)
     if asked.variant:
         raise ModelError(f"#{asked.variant} is for CLIP and SigLIP: leave it out of {name}")
-    return _virtue(folder, asked, str(place), offline)
+    return _virtue(folder, asked, str(place), offline, compile)
 
 
 def available_models() -> list[dict[str, Any]]:
@@ -191,9 +197,13 @@ def _pull(asked: Name, note: Callable[[str], None]) -> Path:
 def _segmentation_of(folder: Path) -> str | None:
     """The hub's name of the SAM 2.1 weights that a published VIRTUE model stands on and does not hold."""
     described = _described(folder).get("virtue_sam")
-    if not isinstance(described, Mapping) or any(folder.glob("sam2*")):
+    if not isinstance(described, Mapping):
         return None
-    size = re.search(r"_(t|tiny|s|small|l|large)\.", str(described.get("checkpoint")))
+    named = str(described.get("checkpoint"))
+    # As `published` looks for it; the connector's file begins with "sam2" too.
+    if (folder / named).is_file() or any([*folder.glob("sam2*.pt"), *folder.glob("sam2*/config.json")]):
+        return None
+    size = re.search(r"_(t|tiny|s|small|l|large)\.", named)
     return f"facebook/sam2.1-hiera-{SAM_SIZES[size[1][0]] if size else 'base-plus'}"
 
 
@@ -207,13 +217,17 @@ def _mini(asked: Name, device: str | None, threads: int | None) -> Model:
     return Mini(threads=threads)
 
 
-def _virtue(folder: Path, asked: Name, device: str, offline: bool) -> Model:
+def _not_compiled(asked: Name) -> ModelError:
+    return ModelError(f"compile=True is for VIRTUE alone: leave it out for {asked}")
+
+
+def _virtue(folder: Path, asked: Name, device: str, offline: bool, compile: bool) -> Model:
     from virtue.embedder.virtue_model import loading
 
     if not loading.is_model_folder(folder):
         kind = _described(folder).get("model_type")
         raise ModelError(f"{asked} is a {kind!r} model: virtue knows VIRTUE, {', '.join(TOWERS)}")
-    model = loading.load(str(folder), device=device, offline=offline)
+    model = loading.load(str(folder), device=device, offline=offline, compile=compile)
     model.name = str(asked)
     return model
 

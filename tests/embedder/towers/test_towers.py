@@ -264,6 +264,60 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(embedder, tmp_path):
         embedder.encode(WIDE, on_error="drop")
 
 
+def test_bad_items_are_named_and_cost_themselves_alone(embedder):
+    bad = [
+        ({"image": WIDE, "box": (50, 50, 500, 60)}, "leaves the picture"),
+        ({"image": WIDE, "box": (0, 0, np.nan, 3)}, "nan"),
+        ({"image": WIDE, "points": [(np.nan, 3)]}, "nan"),
+        ({"image": WIDE, "mask": np.ones((3, 3), bool)}, "must agree"),
+        ("  ", "empty"),
+        ({"image": WIDE, "text": ""}, "empty"),
+        ("cat " * 20, "tokens is too long: this model reads 12"),
+        (np.full((30, 30, 3), np.nan), "is not a picture"),
+    ]
+    for value, said in bad:
+        with pytest.raises(InputError, match=said):
+            embedder.encode(value)
+        with pytest.raises(InputError, match=f"input 1: .*{said}"):
+            embedder.encode(["a cat", value, WIDE])
+    with pytest.warns(UserWarning) as told:
+        rows = embedder.encode(["a cat", *(value for value, _ in bad), WIDE], on_error="skip")
+    assert [str(each.message).split(":")[0] for each in told] == [
+        f"input {place} is left out" for place in range(1, len(bad) + 1)
+    ]
+    assert np.isnan(rows[1:-1]).all()
+    np.testing.assert_allclose(rows[[0, -1]], embedder.encode(["a cat", WIDE]), atol=1e-5)
+
+
+def test_a_card_that_is_too_small_costs_time_alone(folder, monkeypatch):
+    """Memory for two pictures or texts at once: batches are halved, vectors stay."""
+    expected = Embedder.from_pretrained(folder).encode(MIXED)
+    embedder = Embedder.from_pretrained(folder)
+    vision, words = embedder.model._vision, embedder.model._text
+    look, features, refused = vision.look, words._features, []
+
+    def small(step, count):
+        def tried(things):
+            if count(things) > 2:
+                refused.append(count(things))
+                raise torch.OutOfMemoryError
+            return step(things)
+
+        return tried
+
+    monkeypatch.setattr(vision, "look", small(look, lambda pixels: len(pixels["pixel_values"])))
+    monkeypatch.setattr(words, "_features", small(features, len))
+    np.testing.assert_allclose(embedder.encode(MIXED), expected, atol=1e-5)
+    assert len(refused) >= 2
+
+    def never(_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(vision, "look", never)
+    with pytest.raises(ModelError, match="one item alone does not fit the card's memory"):
+        embedder.encode(WIDE)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1)])
 def test_extreme_shapes_give_a_vector(embedder, size):
     whole = embedder.encode(np.full((size[1], size[0], 3), 90, np.uint8))

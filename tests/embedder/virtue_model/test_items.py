@@ -6,11 +6,15 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
 from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
+from virtue import Embedder
 from virtue.embedder.model import Item
+from virtue.embedder.virtue_model.model import VirtueModel
 from virtue.embedder.virtue_model.network import Network, Row
+from virtue.errors import ModelError
 from virtue.geometry import Box, Point, Prompt
 from virtue.pictures import load
 
@@ -41,6 +45,7 @@ LAYOUTS = [
     {"layout": "image-first"},
     {"layout": "image-first", "segmentation_tokens": 4, "flat_positions": True},
     {"layout": "published", "double_normalisation": True, "flat_positions": True, "box_frame": "unscaled"},
+    {"layout": "image-first", "resize": "pillow"},
 ]
 
 
@@ -53,6 +58,15 @@ def test_an_item_has_one_vector_alone_and_in_any_company_and_order(make: Make, s
         order = random.Random(seed).sample(range(len(ITEMS)), len(ITEMS))
         together = embedder.encode([ITEMS[n] for n in order], batch_size=batch_size)
         assert np.abs(together - alone[order]).max() <= 1e-5
+
+
+def test_where_a_picture_is_resized_hardly_matters(make: Make) -> None:
+    """Pixels differ by rounding alone; cosines of the vectors by less than a ten-thousandth."""
+    on_device, by_pillow = (
+        make(layout="image-first", resize=how).encode(ITEMS) for how in ("device", "pillow")
+    )
+    assert (on_device * by_pillow).sum(axis=1).min() > 0.9999
+    assert np.abs(on_device - by_pillow).max() > 0
 
 
 @pytest.mark.parametrize("settings", LAYOUTS[:2], ids=str)
@@ -102,10 +116,37 @@ def test_two_pictures_of_one_size_share_a_batch(make: Make) -> None:
 
 
 def of(network: Network, rows: list[Row]) -> np.ndarray:
-    import torch
-
     with torch.inference_mode():
         return network(rows).numpy()
+
+
+def test_a_card_that_is_too_small_costs_time_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for two rows and one picture: batches are halved, vectors stay."""
+    model = make(layout="image-first").model
+    expected = make(layout="image-first").encode(ITEMS)
+    forward, look = Network.forward, Network.look
+    refused = []
+
+    def small(network: Network, rows: list[Row]) -> torch.Tensor:
+        if len(rows) > 2:
+            refused.append(len(rows))
+            raise torch.OutOfMemoryError
+        return forward(network, rows)
+
+    def smaller(network: Network, pixels: torch.Tensor, square: torch.Tensor) -> object:
+        if len(pixels) > 1:
+            refused.append(len(pixels))
+            raise torch.OutOfMemoryError
+        return look(network, pixels, square)
+
+    monkeypatch.setattr(Network, "forward", small)
+    monkeypatch.setattr(Network, "look", smaller)
+    fresh = Embedder(VirtueModel("small", "", model.network, model.words))
+    assert np.abs(fresh.encode([*ITEMS, picture(7, 180, 120)])[:-1] - expected).max() <= 1e-5
+    assert refused
+    monkeypatch.setattr(Network, "look", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    with pytest.raises(ModelError, match="one item alone does not fit the card's memory"):
+        fresh.encode(WIDE)
 
 
 def test_equal_pictures_are_worked_on_once(make: Make) -> None:

@@ -1,4 +1,4 @@
-"""The parts that need no model: sizes, patches, drawings, batches, proposals."""
+"""The parts that need no model: sizes, patches, drawings, proposals."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
+from virtue.embedder.batching import Budget
 from virtue.embedder.virtue_model import images
-from virtue.embedder.virtue_model.batching import Budget
 from virtue.embedder.virtue_model.drawing import drawing, stacked
 from virtue.embedder.virtue_model.network import Scene
 from virtue.embedder.virtue_model.proposals import _around, _distinct, propose
 from virtue.embedder.virtue_model.protocols import Drawn
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLVision
-from virtue.errors import ModelError
 from virtue.geometry import Box, Point, Prompt
 from virtue.pictures import load
 
@@ -45,6 +45,26 @@ def test_patches_are_those_of_the_published_processor(make: Make, size: tuple[in
     assert isinstance(vision, Qwen2VLVision)
     patches = vision.patches(images.normalised(torch.tensor(fitted)[None]))
     assert torch.equal(patches, expected["pixel_values"])
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300), st.integers(1, 300))
+@settings(deadline=None, max_examples=30)
+def test_resizing_on_the_device_is_pillows_but_for_rounding(
+    width: int, height: int, wanted_width: int, wanted_height: int
+) -> None:
+    image, size = picture(width + height, width, height), (wanted_width, wanted_height)
+    expected = np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.int16)
+    made = images.resized(torch.tensor(np.asarray(image)), size).numpy().astype(np.int16)
+    assert made.shape == expected.shape
+    assert np.abs(made - expected).max() <= 2
+    assert np.abs(made - expected).mean() <= 0.1
+
+
+def test_pictures_that_are_equal_are_told_from_those_that_are_alike() -> None:
+    one, same, other = (np.array(picture(seed, 40, 30)) for seed in (1, 1, 1))
+    other[7, 7] += 1  # of no row and column that is compared first
+    pictures = [load(array) for array in (one, other, same, one[:, :20])]
+    assert images.firsts(pictures) == [0, 1, 0, 3]
 
 
 @given(st.integers(1, 2000), st.integers(1, 2000))
@@ -87,48 +107,6 @@ def test_a_mask_is_squashed_like_its_picture() -> None:
     assert (logits[0, :, 129:] > 0).all()
 
 
-# -- batches ---------------------------------------------------------------------------------------------
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(1, 30)), st.integers(1, 100))
-def test_batches_keep_the_order_and_the_limit(members: list[int], limit: int) -> None:
-    batches: list[list[int]] = []
-
-    def step(batch: list[int]) -> list[int]:
-        batches.append(batch)
-        return [member * 10 for member in batch]
-
-    made = Budget(limit).run(members, step, kind=lambda member: member > 15, cost=sum)
-    assert made == [member * 10 for member in members]
-    for batch in batches:
-        assert len(batch) == 1 or sum(batch) <= limit
-        assert len({member > 15 for member in batch}) == 1
-
-
-def test_a_batch_too_large_for_the_card_is_halved_for_good() -> None:
-    budget, tried = Budget(64), []
-
-    def step(batch: list[int]) -> list[int]:
-        tried.append(len(batch))
-        if len(batch) > 10:
-            raise torch.OutOfMemoryError
-        return batch
-
-    members = list(range(40))
-    assert budget.run(members, step, kind=lambda _: 0, cost=len) == members
-    assert tried == [40, 20, 10, 10, 10, 10]
-    assert budget.limit == 10
-
-
-def test_an_item_that_never_fits_is_said_plainly() -> None:
-    def step(batch: list[int]) -> list[int]:
-        raise torch.OutOfMemoryError
-
-    with pytest.raises(ModelError, match="one item alone does not fit"):
-        Budget(8).run([1, 2, 3], step, kind=lambda _: 0, cost=len)
-
-
 # -- proposals -------------------------------------------------------------------------------------------
 
 
@@ -166,16 +144,16 @@ class Discs:
 
 def test_proposals_lie_in_the_picture_and_apart() -> None:
     scene = Scene(400, 200, torch.zeros(4, 16, 16), (), torch.zeros(1, 8), (1, 1))
-    boxes = propose(Discs(), scene, 500, least_quality=0.8, least_stability=0.85)
+    boxes = propose(Discs(), scene, 500, Budget(64), least_quality=0.8, least_stability=0.85)
     assert len(boxes) > 10
     for number, box in enumerate(boxes):
         assert box == box.within(400, 200)
         assert box.area < 0.9 * 400 * 200
         assert all(box.iou(other) < 0.75 for other in boxes[:number])
-    assert propose(Discs(), scene, 3, least_quality=0.8, least_stability=0.85) == boxes[:3]
+    assert propose(Discs(), scene, 3, Budget(64), least_quality=0.8, least_stability=0.85) == boxes[:3]
     # Small discs move too much with the threshold, poor ones are not believed.
     assert min(box.area for box in boxes) > 60 * 30 / 2
-    assert propose(Discs(), scene, 500, least_quality=0.99, least_stability=0.85) == []
+    assert propose(Discs(), scene, 500, Budget(64), least_quality=0.99, least_stability=0.85) == []
 
 
 def test_the_models_own_proposals_are_on_its_own_encoding(make: Make) -> None:

@@ -89,8 +89,11 @@ def test_bad_items_are_named_and_cost_themselves_alone(make: Make) -> None:
         (dot, "1 x 1 pixels"),
         (slim, "20000 x 1 pixels"),
         ({"image": IMAGE, "box": (50, 50, 500, 60)}, "leaves the picture"),
+        ({"image": IMAGE, "box": (0, 0, np.nan, 60)}, "nan"),
+        ({"image": IMAGE, "points": [(np.nan, 3)]}, "nan"),
         ({"image": IMAGE, "mask": np.ones((3, 3), bool)}, "must agree"),
         ("  ", "empty"),
+        ({"image": IMAGE, "text": ""}, "empty"),
         ("7 " * 101, "101 tokens long, more than the 100"),
         (np.full((30, 30, 3), np.nan), "is not a picture"),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.model import Find, Item
 from virtue.embedder.pooling import FeatureMap, box_weights, coarser, prompt_weights
 from virtue.embedder.proposals import propose
 from virtue.embedder.towers.pixels import Preprocessing, circled, cropped
 from virtue.embedder.towers.vision import Tokens, Vision
 from virtue.embedder.towers.words import TextTower
+from virtue.embedder.uploads import prepared, staged, upload
 from virtue.errors import InputError
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
@@ -26,7 +28,7 @@ Variant = Literal["attend", "roi", "crop", "circle"]
 """How a region gets its vector: read off the scene's tokens in two ways (see `vision.Reading`), or by the
 paper's baselines (VIRTUE, arXiv 2510.00523, table of SCaR): a crop of it, or a red circle around it."""
 BATCH = {"cpu": 8, "cuda": 64}
-"""Pictures of one pass."""
+"""Pictures that are tried first as one pass."""
 MANY = 1000
 LEAST_CELLS = 1.5
 SAME_TEXT = 0.85
@@ -65,16 +67,15 @@ class Towers:
         self.side: int | None = side
         self._vision, self._text, self._preprocessing = vision, text, preprocessing
         self._variant, self._device = variant, device
-        self._batch = BATCH.get(device.type, BATCH["cpu"])
+        self._pictures = Budget(BATCH.get(device.type, BATCH["cpu"]), room_on(device))
 
     @torch.inference_mode()
     def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
-        scenes = []
-        for some in _batches(pictures, self._batch):
-            wholes, tokens = self._vision.look(self._placed(self._preprocessing.own(some)))
-            for picture, whole, own in zip(some, wholes, tokens, strict=True):
-                scenes.append(Scene(picture, whole, own if self._preprocessing.covers(picture) else None))
-        return scenes
+        seen = self._look(pictures, self._preprocessing.own)
+        return [
+            Scene(picture, whole, tokens if self._preprocessing.covers(picture) else None)
+            for picture, (whole, tokens) in zip(pictures, seen, strict=True)
+        ]
 
     @torch.inference_mode()
     def propose(self, scene: Scene, limit: int) -> list[Box]:
@@ -123,9 +124,8 @@ class Towers:
             if not item.prompt:
                 rows[n] = _numpy(_scene(item).whole[None])[0]
         if self._variant in ("crop", "circle"):
-            drawn = [self._drawn(items[n]) for n in prompted]
-            for n, vector in zip(prompted, self._wholes(drawn), strict=True):
-                rows[n] = vector
+            if prompted:
+                rows[prompted] = self._drawn([items[n] for n in prompted])
             return rows
         by_scene: dict[int, list[int]] = {}
         for n in prompted:
@@ -136,29 +136,27 @@ class Towers:
             rows[places] = _numpy(self._read(scene, self._weights(scene, [items[n].prompt for n in places])))
         return rows
 
-    def _drawn(self, item: Item) -> Picture:
-        picture, prompt = _scene(item).picture, item.prompt or Prompt()
-        box = prompt.outline(picture.width, picture.height)
-        return cropped(picture, box) if self._variant == "crop" else circled(picture, box)
+    def _drawn(self, items: Sequence[Item]) -> np.ndarray:
+        """(n, dim): of pictures made of the items' own. A crop is a picture like any other; a circle must
+        not be cut off by the centre crop."""
 
-    def _wholes(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
-        """A crop is a picture like any other; a circle must not be cut off by the centre crop."""
-        view = self._preprocessing.own if self._variant == "crop" else self._preprocessing.entire
-        return [
-            vector
-            for some in _batches(pictures, self._batch)
-            for vector in _numpy(self._vision.look(self._placed(view(some)))[0])
-        ]
+        def pixels(item: Item) -> Mapping[str, Tensor]:
+            picture, prompt = _scene(item).picture, item.prompt or Prompt()
+            box = prompt.outline(picture.width, picture.height)
+            if self._variant == "crop":
+                return self._preprocessing.own(cropped(picture, box))
+            return self._preprocessing.entire(circled(picture, box))
+
+        return _numpy(torch.stack([whole for whole, _ in self._look(items, pixels, keep_tokens=False)]))
 
     # -- tokens ----------------------------------------------------------------------------------------
 
     def _see(self, scenes: Iterable[Scene]) -> None:
         """Gives tokens to the scenes that have none."""
         blind = [scene for scene in scenes if scene.tokens is None]
-        for some in _batches(blind, self._batch):
-            pixels = self._preprocessing.entire([scene.picture for scene in some])
-            for scene, tokens in zip(some, self._vision.look(self._placed(pixels))[1], strict=True):
-                scene.tokens = tokens
+        seen = self._look([scene.picture for scene in blind], self._preprocessing.entire)
+        for scene, (_, tokens) in zip(blind, seen, strict=True):
+            scene.tokens = tokens
 
     def _tokens(self, scene: Scene) -> Tokens:
         self._see([scene])
@@ -180,8 +178,31 @@ class Towers:
         maps = self._maps(scene)
         return coarser(np.stack([_fine_weights(maps, prompt or Prompt()) for prompt in prompts]), maps.grid)
 
-    def _placed(self, pixels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: value.to(self._device) for name, value in pixels.items()}
+    # -- passes ----------------------------------------------------------------------------------------
+
+    def _look(
+        self,
+        things: Sequence[Thing],
+        pixels: Callable[[Thing], Mapping[str, Tensor]],
+        keep_tokens: bool = True,
+    ) -> list[tuple[Tensor, Tokens | None]]:
+        """One pass over what `pixels` makes of each thing: its vector, not of unit length, and its tokens.
+        Pictures are resized beside the work on those before them."""
+
+        def rows(thing: Thing) -> dict[str, Tensor]:
+            return {name: staged(value, self._device) for name, value in pixels(thing).items()}
+
+        with prepared(rows, things) as ready:
+
+            def step(batch: list[int]) -> list[tuple[Tensor, Tokens | None]]:
+                parts = [ready(n) for n in batch]
+                placed = {
+                    name: torch.cat([upload(part[name], self._device) for part in parts]) for name in parts[0]
+                }
+                wholes, tokens = self._vision.look(self._preprocessing.normalised(placed))
+                return list(zip(wholes, tokens if keep_tokens else [None] * len(batch), strict=True))
+
+            return self._pictures.run(range(len(things)), step)
 
 
 def _scene(item: Item) -> Scene:
@@ -202,8 +223,3 @@ def _numpy(vectors: Tensor) -> np.ndarray:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def _batches(things: Sequence[Thing], size: int) -> Iterator[Sequence[Thing]]:
-    for start in range(0, len(things), size):
-        yield things[start : start + size]

@@ -1,11 +1,17 @@
-"""Pictures -> what a vision tower takes, by the model's own preprocessing."""
+"""Pictures -> what a vision tower takes, by the model's own preprocessing.
+
+Resizing and cropping are the model's own, by Pillow on the processor: every checkpoint names a filter, a crop
+or a number of patches, and its vectors are to be those that transformers gives. What follows is arithmetic on
+pixels, which travel as bytes and are normalised where the tower runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -16,6 +22,7 @@ SLIMMEST = 8
 """Sides' ratio beyond which a centre crop is taken before the picture is enlarged for it, not after: a
 line of pixels would be enlarged to gigabytes, of which all but the middle is thrown away."""
 RED = (255, 0, 0)
+CHANNELS = 3
 
 
 class Preprocessing:
@@ -33,22 +40,46 @@ class Preprocessing:
         height, width = picture.pixels.shape[:2]
         return height == width and self._processor.size.shortest_edge == self._processor.crop_size.height
 
-    def own(self, pictures: Sequence[Picture]) -> Mapping[str, Tensor]:
-        """As the model wants whole pictures: CLIP's are cropped to the middle square."""
-        return self._made(
-            [_middle(picture.pixels) if self._crops else picture.pixels for picture in pictures]
-        )
+    def own(self, picture: Picture) -> Mapping[str, Tensor]:
+        """As the model wants whole pictures (CLIP's are cropped to the middle square); not yet normalised,
+        one row each."""
+        return self._made(_middle(picture.pixels) if self._crops else picture.pixels)
 
-    def entire(self, pictures: Sequence[Picture]) -> Mapping[str, Tensor]:
-        """All of every picture: what `own` would crop is squeezed into the square instead, as SigLIP does."""
-        pixels = [picture.pixels for picture in pictures]
+    def entire(self, picture: Picture) -> Mapping[str, Tensor]:
+        """All of the picture: what `own` would crop is squeezed into the square instead, as SigLIP does."""
         if not self._crops:
-            return self._made(pixels)
-        return self._made(pixels, size={"height": self._side, "width": self._side}, do_center_crop=False)
+            return self._made(picture.pixels)
+        size = {"height": self._side, "width": self._side}
+        return self._made(picture.pixels, size=size, do_center_crop=False)
 
-    def _made(self, pixels: list[np.ndarray], **changes: Any) -> Mapping[str, Tensor]:
-        images = [Image.fromarray(some) for some in pixels]
-        return dict(self._processor(images=images, return_tensors="pt", **changes))
+    def normalised(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rows of `own` or `entire`, put together, with the model's mean and deviation; where they lie."""
+        values, processor = rows["pixel_values"].float(), self._processor
+        # Pictures have channels first, patches (NaFlex) last: (n, 3, h, w) or (n, patches, p x p x 3).
+        shape = values.shape
+        values = values if len(shape) == 4 else values.unflatten(-1, (-1, CHANNELS)).movedim(-1, 1)
+        if processor.do_rescale:
+            values = values * processor.rescale_factor
+        if processor.do_normalize:
+            mean, deviation = (
+                torch.tensor(part, device=values.device)[:, None, None]
+                for part in (processor.image_mean, processor.image_std)
+            )
+            values = (values - mean) / deviation
+        if len(shape) == 3:  # what pads a picture's patches stays zero
+            values = values.movedim(1, -1).flatten(2) * rows["pixel_attention_mask"][..., None]
+        return {**rows, "pixel_values": values}
+
+    def _made(self, pixels: np.ndarray, **changes: Any) -> Mapping[str, Tensor]:
+        return dict(
+            self._processor(
+                images=[Image.fromarray(pixels)],
+                return_tensors="pt",
+                do_rescale=False,
+                do_normalize=False,
+                **changes,
+            )
+        )
 
 
 def _middle(pixels: np.ndarray) -> np.ndarray:

@@ -9,14 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from virtue.embedder.batching import Budget, room_on
+from virtue.embedder.uploads import upload
 from virtue.errors import InputError
 
 BATCH = 64
+"""Texts that are tried first as one pass."""
 
 
 class TextTower:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
+        self._texts = Budget(BATCH, room_on(model.device))
         # A fast tokenizer keeps how it pads in itself, and fails when two threads set that at once.
         self._one_at_a_time = threading.Lock()
         self.limit = int(model.config.text_config.max_position_embeddings)
@@ -35,12 +39,12 @@ class TextTower:
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """(n, dim), not yet of unit length; every text has passed `check`."""
-        parts = [self._features(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
-        return torch.cat(parts)
+        return torch.stack(self._texts.run(texts, self._features))
 
-    def _features(self, texts: Sequence[str]) -> Tensor:
+    def _features(self, texts: Sequence[str]) -> Sequence[Tensor]:
         with self._one_at_a_time:
             words = self._tokenizer(
                 list(texts), padding=self._padding, max_length=self.limit, return_tensors="pt"
             )
-        return self._model.get_text_features(**words.to(self._model.device)).pooler_output
+        placed = {name: upload(value, self._model.device) for name, value in words.items()}
+        return list(self._model.get_text_features(**placed).pooler_output)

@@ -11,6 +11,7 @@ from virtue.errors import ModelError
 
 Layout = Literal["published", "image-first"]
 BoxFrame = Literal["scaled", "unscaled"]
+Resize = Literal["device", "pillow"]
 
 CELL = 28
 """Pixels on a side of what becomes one image token: 14-pixel patches, merged 2 x 2."""
@@ -36,6 +37,9 @@ class Configuration:
             segmentation tokens have rows and columns, as in Qwen2-VL.
         box_frame: "scaled": prompts reach the segmentation model in its own frame. "unscaled": boxes
             keep the picture's pixels, as in the published evaluation on SCaR.
+        resize: how a picture gets the size at which the vision tower sees it. "device": where the network
+            runs. "pillow": on the processor, by the filter that the released weights were trained with,
+            bit for bit.
         min_pixels, max_pixels: bounds on the area at which the vision tower sees a picture.
         side: pixels on the long side beyond which a picture is shrunk while it is decoded; None: never.
         max_text_tokens: a longer text is an error.
@@ -50,6 +54,7 @@ class Configuration:
     double_normalisation: bool = False
     flat_positions: bool = False
     box_frame: BoxFrame = "scaled"
+    resize: Resize = "device"
     min_pixels: int = PUBLISHED_MIN_PIXELS
     max_pixels: int = PUBLISHED_MAX_PIXELS
     side: int | None = 2048
@@ -65,6 +70,8 @@ class Configuration:
             raise ModelError(f"layout {self.layout!r} is unknown: use 'published' or 'image-first'")
         if self.box_frame not in ("scaled", "unscaled"):
             raise ModelError(f"box_frame {self.box_frame!r} is unknown: use 'scaled' or 'unscaled'")
+        if self.resize not in ("device", "pillow"):
+            raise ModelError(f"resize {self.resize!r} is unknown: use 'device' or 'pillow'")
         if self.segmentation_tokens < 1 or self.segmentation_side**2 != self.segmentation_tokens:
             raise ModelError(
                 f"{self.segmentation_tokens} segmentation tokens are no square: use 256, 64 or 16"
@@ -85,6 +92,7 @@ class Configuration:
             "segmentation_tokens": 256,
             "double_normalisation": True,
             "flat_positions": True,
+            "resize": "pillow",
             "side": 4096,
             "instructions": PUBLISHED,
             "defaults": PUBLISHED_DEFAULTS,

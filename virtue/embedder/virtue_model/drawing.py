@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from virtue.embedder.uploads import upload
 from virtue.embedder.virtue_model.configuration import BoxFrame
 from virtue.embedder.virtue_model.protocols import Drawn
 from virtue.geometry import Prompt
@@ -53,9 +54,9 @@ def stacked(drawings: Sequence[Drawing], mask_side: int, device: torch.device) -
     values = torch.tensor([drawing.points for drawing in drawings], dtype=torch.float64)
     masks = [_logits(drawing.mask, mask_side) for drawing in drawings if drawing.mask is not None]
     return Drawn(
-        points=values[:, :, :2].float().to(device),
-        labels=values[:, :, 2].int().to(device),
-        masks=torch.stack(masks).to(device) if masks else None,
+        points=upload(values[:, :, :2].float(), device),
+        labels=upload(values[:, :, 2].int(), device),
+        masks=upload(torch.stack(masks), device) if masks else None,
     )
 
 

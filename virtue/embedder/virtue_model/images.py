@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,6 +23,10 @@ SMALLEST = 4
 """Pixels on the short side below which there is nothing to look at."""
 SLIMMEST = 200
 """Long side over short side beyond which Qwen2-VL takes no picture."""
+TINY_CELLS = 2
+"""A picture with a side shorter than a cell becomes a square of so many, as in the published code."""
+SPARSE = 16
+"""Every which row and column is compared first."""
 
 
 def check(picture: Picture) -> None:
@@ -42,10 +46,19 @@ def check(picture: Picture) -> None:
         )
 
 
-def content(picture: Picture) -> tuple[object, ...]:
-    """Equal for pictures that give equal scenes."""
-    digest = hashlib.blake2b(picture.pixels.tobytes(), digest_size=16).digest()
-    return picture.width, picture.height, picture.pixels.shape, digest
+def firsts(pictures: Sequence[Picture]) -> list[int]:
+    """For each picture the number of the first that gives the same scene: its own, or that of an equal."""
+    numbers: list[int] = []
+    known: dict[tuple[object, ...], list[int]] = {}
+    for number, picture in enumerate(pictures):
+        # A few pixels tell pictures apart; hashing all of them takes as long as a card's work on them.
+        few = picture.pixels[::SPARSE, ::SPARSE].tobytes()
+        alike = known.setdefault((picture.width, picture.height, picture.pixels.shape, few), [])
+        equal = (n for n in alike if np.array_equal(pictures[n].pixels, picture.pixels))
+        numbers.append(next(equal, number))
+        if numbers[-1] == number:
+            alike.append(number)
+    return numbers
 
 
 def fitting_size(width: int, height: int, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
@@ -60,16 +73,33 @@ def fitting_size(width: int, height: int, cell: int, min_pixels: int, max_pixels
     return columns * cell, rows * cell
 
 
-def fitted(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> np.ndarray:
-    """(h, w, 3) uint8 at the size at which the vision tower sees it.
+def size_seen(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """(width, height) at which the vision tower sees a picture."""
+    height, width = picture.pixels.shape[:2]
+    if min(width, height) < cell:
+        width = height = TINY_CELLS * cell
+    return fitting_size(width, height, cell, min_pixels, max_pixels)
 
-    Pillow's bicubic filter, on the processor: the weights were trained with it, and a copy made by a
-    GPU's filter would not have the same bytes."""
+
+def fitted(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> np.ndarray:
+    """(h, w, 3) uint8 at the size at which the vision tower sees it, by Pillow's bicubic filter: the
+    released weights were trained with it, and another filter's copy would not have the same bytes."""
     image = Image.fromarray(picture.pixels)
     if min(image.size) < cell:
-        image = image.resize((2 * cell, 2 * cell), Image.Resampling.BICUBIC)  # as the published code does
-    size = fitting_size(*image.size, cell, min_pixels, max_pixels)
+        image = image.resize((TINY_CELLS * cell, TINY_CELLS * cell), Image.Resampling.BICUBIC)
+    size = size_seen(picture, cell, min_pixels, max_pixels)
     return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
+
+
+def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """(h, w, 3) uint8 -> the same at (width, height) by PyTorch's antialiased bicubic filter, on the tensor's
+    device. That filter is Pillow's but for rounding: most values are equal, the rest off by one."""
+    width, height = size
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    values = pixels.permute(2, 0, 1)[None].float()
+    values = functional.interpolate(values, (height, width), mode="bicubic", antialias=True)
+    return values[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8)
 
 
 def normalised(pixels: Tensor) -> Tensor:

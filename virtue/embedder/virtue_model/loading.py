@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Sam2Model
 
-from virtue.embedder.torch_runtime import device_called
+from virtue.embedder.torch_runtime import check_compiler, device_called
 from virtue.embedder.virtue_model import published
 from virtue.embedder.virtue_model.configuration import Configuration
 from virtue.embedder.virtue_model.model import VirtueModel
@@ -35,6 +35,7 @@ def load(
     device: str | None = None,
     offline: bool = False,
     dtype: torch.dtype | None = None,
+    compile: bool = False,
 ) -> VirtueModel:
     """A model in the published layouts or in virtue's own.
 
@@ -43,20 +44,25 @@ def load(
     Args:
         device: "cpu", "cuda", "cuda:1", "mps"; None: CUDA where there is one.
         offline: download nothing (SAM 2.1, or the base of a training checkpoint, where they are not there).
-
         dtype: of the parameters; None: bfloat16 on CUDA, float32 elsewhere.
+        compile: let torch.compile make the three backbones faster, when they are first used.
 
     Raises:
         ModelError: no such model or device; a file is missing or damaged; tensors that do not fit.
     """
     place = device_called(device)
+    if compile:
+        check_compiler(place)
     dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     folder = Path(folder)
     is_published = published.is_published(folder)
     network = published.load(folder, dtype, offline) if is_published else _own(folder, dtype)
     words = Words(folder / "tokenizer.json", network.configuration.max_text_tokens)
     fingerprint = _fingerprint(network, words.file)
-    return VirtueModel(str(folder), fingerprint, placed(network, place, dtype), words)
+    network = placed(network, place, dtype)
+    if compile:
+        network.make_compiled()
+    return VirtueModel(str(folder), fingerprint, network, words)
 
 
 def stored_dtype(folder: Path) -> torch.dtype:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.model import Find, Item
+from virtue.embedder.uploads import prepared, staged, upload
 from virtue.embedder.virtue_model import images
-from virtue.embedder.virtue_model.batching import Budget
 from virtue.embedder.virtue_model.drawing import drawing
 from virtue.embedder.virtue_model.instructions import fill, kind_of, query_kinds
 from virtue.embedder.virtue_model.network import Network, Row, Scene
@@ -21,7 +24,18 @@ from virtue.pictures import Picture
 
 TOKENS = {"cuda": 32_768, "cpu": 4_096}
 PICTURES = {"cuda": 16, "cpu": 2}
-"""What is tried as one batch: tokens of the language model, pictures of the image models."""
+POINTS = {"cuda": 64, "cpu": 64}
+"""What is tried first as one batch: tokens of the language model, pictures of the image models, points of
+which the segmentation model makes proposals."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copies:
+    """A picture on its way to the device, (h, w, 3) uint8: as it was read, and as Pillow resized it; each
+    only where it is used."""
+
+    original: Tensor | None
+    fitted: Tensor | None
 
 
 class VirtueModel:
@@ -39,8 +53,10 @@ class VirtueModel:
         self.prompts: Mapping[str, str] = self.configuration.instructions
         """Named instructions: what `prompt_name=` may say. See `instructions.py` for what they hold."""
         kind = "cuda" if network.device.type == "cuda" else "cpu"
-        self._tokens = Budget(TOKENS[kind])
-        self._pictures = Budget(PICTURES[kind])
+        room = room_on(network.device)
+        self._tokens = Budget(TOKENS[kind], room)
+        self._pictures = Budget(PICTURES[kind], room)
+        self._points = Budget(POINTS[kind], room)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """One folder with safetensors, a configuration, the tokenizer and a card."""
@@ -58,43 +74,69 @@ class VirtueModel:
         """
         for picture in pictures:
             images.check(picture)
-        contents = [images.content(picture) for picture in pictures]
-        distinct = dict(zip(contents, pictures, strict=True))
-        scenes = dict(zip(distinct, self._scenes(list(distinct.values())), strict=True))
-        return [scenes[content] for content in contents]
+        firsts = images.firsts(pictures)
+        distinct = sorted(set(firsts))
+        scenes = dict(zip(distinct, self._scenes([pictures[n] for n in distinct]), strict=True))
+        return [scenes[n] for n in firsts]
 
     @torch.inference_mode()
     def _scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
-        fitted = [self._fitted(picture) for picture in pictures]
+        sizes = [images.size_seen(picture, *self._bounds) for picture in pictures]
         # Pictures of one size go together: the vision tower then needs neither padding nor a loop.
-        order = sorted(range(len(pictures)), key=lambda n: fitted[n].shape)
-        made = self._pictures.run(
-            order,
-            lambda batch: self._look([pictures[n] for n in batch], [fitted[n] for n in batch]),
-            kind=lambda n: fitted[n].shape,
-            cost=len,
-        )
+        order = sorted(range(len(pictures)), key=lambda n: sizes[n])
+        with prepared(self._copies, [pictures[n] for n in order]) as copies:
+            made = self._pictures.run(
+                range(len(order)),
+                lambda batch: self._look(
+                    [pictures[order[n]] for n in batch],
+                    [copies(n) for n in batch],
+                    sizes[order[batch[0]]],
+                ),
+                kind=lambda n: sizes[order[n]],
+            )
         return [scene for _, scene in sorted(zip(order, made, strict=True), key=lambda pair: pair[0])]
 
-    def _fitted(self, picture: Picture) -> np.ndarray:
+    @property
+    def _bounds(self) -> tuple[int, int, int]:
         vision, settings = self.network.vision, self.configuration
-        return images.fitted(picture, vision.patch * vision.merge, settings.min_pixels, settings.max_pixels)
+        return vision.patch * vision.merge, settings.min_pixels, settings.max_pixels
 
-    def _look(self, pictures: Sequence[Picture], fitted: Sequence[np.ndarray]) -> list[Scene]:
-        device, side = self.network.device, self.network.segmentation.side
-        pixels = images.normalised(torch.from_numpy(np.stack(fitted)).to(device, non_blocking=True))
+    def _copies(self, picture: Picture) -> Copies:
+        """What is done on the processor, beside the work on the pictures before this one."""
+        device, settings = self.network.device, self.configuration
+        on_device = settings.resize == "device"
+        needs_original = on_device or not settings.double_normalisation
+        return Copies(
+            staged(picture.pixels, device) if needs_original else None,
+            None if on_device else staged(images.fitted(picture, *self._bounds), device),
+        )
+
+    def _look(
+        self, pictures: Sequence[Picture], copies: Sequence[Copies], size: tuple[int, int]
+    ) -> list[Scene]:
+        device, side, cell = self.network.device, self.network.segmentation.side, self._bounds[0]
+        originals = [upload(copy.original, device) for copy in copies if copy.original is not None]
+        fitted = [upload(copy.fitted, device) for copy in copies if copy.fitted is not None]
+        # One by one: they come in any size, and a copy must not depend on its company.
+        fitted = fitted or [self._resized(original, size) for original in originals]
+        pixels = images.normalised(torch.stack(fitted))
         if self.configuration.double_normalisation:
             square = images.square(pixels, side)
         else:
-            originals = [torch.tensor(p.pixels, device=device).permute(2, 0, 1)[None] for p in pictures]
-            square = torch.cat([images.square(original / 255, side) for original in originals])
+            parts = [images.square(original.permute(2, 0, 1)[None] / 255, side) for original in originals]
+            square = torch.cat(parts)
         tokens, features, fine = self.network.look(pixels, square)
-        cell = self.network.vision.patch * self.network.vision.merge
-        grid = fitted[0].shape[0] // cell, fitted[0].shape[1] // cell
+        grid = size[1] // cell, size[0] // cell
         return [
             Scene(p.width, p.height, features[n], tuple(level[n] for level in fine), tokens[n], grid)
             for n, p in enumerate(pictures)
         ]
+
+    def _resized(self, original: Tensor, size: tuple[int, int]) -> Tensor:
+        cell = self._bounds[0]
+        if min(original.shape[:2]) < cell:
+            original = images.resized(original, (images.TINY_CELLS * cell,) * 2)
+        return images.resized(original, size)
 
     @torch.inference_mode()
     def propose(self, scene: Scene, limit: int) -> list[Box]:
@@ -102,6 +144,7 @@ class VirtueModel:
             self.network.segmentation,
             scene,
             limit,
+            self._points,
             least_quality=self.configuration.proposal_quality,
             least_stability=self.configuration.proposal_stability,
         )
@@ -155,13 +198,13 @@ class VirtueModel:
         )
         made = self._tokens.run(
             order,
-            lambda batch: list(self.network([rows[n] for n in batch]).cpu()),
+            lambda batch: list(self.network([rows[n] for n in batch])),
             kind=lambda n: (rows[n].scene is None) if not self._shares else rows[n].image_length,
             cost=lambda batch: self._cost([rows[n] for n in batch]),
         )
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        for n, vector in zip(order, made, strict=True):
-            vectors[n] = vector.numpy()
+        if made:  # brought home at once: a card would wait for the program after every batch otherwise
+            vectors[order] = torch.stack(made).cpu().numpy()
         return vectors
 
     @property

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from virtue.embedder.uploads import upload
 from virtue.embedder.virtue_model.configuration import Configuration
 from virtue.embedder.virtue_model.connector import Connector
 from virtue.embedder.virtue_model.drawing import Drawing, stacked
@@ -88,6 +89,10 @@ class Network(nn.Module):
     def dtype(self) -> torch.dtype:
         return dtype_of(self.connector)
 
+    def make_compiled(self) -> None:
+        for part in (self.segmentation, self.vision, self.language):
+            part.make_compiled()
+
     def look(self, pixels: Tensor, square: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """The image work of n pictures of one size.
 
@@ -135,9 +140,9 @@ class Network(nn.Module):
         places = [positions(self.configuration, scene.grid, 0)[:, : len(scene.tokens)] for scene in scenes]
         assert len(set(lengths)) == 1, "scenes of one batch have equally many tokens"
         shared = torch.stack([scene.tokens for scene in scenes])
-        prefix = self.language.prefix(shared, torch.stack(places, dim=1).to(self.device))
+        prefix = self.language.prefix(shared, upload(torch.stack(places, dim=1), self.device))
         number = {id(scene): n for n, scene in enumerate(scenes)}
-        of = torch.tensor([number[id(row.scene)] for row in rows], device=self.device)
+        of = upload(torch.tensor([number[id(row.scene)] for row in rows]), self.device)
         parts = self._parts(rows, without_image=True)
         return self._last(parts, [self._positions(row)[:, lengths[0] :] for row in rows], prefix, of)
 
@@ -151,8 +156,8 @@ class Network(nn.Module):
             if seen
             else ()
         )
-        ids = torch.tensor([id for row in rows for id in row.ids], dtype=torch.int64, device=self.device)
-        texts = self.language.words(ids).split([len(row.ids) for row in rows])
+        ids = torch.tensor([id for row in rows for id in row.ids], dtype=torch.int64)
+        texts = self.language.words(upload(ids, self.device)).split([len(row.ids) for row in rows])
         parts = []
         for row, text in zip(rows, texts, strict=True):
             if row.scene is None:
@@ -172,6 +177,6 @@ class Network(nn.Module):
         """The hidden state of each row's last token, (n, hidden)."""
         embeds = pad_sequence(list(parts), batch_first=True)
         across = pad_sequence([place.T for place in places], batch_first=True).permute(2, 0, 1)
-        hidden = self.language.read(embeds, across.to(self.device), prefix, of)
-        ends = torch.tensor([len(part) - 1 for part in parts], device=self.device)
+        hidden = self.language.read(embeds, upload(across, self.device), prefix, of)
+        ends = upload(torch.tensor([len(part) - 1 for part in parts]), self.device)
         return hidden[torch.arange(len(parts), device=self.device), ends]

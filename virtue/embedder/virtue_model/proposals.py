@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from virtue.embedder.batching import Budget
+from virtue.embedder.uploads import upload
 from virtue.embedder.virtue_model.drawing import MEANT
 from virtue.embedder.virtue_model.network import Scene
 from virtue.embedder.virtue_model.protocols import Drawn, SegmentationModel
@@ -13,7 +15,6 @@ from virtue.geometry import Box
 
 POINTS = 16
 """Points on a side of the grid."""
-BATCH = 64
 OFFSET = 1.0
 """How far the threshold of a mask is moved, up and down, to see whether the mask stays itself."""
 OVERLAP = 0.7
@@ -25,11 +26,18 @@ SMALLEST = 0.001
 
 
 def propose(
-    segmentation: SegmentationModel, scene: Scene, limit: int, *, least_quality: float, least_stability: float
+    segmentation: SegmentationModel,
+    scene: Scene,
+    limit: int,
+    budget: Budget,
+    *,
+    least_quality: float,
+    least_stability: float,
 ) -> list[Box]:
     """At most `limit` boxes in pixels of the upright original, best first, near-duplicates pruned.
 
     Args:
+        budget: of points that are worked on at once.
         least_quality: what the model itself must think of a mask, 0 to 1.
         least_stability: intersection over union of the mask with the threshold moved up and down.
     """
@@ -37,17 +45,20 @@ def propose(
     centres = (torch.arange(POINTS) + 0.5) * segmentation.side / POINTS
     points = torch.cartesian_prod(centres, centres).flip(1)
     fine = [level[None] for level in scene.fine]
-    found: list[Tensor] = []
-    for part in points.split(BATCH):
-        labels = torch.full((len(part), 1), MEANT, dtype=torch.int32, device=device)
-        drawn = Drawn(part[:, None].to(device), labels)
+
+    def boxed(some: list[Tensor]) -> list[Tensor]:
+        """For each point (3, 5): boxes around its masks, with scores; below zero: not good enough."""
+        labels = torch.full((len(some), 1), MEANT, dtype=torch.int32)
+        drawn = Drawn(upload(torch.stack(some)[:, None], device), upload(labels, device))
         logits, quality = segmentation.masks(scene.features[None], fine, drawn)
         logits, quality = logits.flatten(0, 1), quality.flatten().float()
         sure = (logits > OFFSET).flatten(1).sum(1) / (logits > -OFFSET).flatten(1).sum(1).clamp(min=1)
         good = (quality >= least_quality) & (sure >= least_stability)
-        boxes = _around(logits[good] > 0)
-        found.append(torch.cat([boxes, (quality[good] * sure[good])[:, None]], dim=1).cpu())
-    scored = torch.cat(found)
+        score = torch.where(good, quality * sure, -1.0)
+        return list(torch.cat([_around(logits > 0), score[:, None]], dim=1).chunk(len(some)))
+
+    scored = torch.cat(budget.run(list(points), boxed)).cpu()
+    scored = scored[scored[:, 4] >= 0]
     area = (scored[:, 2] - scored[:, 0]) * (scored[:, 3] - scored[:, 1])
     scored = scored[(area > SMALLEST) & (area < WHOLE)]
     kept = _distinct(scored[scored[:, 4].argsort(descending=True, stable=True)], limit)
@@ -57,9 +68,7 @@ def propose(
 
 def _around(masks: Tensor) -> Tensor:
     """(n, m, m) bool -> (n, 4) boxes in shares of the sides; of an empty mask one without size."""
-    count, rows, columns = masks.shape
-    if not count:
-        return masks.new_zeros((0, 4), dtype=torch.float32)
+    _, rows, columns = masks.shape
     across, down = masks.any(1).float(), masks.any(2).float()
     x0, y0 = across.argmax(1) / columns, down.argmax(1) / rows
     x1 = 1 - across.flip(1).argmax(1) / columns

@@ -23,7 +23,12 @@ class Drawn:
     masks: Tensor | None = None
 
 
-class SegmentationModel(Protocol):
+class Compilable(Protocol):
+    def make_compiled(self) -> None:
+        """From now on what is heavy runs as compiled graphs: few of them, whatever the shapes."""
+
+
+class SegmentationModel(Compilable, Protocol):
     side: int
     """Pixels of its square input."""
     grid: int
@@ -46,7 +51,7 @@ class SegmentationModel(Protocol):
         mask_side) and their predicted quality (n, 3), 0 to 1."""
 
 
-class VisionTower(Protocol):
+class VisionTower(Compilable, Protocol):
     patch: int
     """Pixels on a side of a patch."""
     merge: int
@@ -56,7 +61,7 @@ class VisionTower(Protocol):
         """(n, 3, h, w) normalised, h and w multiples of patch x merge -> (n, tokens, hidden)."""
 
 
-class LanguageModel(Protocol):
+class LanguageModel(Compilable, Protocol):
     hidden: int
     config: dict[str, Any]
     """What is needed to build it and the vision tower again, as JSON."""

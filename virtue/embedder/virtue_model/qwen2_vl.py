@@ -11,10 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AttentionInterface, DynamicCache, Qwen2VLModel
+from transformers import AttentionInterface, Qwen2VLModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.vision_utils import get_vision_position_ids
 
+from virtue.embedder.uploads import upload
+from virtue.errors import ModelError
+
 _BATCHED = "virtue_flash_batched"
+_CONTINUED = "virtue_continued"
+
+Pair = tuple[Tensor, Tensor]
+Prefix = list[Pair]
+"""For each layer keys and values, (n, heads, length, width) each."""
 
 
 def _batched_attention(
@@ -38,9 +47,41 @@ def _batched_attention(
     return mixed.transpose(1, 2).reshape(1, total, heads, width), None
 
 
+def _continued_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    past: Pair | None = None,
+    kept: list[Pair] | None = None,
+    **settings: Any,
+) -> tuple[Tensor, None]:
+    """Attention that goes on from keys and values that came before: as with a cache of transformers, but with
+    nothing in it that depends on which layer this is, so that all layers share one compiled graph."""
+    if kept is not None:
+        kept.append((key, value))
+    if past is not None:
+        key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+
+
 # transformers loops over the pictures of a batch unless the attention's name holds "flash"; pictures
 # of one size need no loop (equal to it within 5e-7, and nothing in it stops torch.compile).
 AttentionInterface.register(_BATCHED, _batched_attention)
+AttentionInterface.register(_CONTINUED, _continued_attention)
+
+
+class _PatchEmbedding(nn.Module):
+    """The tower's first convolution as the product that it is, for its windows do not overlap: kernels for
+    convolutions in three dimensions take several times as long."""
+
+    def __init__(self, convolution: nn.Conv3d) -> None:
+        super().__init__()
+        self.proj = convolution
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class Qwen2VLVision(nn.Module):
@@ -54,15 +95,22 @@ class Qwen2VLVision(nn.Module):
         self.merge: int = config.spatial_merge_size
         self.frames: int = config.temporal_patch_size
         config._attn_implementation = _BATCHED
+        self.model.patch_embed = _PatchEmbedding(model.visual.patch_embed.proj)
+
+    def make_compiled(self) -> None:
+        for block in self.model.blocks:  # equal but for their weights, so they share what is compiled
+            block.compile(dynamic=True)
 
     def encode(self, pixels: Tensor) -> Tensor:
         count, _, height, width = pixels.shape
         rows, columns = height // self.patch, width // self.patch
-        grid = torch.tensor([[1, rows, columns]] * count, device=pixels.device)
+        # On the processor: transformers reads the numbers back, and a card would be waited for.
+        grid = torch.tensor([[1, rows, columns]])
+        places = upload(get_vision_position_ids(grid, self.merge), pixels.device)
         tokens = self.model(
             self.patches(pixels),
-            grid,
-            position_ids=get_vision_position_ids(grid[:1], self.merge).repeat(count, 1),
+            grid.expand(count, -1),
+            position_ids=places.repeat(count, 1),
             cu_seqlens=torch.arange(count + 1, device=pixels.device, dtype=torch.int32) * (rows * columns),
             max_seqlen=rows * columns,
         ).pooler_output
@@ -81,37 +129,63 @@ class Qwen2VLVision(nn.Module):
 
 
 class Qwen2VLLanguage(nn.Module):
-    """Implements `LanguageModel`."""
+    """Implements `LanguageModel`.
+
+    Raises:
+        ModelError: its attention slides over the sequence (no published Qwen2-VL's does).
+    """
 
     def __init__(self, model: Qwen2VLModel) -> None:
         super().__init__()
         self.model = model.language_model
-        self.hidden: int = model.language_model.config.hidden_size
+        settings: Any = self.model.config
+        if any(kind != "full_attention" for kind in settings.layer_types):
+            raise ModelError("a Qwen2-VL with sliding attention is not supported: set use_sliding_window off")
+        self.hidden: int = settings.hidden_size
         self.config: dict[str, Any] = model.config.to_dict()
+        settings._attn_implementation = _CONTINUED
+        self._layer = _layer
+
+    def make_compiled(self) -> None:
+        # One layer stands for all: seconds instead of minutes, and no graph for each length of a sequence.
+        self._layer = torch.compile(_layer, dynamic=True)
 
     def words(self, ids: Tensor) -> Tensor:
         return self.model.embed_tokens(ids)
 
-    def prefix(self, embeds: Tensor, positions: Tensor) -> DynamicCache:
-        cache = DynamicCache(config=self.model.config)
-        self.model(inputs_embeds=embeds, position_ids=positions, past_key_values=cache, use_cache=True)
-        return cache
+    def prefix(self, embeds: Tensor, positions: Tensor) -> Prefix:
+        return self._through(embeds, positions)[1]
 
     def read(
         self,
         embeds: Tensor,
         positions: Tensor,
-        prefix: DynamicCache | None = None,
+        prefix: Prefix | None = None,
         of: Tensor | None = None,
     ) -> Tensor:
-        cache = None if prefix is None or of is None else self._continued(prefix, of)
-        return self.model(
-            inputs_embeds=embeds, position_ids=positions, past_key_values=cache, use_cache=False
-        ).last_hidden_state
+        return self.model.norm(self._through(embeds, positions, prefix, of)[0])
 
-    def _continued(self, prefix: DynamicCache, of: Tensor) -> DynamicCache:
-        cache = DynamicCache(config=self.model.config)
-        layers: list[Any] = prefix.layers
-        for number, layer in enumerate(layers):
-            cache.update(layer.keys[of], layer.values[of], number)
-        return cache
+    def _through(
+        self, embeds: Tensor, positions: Tensor, prefix: Prefix | None = None, of: Tensor | None = None
+    ) -> tuple[Tensor, Prefix]:
+        """All layers: hidden states, and each layer's keys and values."""
+        around = self.model.rotary_emb(embeds, positions)
+        mask, hidden, kept = None, embeds, []
+        if prefix is not None:
+            length, before = embeds.shape[1], prefix[0][0].shape[2]
+            mask = torch.ones(length, before + length, dtype=torch.bool, device=embeds.device).tril(before)
+        for number, layer in enumerate(self.model.layers):
+            past = None
+            if prefix is not None:  # copied for one layer at a time: for all at once they would fill a card
+                past = prefix[number][0][of], prefix[number][1][of]
+            hidden, own = self._layer(layer, hidden, around, mask, past)
+            kept.append(own)
+        return hidden, kept
+
+
+def _layer(
+    layer: nn.Module, hidden: Tensor, around: Pair, mask: Tensor | None, past: Pair | None
+) -> tuple[Tensor, Pair]:
+    kept: list[Pair] = []
+    hidden = layer(hidden, attention_mask=mask, position_embeddings=around, past=past, kept=kept)
+    return hidden, kept[0]

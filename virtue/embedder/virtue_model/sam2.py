@@ -33,10 +33,15 @@ class Sam2Segmentation(nn.Module):
         self.channels: int = config.prompt_encoder_config.hidden_size
         self.mask_side: int = 4 * self.grid
         self.config: dict[str, Any] = config.to_dict()
+        self._levels = self._image_levels
+
+    def make_compiled(self) -> None:
+        # As a whole: its blocks differ in their windows, and its input only in the number of pictures.
+        self._levels = torch.compile(self._image_levels)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        # Not get_image_embeddings: that one is closed to gradients, and training comes this way too.
-        *fine, coarse = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states
+        torch._dynamo.maybe_mark_dynamic(pixels, 0)
+        *fine, coarse = self._levels(pixels)
         coarse = coarse + self.model.no_memory_embedding
         return self._square(coarse), tuple(self._square(level) for level in fine)
 
@@ -68,6 +73,10 @@ class Sam2Segmentation(nn.Module):
             high_resolution_features=[level.expand(count, -1, -1, -1) for level in fine],
         )
         return logits[:, 0], quality[:, 0]
+
+    def _image_levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        # Not get_image_embeddings: that one is closed to gradients, and training comes this way too.
+        return tuple(self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states)
 
     def _prompt(self, dtype: torch.dtype, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """One prompt a picture: sparse (n, 1, tokens, channels), dense (n, channels, grid, grid)."""

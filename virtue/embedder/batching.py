@@ -1,0 +1,99 @@
+"""Work in batches that fit: a limit found by trial, doubled while there is room, else halved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+from virtue.errors import ModelError
+
+Member = TypeVar("Member")
+Result = TypeVar("Result")
+
+
+class Budget:
+    """How much goes into one batch.
+
+    It starts at a guess. A batch that filled it and left room for twice as much doubles it; one that ran out
+    of memory halves it for good, so that one surprise is paid for once.
+    """
+
+    def __init__(self, limit: int, room: Callable[[], bool] = lambda: False) -> None:
+        """`room` says, after a batch, whether one twice as large would fit too (`room_on`)."""
+        self.limit = limit
+        self._room = room
+        self._may_grow = True
+
+    def run(
+        self,
+        members: Sequence[Member],
+        step: Callable[[list[Member]], Sequence[Result]],
+        *,
+        kind: Callable[[Member], object] = lambda _: None,
+        cost: Callable[[list[Member]], int] = len,
+    ) -> list[Result]:
+        """`step` over all members, batch by batch; its results in the order of the members.
+
+        Args:
+            kind: members of one batch agree in it, and stand next to each other.
+            cost: of a batch; one member always makes a batch, whatever it costs.
+
+        Raises:
+            ModelError: not even one member fits the card's memory.
+        """
+        results: list[Result] = []
+        while len(results) < len(members):
+            batch, is_full = self._next(members[len(results) :], kind, cost)
+            made = _tried(step, batch)
+            if made is None:
+                if len(batch) == 1:
+                    raise ModelError(
+                        "one item alone does not fit the card's memory: use a smaller model, or device='cpu'"
+                    )
+                self.limit, self._may_grow = max(1, cost(batch) // 2), False
+                torch.cuda.empty_cache()
+                continue
+            results += made
+            if is_full and self._may_grow and self._room():
+                self.limit *= 2
+        return results
+
+    def _next(
+        self,
+        members: Sequence[Member],
+        kind: Callable[[Member], object],
+        cost: Callable[[list[Member]], int],
+    ) -> tuple[list[Member], bool]:
+        """The next batch, and whether it was the limit that ended it."""
+        batch = [members[0]]
+        for member in members[1:]:
+            if kind(member) != kind(batch[0]):
+                return batch, False
+            if cost([*batch, member]) > self.limit:
+                return batch, True
+            batch.append(member)
+        return batch, False
+
+
+def room_on(device: torch.device) -> Callable[[], bool]:
+    """Whether twice of all that is in use would fit a card: more cannot be needed for twice the batch.
+    Elsewhere never: more than the guess does not make a CPU faster."""
+    if device.type != "cuda":
+        return lambda: False
+
+    def room() -> bool:
+        free, total = torch.cuda.mem_get_info(device)
+        return 2 * free > total
+
+    return room
+
+
+def _tried(step: Callable[[list[Member]], Sequence[Result]], batch: list[Member]) -> Sequence[Result] | None:
+    """None when memory ran out. A function of its own, so that what the failed step held is let go of
+    (an error keeps the frames that it came through) before the next one begins."""
+    try:
+        return step(batch)
+    except torch.OutOfMemoryError:
+        return None

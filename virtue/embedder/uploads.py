@@ -1,0 +1,50 @@
+"""From the processor to the device, neither waiting for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Thing = TypeVar("Thing")
+Ready = TypeVar("Ready")
+
+
+def staged(values: Tensor | np.ndarray, device: torch.device) -> Tensor:
+    """The values in the processor's memory, ready for `upload`: for a card it is pinned, which is slow enough
+    to be done beside other work. An array is copied."""
+    tensor = values if isinstance(values, Tensor) else torch.tensor(values)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. A card copies from pinned memory while it computes and while the program
+    goes on, which a plain copy would make wait for all work before it; PyTorch keeps the pinned memory
+    until the copy is made."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # what is pinned already is not copied again
+
+
+@contextmanager
+def prepared(prepare: Callable[[Thing], Ready], things: Sequence[Thing]) -> Iterator[Callable[[int], Ready]]:
+    """`prepare` runs over the things, in their order, in a thread beside the work on those that are ready.
+
+    Gives a function from a thing's number to what `prepare` made of it, or raises what it raised. What was
+    made is kept until the end: a batch that did not fit is tried again. One thing needs no thread.
+    """
+    if len(things) == 1:
+        only = prepare(things[0])
+        yield lambda _: only
+        return
+    thread = ThreadPoolExecutor(1, thread_name_prefix="virtue-prepare")
+    try:
+        coming = [thread.submit(prepare, thing) for thing in things]
+        yield lambda number: coming[number].result()
+    finally:
+        thread.shutdown(cancel_futures=True)
