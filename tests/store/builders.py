@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from virtue.store import (
     Snapshot,
     Store,
 )
+from virtue.store import folder as names
 from virtue.store.records import Kind
 
 DIM = 8
@@ -98,3 +101,15 @@ def scored(path: bytes, rows: np.ndarray) -> list[tuple[bytes, float]]:
 
 
 QUERY = vectors(1, 99)[0]
+
+
+LATER = {"0001": ("efforts", "index_ranges", "indexes", "distributions"), "0002": ("distributions",)}
+"""The tables that each released schema did not have yet."""
+
+
+def as_of(revision: str, folder: Path) -> None:
+    """Turns a library without indexes into one that an older virtue would have written."""
+    with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain, plain:
+        for table in LATER[revision]:
+            plain.execute(f"DROP TABLE {table}")
+        plain.execute("UPDATE alembic_version SET version_num = ?", (revision,))

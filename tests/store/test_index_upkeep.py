@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.store.builders import file, name
+from tests.store.builders import as_of, file, name
 from tests.store.clustered import (
     DIM,
     RECALL,
@@ -369,10 +369,7 @@ def test_a_library_of_the_first_schema_gets_indexes(tmp_path: Path) -> None:
     with Store.open(tmp_path / "library", create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         add(writer, 0, 60, captions=True)
-    with closing(sqlite3.connect(tmp_path / "library" / names.CATALOGUE)) as plain, plain:
-        for table in ("efforts", "index_ranges", "indexes"):
-            plain.execute(f"DROP TABLE {table}")
-        plain.execute("UPDATE alembic_version SET version_num = '0001'")
+    as_of("0001", tmp_path / "library")
     with Store.open(tmp_path / "library") as store:
         with store.read() as snapshot:
             assert snapshot.counts().captions == 60

@@ -10,7 +10,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from tests.store.builders import filled, found
+from tests.store.builders import LATER, as_of, filled, found
 from virtue.errors import SchemaError
 from virtue.store import Store, catalogue
 from virtue.store import folder as names
@@ -36,6 +36,23 @@ def test_migrating_from_nothing_makes_what_a_new_library_has(tmp_path: Path) -> 
     _unmake(tmp_path / "library")
     Store.open(tmp_path / "library").close()
     assert _schema(tmp_path / "library") == expected
+
+
+@pytest.mark.parametrize("revision", LATER)
+def test_every_released_schema_is_brought_up_to_date_with_its_data(tmp_path: Path, revision: str) -> None:
+    with filled(tmp_path / "library") as store, store.read() as snapshot:
+        before = found(snapshot), snapshot.files(), snapshot.counts().captions
+    expected = _schema(tmp_path / "library")
+    as_of(revision, tmp_path / "library")
+    with Store.open(tmp_path / "library") as store:
+        with store.read() as snapshot:
+            assert (found(snapshot), snapshot.files(), snapshot.counts().captions) == before
+        assert store.verify() == []
+    assert sorted(_schema(tmp_path / "library")) == sorted(expected)
+
+
+def test_the_released_schemas_are_all_tested() -> None:
+    assert [f"{number:04}" for number in range(1, int(catalogue.SCHEMA))] == list(LATER)
 
 
 def test_the_newest_revision_is_the_one_the_code_knows() -> None:
