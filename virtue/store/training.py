@@ -76,8 +76,8 @@ class Trained:
 
 
 class Lattice(Protocol):
-    """The centroids of an index, at work. Rows come as they are stored, (n, dim) fp16; what goes out is
-    how far they lie from their centroids, (n,) float32, in the scale of the index."""
+    """The centroids of an index, at work. Rows are (n, dim) float32, not yet scaled; what comes back is how
+    far they lie from their centroids, (n,) float32, in the scale of the index."""
 
     def learn(self, rows: np.ndarray) -> None:
         """Trains the codes of the index on what is left of these rows."""
@@ -90,7 +90,7 @@ class Lattice(Protocol):
 
 class Tools(Protocol):
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
-        """(lists, dim) float32 unit centroids of fp16 rows, see `clusters.clustered`."""
+        """See `clusters.clustered`."""
 
     def lattice(self, index: Any, scale: float) -> Lattice:
         """Of a faiss.IndexIVFPQ that has its centroids."""
@@ -100,7 +100,7 @@ class Faiss:
     """FAISS and NumPy."""
 
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
-        return clusters.clustered(decoded(sample), lists)
+        return clusters.clustered(sample, lists)
 
     def lattice(self, index: Any, scale: float) -> Lattice:
         return _FaissLattice(index, scale)
@@ -113,16 +113,15 @@ class _FaissLattice:
         self._centroids = Centroids(index.quantizer.reconstruct_n(0, index.nlist))
 
     def learn(self, rows: np.ndarray) -> None:
-        part = decoded(rows) * self._scale
+        part = rows * self._scale
         with faiss_threads(1):  # hundreds of small tasks, in which threads would mostly wait for each other
             self._index.pq.train(part - self._centroids.rows[self._centroids.nearest(part)[0]])
 
     def distances(self, rows: np.ndarray) -> np.ndarray:
-        return self._centroids.nearest(decoded(rows) * self._scale)[1]
+        return self._centroids.nearest(rows * self._scale)[1]
 
     def add(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        part = decoded(rows)
-        part *= self._scale
+        part = rows * self._scale
         lists, distances = self._centroids.nearest(part)
         # The names keep the arrays alive while FAISS reads them.
         ids = np.ascontiguousarray(numbers, np.int64)
@@ -151,14 +150,14 @@ def _trained(tools: Tools, rows: np.ndarray, numbers: np.ndarray, seed: int) -> 
     lists = min(lists_for(count), count // 4)
     wanted = min(count * 3 // 4, max(POINTS_A_LIST * lists, CODEBOOK_ROWS))
     order = np.random.default_rng(seed).permutation(count)[: wanted + HELD_OUT]
-    sample = rows[numbers[order[:wanted]]]
+    sample = decoded(rows[numbers[order[:wanted]]])
     centroids = tools.clustered(sample[: POINTS_A_LIST * lists], lists)
     scale = float(LARGEST / np.abs(centroids).max())
     index = _empty(_quantiser(np.rint(centroids * np.float32(scale))))
     lattice = tools.lattice(index, scale)
     lattice.learn(sample[:CODEBOOK_ROWS])
     index.is_trained = True
-    distances = lattice.distances(rows[numbers[order[wanted:]]])
+    distances = lattice.distances(decoded(rows[numbers[order[wanted:]]]))
     return Trained(index, scale, float(distances.mean()) / scale)
 
 
@@ -230,7 +229,7 @@ def _encoded(
     lattice = tools.lattice(index, scale)
     total = 0.0
     for chunk in _chunks(numbers):
-        total += float(lattice.add(rows[chunk], chunk).sum())
+        total += float(lattice.add(decoded(rows[chunk]), chunk).sum())
         if step:
             step(index.ntotal, len(numbers))
     return Encoded(index, len(numbers), total / scale / max(1, len(numbers)))
