@@ -127,9 +127,9 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
 
 @pytest.mark.parametrize("place", DEVICES)
 def test_centroids_are_those_of_numpy(place: str) -> None:
-    sample = halves(2_000, 4, 32)
-    ours = torch_training.Torch(device.called(place)).clustered(sample, 50, None)
-    theirs = clusters.clustered(decoded(sample), 50)
+    sample = vectors(2_000, 4, dim=32)
+    ours = torch_training.Torch(device.called(place)).clustered(sample, 50)
+    theirs = clusters.clustered(sample, 50)
     assert np.vecdot(ours, theirs).mean() >= 0.99
     assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
 
@@ -137,11 +137,11 @@ def test_centroids_are_those_of_numpy(place: str) -> None:
 @pytest.mark.parametrize("place", DEVICES)
 def test_centroids_that_lose_their_rows_start_again(place: str) -> None:
     """Ten places, at first all centroids in one of them: each place has a centroid in the end."""
-    places = halves(10, 5, 32)
+    places = vectors(10, 5, dim=32)
     sample = np.concatenate([np.repeat(places[:1], 40, axis=0), np.repeat(places, 10, axis=0)])
-    centroids = torch_training.Torch(device.called(place)).clustered(sample, 20, None)
+    centroids = torch_training.Torch(device.called(place)).clustered(sample, 20)
     assert np.isfinite(centroids).all()
-    assert (decoded(places) @ centroids.T).max(1) == pytest.approx(1, abs=1e-3)
+    assert (places @ centroids.T).max(1) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("place", DEVICES)

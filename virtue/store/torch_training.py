@@ -25,34 +25,31 @@ class Torch:
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
-    def clustered(self, sample: np.ndarray, lists: int, by: np.ndarray | None) -> np.ndarray:
-        """As `clusters.clustered`, of fp16 rows. On a GPU rows are summed up in any order, so that two
+    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
+        """As `clusters.clustered`. On a GPU rows are summed up in any order, so that two
         runs may differ in the last digits."""
-        rows = _uploaded(sample, self._device)
-        if by is not None:
-            rows = rows.float() @ _uploaded(by, self._device).T
-        centroids = rows[:lists].float()
+        rows = torch.from_numpy(sample).to(self._device)
+        centroids = rows[:lists]
         for _ in range(ROUNDS):
             centroids = _means(rows, centroids)
         return centroids.cpu().numpy()
 
-    def lattice(self, index: Any, scale: float, by: np.ndarray | None) -> _TorchLattice:
-        return _TorchLattice(self._device, index, scale, by)
+    def lattice(self, index: Any, scale: float) -> _TorchLattice:
+        return _TorchLattice(self._device, index, scale)
 
 
 class _TorchLattice:
     """A `training.Lattice`."""
 
-    def __init__(self, device: torch.device, index: Any, scale: float, by: np.ndarray | None) -> None:
+    def __init__(self, device: torch.device, index: Any, scale: float) -> None:
         self._device = device
         self._index = index
         self._scale = scale
-        self._by = None if by is None else _uploaded(by, device)
         self._centroids = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist)).to(device)
 
     def learn(self, rows: np.ndarray) -> None:
         pq = self._index.pq
-        left = torch.empty((len(rows), pq.d), dtype=torch.float32, device=self._device)
+        left = torch.empty(rows.shape, dtype=torch.float32, device=self._device)
 
         def keep(part: slice, _: torch.Tensor, some: torch.Tensor) -> None:
             left[part] = some
@@ -94,24 +91,18 @@ class _TorchLattice:
         return found
 
     def _each(self, rows: np.ndarray, work: Callable[[slice, torch.Tensor, torch.Tensor], None]) -> None:
-        """Hands fp16 rows over in blocks: which they are, the numbers of their centroids (n,) int64,
-        and what is left of them, or of their short forms, (n, short) float32."""
+        """Hands rows over in blocks: which they are, the numbers of their centroids (n,) int64,
+        and what is left of them (n, dim) float32."""
         lists, dim = self._centroids.shape
 
         def one(first: int, stop: int) -> None:
-            part = _uploaded(rows[first:stop], self._device).float()
-            if self._by is not None:
-                part = part @ self._by.T
-            # Before they are scaled: of halves and 8-bit integers, products are exact even where a
-            # program allows torch to round what it multiplies to 11 bits (TF32).
+            part = torch.from_numpy(rows[first:stop]).to(self._device)
+            # Before they are scaled: what was stored as halves, and 8-bit integers, is multiplied exactly
+            # even where a program allows torch to round to 11 bits (TF32).
             nearest = (part @ self._centroids.T).argmax(1)
             work(slice(first, stop), nearest, part * self._scale - self._centroids[nearest])
 
         in_blocks(len(rows), max(1, PRODUCTS // max(lists, self._index.pq.ksub * dim)), one)
-
-
-def _uploaded(rows: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.array(rows)).to(device)  # a copy: torch warns of maps that are read-only
 
 
 def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
@@ -122,7 +113,7 @@ def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     alike = torch.empty(len(rows), dtype=torch.float32, device=rows.device)
 
     def add(first: int, stop: int) -> None:
-        part = rows[first:stop].float()
+        part = rows[first:stop]
         products, nearest = (part @ centroids.T).max(1)
         met = torch.bincount(nearest, minlength=lists)
         sums.index_add_(0, nearest, part)
@@ -133,7 +124,7 @@ def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     empty = torch.nonzero(counts == 0)[:, 0]
     # A centroid that has lost all its rows starts again at a row that is far from every other.
     if len(empty):
-        sums[empty] = rows[alike.topk(len(empty), largest=False).indices].float()
+        sums[empty] = rows[alike.topk(len(empty), largest=False).indices]
     return sums / sums.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 

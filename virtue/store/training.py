@@ -77,8 +77,8 @@ class Trained:
 
 
 class Lattice(Protocol):
-    """The centroids of an index, at work. Rows come as they are stored, (n, dim) fp16; what goes out is
-    how far they lie from their centroids, (n,) float32, in the scale of the index."""
+    """The centroids of an index, at work. Rows are (n, dim) float32, not yet scaled; what comes back is how
+    far they lie from their centroids, (n,) float32, in the scale of the index."""
 
     def learn(self, rows: np.ndarray) -> None:
         """Trains the codes of the index on what is left of these rows."""
@@ -90,53 +90,45 @@ class Lattice(Protocol):
 
 
 class Tools(Protocol):
-    """`by`: what makes short forms of rows, of which the index is then one; see `projection`."""
+    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
+        """See `clusters.clustered`."""
 
-    def clustered(self, sample: np.ndarray, lists: int, by: np.ndarray | None) -> np.ndarray:
-        """(lists, short) float32 unit centroids of fp16 rows, see `clusters.clustered`."""
-
-    def lattice(self, index: Any, scale: float, by: np.ndarray | None) -> Lattice:
+    def lattice(self, index: Any, scale: float) -> Lattice:
         """Of a faiss.IndexIVFPQ that has its centroids."""
 
 
 class Faiss:
     """FAISS and NumPy."""
 
-    def clustered(self, sample: np.ndarray, lists: int, by: np.ndarray | None) -> np.ndarray:
-        return clusters.clustered(projection.shortened(decoded(sample), by), lists)
+    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
+        return clusters.clustered(sample, lists)
 
-    def lattice(self, index: Any, scale: float, by: np.ndarray | None) -> Lattice:
-        return _FaissLattice(index, scale, by)
+    def lattice(self, index: Any, scale: float) -> Lattice:
+        return _FaissLattice(index, scale)
 
 
 class _FaissLattice:
-    def __init__(self, index: Any, scale: float, by: np.ndarray | None) -> None:
+    def __init__(self, index: Any, scale: float) -> None:
         self._index = index
         self._scale = np.float32(scale)
-        self._by = by
         self._centroids = Centroids(index.quantizer.reconstruct_n(0, index.nlist))
 
     def learn(self, rows: np.ndarray) -> None:
-        part = self._scaled(rows)
+        part = rows * self._scale
         with faiss_threads(1):  # hundreds of small tasks, in which threads would mostly wait for each other
             self._index.pq.train(part - self._centroids.rows[self._centroids.nearest(part)[0]])
 
     def distances(self, rows: np.ndarray) -> np.ndarray:
-        return self._centroids.nearest(self._scaled(rows))[1]
+        return self._centroids.nearest(rows * self._scale)[1]
 
     def add(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        part = self._scaled(rows)
+        part = rows * self._scale
         lists, distances = self._centroids.nearest(part)
         # The names keep the arrays alive while FAISS reads them.
         ids = np.ascontiguousarray(numbers, np.int64)
         lists = np.ascontiguousarray(lists, np.int64)
         self._index.add_core(len(part), faiss.swig_ptr(part), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
         return distances
-
-    def _scaled(self, rows: np.ndarray) -> np.ndarray:
-        part = projection.shortened(decoded(rows), self._by)
-        part *= self._scale
-        return part
 
 
 def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0, place: str | None = None) -> Trained:
@@ -159,15 +151,17 @@ def _trained(tools: Tools, rows: np.ndarray, numbers: np.ndarray, seed: int) -> 
     lists = min(lists_for(count), count // 4)
     wanted = min(count * 3 // 4, max(POINTS_A_LIST * lists, CODEBOOK_ROWS))
     order = np.random.default_rng(seed).permutation(count)[: wanted + HELD_OUT]
-    sample = rows[numbers[order[:wanted]]]
-    by = projection.learned(decoded(sample[:CODEBOOK_ROWS]))
-    centroids = tools.clustered(sample[: POINTS_A_LIST * lists], lists, by)
+    sample = decoded(rows[numbers[order[:wanted]]])
+    by = projection.learned(sample[:CODEBOOK_ROWS])
+    sample = projection.shortened(sample, by)
+    centroids = tools.clustered(sample[: POINTS_A_LIST * lists], lists)
     scale = float(LARGEST / np.abs(centroids).max())
     index = _empty(_quantiser(np.rint(centroids * np.float32(scale))))
-    lattice = tools.lattice(index, scale, by)
+    lattice = tools.lattice(index, scale)
     lattice.learn(sample[:CODEBOOK_ROWS])
     index.is_trained = True
-    distances = lattice.distances(rows[numbers[order[wanted:]]])
+    others = projection.shortened(decoded(rows[numbers[order[wanted:]]]), by)
+    distances = lattice.distances(others)
     return Trained(projection.before(by, index), lists, scale, float(distances.mean()) / scale)
 
 
@@ -237,10 +231,10 @@ def _encoded(
 ) -> Encoded:
     index.reset()  # of what other tools had added before they gave up
     by, codes = projection.parted(index)
-    lattice = tools.lattice(codes, scale, by)
+    lattice = tools.lattice(codes, scale)
     total = 0.0
     for chunk in _chunks(numbers):
-        total += float(lattice.add(rows[chunk], chunk).sum())
+        total += float(lattice.add(projection.shortened(decoded(rows[chunk]), by), chunk).sum())
         if step:
             step(codes.ntotal, len(numbers))
     index.ntotal = codes.ntotal
