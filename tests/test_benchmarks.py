@@ -40,3 +40,21 @@ def test_bad_files_are_indexed_or_named() -> None:
 
 def test_a_run_over_unchanged_files_opens_none() -> None:
     assert measured("unchanged", "--files", 600, "--repetitions", 1)["files"] == 600
+
+
+def test_what_regions_share_is_counted_by_shapes_alone() -> None:
+    """One region shares nothing; four share the picture's work, and more where the image comes first."""
+    words = ["--count-only", "--size", "reduced", "--regions", "1", "4", "--images", "0"]
+    command = [sys.executable, "-m", "benchmarks.regions", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    ratios = {(line["layout"], line["regions"]): line["ratio_by_operations"] for line in lines}
+    assert ratios["published", 1] == ratios["image-first", 1] == 1
+    assert 1.5 < ratios["published", 4] < ratios["image-first", 4] < 4
+
+
+def test_regions_are_measured() -> None:
+    words = ["--size", "reduced", "--device", "cpu", "--regions", 1, "--images", 0, "--repeats", 1]
+    figures = measured("regions", *words, "--layout", "image-first")
+    assert figures["regions_per_second"] > 0
+    assert figures["peak_memory_bytes"] > 1e8

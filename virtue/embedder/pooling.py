@@ -7,28 +7,11 @@ Everything is laid out on the finer map (stride 16); weights on the coarser one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from virtue.geometry import Box, Point, Prompt
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureMap:
-    """What a model sees in a picture whose upright original is `width` x `height` pixels: `last` is
-    (rows, columns, channels) float32, one cell for each patch of the picture."""
-
-    width: int
-    height: int
-    last: np.ndarray
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the finer grid that weights are laid out on: twice those of `last`."""
-        return 2 * self.last.shape[0], 2 * self.last.shape[1]
-
 
 FAR = 1e-6
 """Weight that a window keeps far from its point: with a box elsewhere, the box decides."""

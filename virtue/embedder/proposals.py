@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from virtue.embedder.pooling import FeatureMap, box_weights, coarser
+from virtue.embedder.feature_map import FeatureMap
+from virtue.embedder.pooling import box_weights, coarser
 from virtue.geometry import Box
 
 WINDOWS = ((0.22, 0.165), (0.45, 0.32))

@@ -19,7 +19,7 @@ def staged(values: Tensor | np.ndarray, device: torch.device) -> Tensor:
     """The values in the processor's memory, ready for `upload`: for a card it is pinned, which is slow enough
     to be done beside other work. An array is copied."""
     tensor = values if isinstance(values, Tensor) else torch.tensor(values)
-    return tensor.pin_memory() if device.type == "cuda" else tensor
+    return tensor.contiguous().pin_memory() if device.type == "cuda" else tensor
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
@@ -28,7 +28,8 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
     until the copy is made."""
     if device.type != "cuda":
         return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)  # what is pinned already is not copied again
+    # What is pinned already is not copied again.
+    return tensor.contiguous().pin_memory().to(device, non_blocking=True)
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.mini.config import Config
 from virtue.embedder.mini.sessions import open_session
-from virtue.embedder.pooling import FeatureMap, coarser
+from virtue.embedder.pooling import coarser
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from virtue.embedder.batching import Budget, room_on
+from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.model import Find, Item
-from virtue.embedder.pooling import FeatureMap, box_weights, coarser, prompt_weights
+from virtue.embedder.pooling import box_weights, coarser, prompt_weights
 from virtue.embedder.proposals import propose
 from virtue.embedder.towers.pixels import Preprocessing, circled, cropped
 from virtue.embedder.towers.vision import Tokens, Vision

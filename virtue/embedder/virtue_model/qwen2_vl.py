@@ -174,6 +174,7 @@ class Qwen2VLLanguage(nn.Module):
         if prefix is not None:
             length, before = embeds.shape[1], prefix[0][0].shape[2]
             mask = torch.ones(length, before + length, dtype=torch.bool, device=embeds.device).tril(before)
+            mask = mask[None, None]
         for number, layer in enumerate(self.model.layers):
             past = None
             if prefix is not None:  # copied for one layer at a time: for all at once they would fill a card

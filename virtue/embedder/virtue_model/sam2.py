@@ -37,10 +37,15 @@ class Sam2Segmentation(nn.Module):
 
     def make_compiled(self) -> None:
         # As a whole: its blocks differ in their windows, and its input only in the number of pictures.
-        self._levels = torch.compile(self._image_levels)
+        compiled = torch.compile(self._image_levels)
+
+        def levels(pixels: Tensor) -> tuple[Tensor, ...]:
+            torch._dynamo.maybe_mark_dynamic(pixels, 0)
+            return compiled(pixels)
+
+        self._levels = levels
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        torch._dynamo.maybe_mark_dynamic(pixels, 0)
         *fine, coarse = self._levels(pixels)
         coarse = coarse + self.model.no_memory_embedding
         return self._square(coarse), tuple(self._square(level) for level in fine)
