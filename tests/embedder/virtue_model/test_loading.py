@@ -15,7 +15,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import Qwen2VLModel
+from transformers import AutoImageProcessor, AutoTokenizer, Qwen2VLModel
 
 from tests.data.recipe import picture, tokens
 from tests.embedder.test_reference import REFERENCE
@@ -27,11 +27,13 @@ from tests.embedder.virtue_model.checkpoints import (
     write_all_but_language,
 )
 from virtue import Embedder
+from virtue.embedder.virtue_model import images
 from virtue.embedder.virtue_model.loading import load
 from virtue.embedder.virtue_model.published import language_config as as_config
 from virtue.embedder.virtue_model.published import qwen
 from virtue.embedder.virtue_model.saving import convert
 from virtue.errors import ModelError
+from virtue.pictures import load as read_picture
 
 TEXT = " ".join(map(str, tokens(1, 9)))
 """The reference's first case."""
@@ -165,6 +167,20 @@ def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     item = {"image": picture(3, 120, 80), "points": [(30, 30)]}
     assert np.array_equal(one.encode(item), other.encode(item))
     assert one.fingerprint == other.fingerprint
+
+
+def test_transformers_reads_the_processor_of_a_saved_model(tmp_path: Path) -> None:
+    model = loaded(own_folder(tmp_path / "one")).model
+    folder = model.save_pretrained(tmp_path / "saved")
+    image = picture(3, 120, 80)
+    theirs = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")
+    vision, settings = model.network.vision, model.configuration
+    cell = vision.patch * vision.merge
+    fitted = images.fitted(read_picture(image), cell, settings.min_pixels, settings.max_pixels)
+    ours = vision.patches(images.normalised(torch.from_numpy(fitted.copy())[None]))
+    assert torch.allclose(theirs["pixel_values"], ours, atol=1e-6)
+    words = "4 5 6"
+    assert tuple(AutoTokenizer.from_pretrained(folder)(words)["input_ids"]) == model.words.ids(words)
 
 
 def test_half_precision_is_the_same_model_a_little_less_exact(tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
-"""A model -> one folder: safetensors, a configuration, the tokenizer and a card."""
+"""A model -> one folder: safetensors, a configuration, the processor (for words and images) and a card."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 
 from virtue import __version__
+from virtue.embedder.virtue_model.images import CLIP_MEAN, CLIP_STD
 from virtue.embedder.virtue_model.loading import MODEL_TYPE, load, stored_dtype
 from virtue.embedder.virtue_model.model import VirtueModel
 from virtue.errors import ModelError
+
+TOKENIZER = {"tokenizer_class": "PreTrainedTokenizerFast"}
+"""Words are split by tokenizer.json alone; so other programs read it too."""
 
 CARD = """---
 library_name: virtue
@@ -62,10 +67,27 @@ def save(model: VirtueModel, folder: str | Path, *, licence: str = "") -> Path:
         (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n")
         if model.words.file.resolve() != (folder / "tokenizer.json").resolve():
             shutil.copyfile(model.words.file, folder / "tokenizer.json")
+        (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER, indent=2) + "\n")
+        (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessing(model), indent=2) + "\n")
         (folder / "README.md").write_text(_card(model, folder.name, licence))
     except OSError as error:
         raise ModelError(f"the model cannot be written to {folder}: {error}") from None
     return folder
+
+
+def _preprocessing(model: VirtueModel) -> dict[str, Any]:
+    """What the vision tower is shown, as transformers' own image processor reads it."""
+    vision, settings = model.network.vision, model.configuration
+    return {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "image_mean": CLIP_MEAN,
+        "image_std": CLIP_STD,
+        "patch_size": vision.patch,
+        "merge_size": vision.merge,
+        "temporal_patch_size": model.network.language.config["vision_config"]["temporal_patch_size"],
+        "min_pixels": settings.min_pixels,
+        "max_pixels": settings.max_pixels,
+    }
 
 
 def _card(model: VirtueModel, name: str, licence: str) -> str:
