@@ -79,9 +79,9 @@ class Taken:
 
     def summary(self) -> str:
         counts = {
-            f"{self.photos:,} photos taken": True,
+            f"{self.photos:,} photo{'s' * (self.photos != 1)} taken": True,
             f"{self.known:,} known already": self.known,
-            f"{self.paths:,} new paths": self.paths,
+            f"{self.paths:,} new path{'s' * (self.paths != 1)}": self.paths,
             f"{self.left_out:,} left out, since their paths hold other photos here": self.left_out,
         }
         return ", ".join(what for what, told in counts.items() if told)
