@@ -93,7 +93,9 @@ def fitted(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> np.
 
 def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """(h, w, 3) uint8 -> the same at (width, height) by PyTorch's antialiased bicubic filter, on the tensor's
-    device. That filter is Pillow's but for rounding: most values are equal, the rest off by one."""
+    device. It is Pillow's filter without the rounding between across and down (whose order depends on
+    Pillow's version). Not for pictures of one column, of which PyTorch 2.13 makes zeros on a CPU: `check` and
+    `size_seen` leave none."""
     width, height = size
     if pixels.shape[:2] == (height, width):
         return pixels
