@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,10 @@ whether there is a compiler."""
 def test_compiled_vectors_are_the_eager_ones_from_few_graphs(tmp_path: Path) -> None:
     folder = own_folder(tmp_path / "model")
     eager = Embedder.from_pretrained(folder, device="cpu", threads=1)
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++", "cl")):
+        with pytest.raises(ModelError, match=r"install a C\+\+ compiler"):
+            Embedder.from_pretrained(folder, device="cpu", threads=1, compile=True)
+        return
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     compiled = Embedder.from_pretrained(folder, device="cpu", threads=1, compile=True)
