@@ -154,7 +154,9 @@ class Qwen2VLLanguage(nn.Module):
         return self.model.embed_tokens(ids)
 
     def prefix(self, embeds: Tensor, positions: Tensor) -> Prefix:
-        return self._through(embeds, positions)[1]
+        kept: Prefix = []
+        self._through(embeds, positions, kept=kept)
+        return kept
 
     def read(
         self,
@@ -163,14 +165,19 @@ class Qwen2VLLanguage(nn.Module):
         prefix: Prefix | None = None,
         of: Tensor | None = None,
     ) -> Tensor:
-        return self.model.norm(self._through(embeds, positions, prefix, of)[0])
+        return self.model.norm(self._through(embeds, positions, prefix, of))
 
     def _through(
-        self, embeds: Tensor, positions: Tensor, prefix: Prefix | None = None, of: Tensor | None = None
-    ) -> tuple[Tensor, Prefix]:
-        """All layers: hidden states, and each layer's keys and values."""
+        self,
+        embeds: Tensor,
+        positions: Tensor,
+        prefix: Prefix | None = None,
+        of: Tensor | None = None,
+        kept: Prefix | None = None,
+    ) -> Tensor:
+        """All layers: hidden states, before the last norm. Keys and values of each layer go into `kept`."""
         around = self.model.rotary_emb(embeds, positions)
-        mask, hidden, kept = None, embeds, []
+        mask, hidden = None, embeds
         if prefix is not None:
             length, before = embeds.shape[1], prefix[0][0].shape[2]
             mask = torch.ones(length, before + length, dtype=torch.bool, device=embeds.device).tril(before)
@@ -180,8 +187,9 @@ class Qwen2VLLanguage(nn.Module):
             if prefix is not None:  # copied for one layer at a time: for all at once they would fill a card
                 past = prefix[number][0][of], prefix[number][1][of]
             hidden, own = self._layer(layer, hidden, around, mask, past)
-            kept.append(own)
-        return hidden, kept
+            if kept is not None:
+                kept.append(own)
+        return hidden
 
 
 def _layer(
