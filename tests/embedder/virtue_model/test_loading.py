@@ -156,7 +156,8 @@ def test_it_embeds_equally_after_conversion_and_has_the_same_fingerprint(tmp_pat
     assert one.fingerprint == other.fingerprint
     assert one.prompts == other.prompts
     assert sorted(file.name for file in (tmp_path / "converted").iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "tokenizer.json",
+        "README.md", "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json",
+        "tokenizer_config.json",
     ]  # fmt: skip
     assert "license: cc-by-nc-4.0" in (tmp_path / "converted" / "README.md").read_text()
 
