@@ -59,6 +59,9 @@ Database = Annotated[
 ]
 ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
 Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
+Workers = Annotated[
+    int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
+]
 AsJson = Annotated[bool, option("--json", help="One JSON object a line.")]
 Debug = Annotated[bool, option("--debug", help="Show the traceback of an error.")]
 
@@ -110,9 +113,7 @@ def index(
     ] = None,
     rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
     offline: Offline = False,
-    workers: Annotated[
-        int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
-    ] = None,
+    workers: Workers = None,
     strict: Annotated[bool, option("--strict", help="Exit status 2 if a file could not be read.")] = False,
     as_json: Annotated[bool, option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, option("--quiet", "-q", help="No progress, no summary.")] = False,
@@ -144,9 +145,7 @@ def reindex(
         str | None, option("--model", help="The new model. Default: the library's, as it is now.")
     ] = None,
     offline: Offline = False,
-    workers: Annotated[
-        int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
-    ] = None,
+    workers: Workers = None,
     as_json: Annotated[bool, option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, option("--quiet", "-q", help="No estimate, no progress, no summary.")] = False,
     debug: Debug = False,

@@ -29,7 +29,7 @@ def full(shelf: Shelf) -> Shelf:
 
 
 def again(shelf: Shelf, model: ColourModel, **options: object) -> Report:
-    return reindex(shelf.store, model, **{"workers": 1, **options})  # type: ignore[arg-type]
+    return reindex(shelf.store, model, **{"workers": 1, **options})
 
 
 def fingerprint(store: Store) -> str:

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy.engine import Connection
 
-from virtue.store import changes, queries, ranges, rows, samples, schema, tuning
-from virtue.store import folder as names
+from virtue.store import changes, queries, ranges, samples, schema, tuning
 from virtue.store.catalogue import disk
 from virtue.store.ivf import Index
 from virtue.store.memory import Memory
@@ -102,9 +101,7 @@ class Indexes:
         return memory.index(self.generation.id, kind, memory.index_files(record))
 
     def _rows(self, connection: Connection, kind: Kind) -> np.ndarray:
-        count = queries.row_count(connection, self.generation.id, kind)
-        path = self.folder / names.row_file(kind, self.generation.id)
-        return rows.mapped(path, count, self.generation.dim)
+        return queries.stored(connection, self.folder, self.generation, kind)
 
     def _sample(self, connection: Connection, source: Kind, target: Kind, given: np.ndarray | None) -> Sample:
         """Queries for the index of `target`: those that were given, or rows of `source`."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy.engine import Connection
 
+from virtue.store import folder as names
+from virtue.store import rows
 from virtue.store.records import KINDS, Generation, Kind
 
 T = TypeVar("T")
@@ -81,3 +84,13 @@ def buried_rows(connection: Connection, generation: int, kind: Kind) -> np.ndarr
     """Rows (n,) int64, ascending, that belong to nothing any more."""
     sql = "SELECT row FROM tombstones WHERE generation_id = ? AND kind = ? ORDER BY row"
     return np.array([row for (row,) in fetched(connection, sql, (generation, kind))], np.int64)
+
+
+def stored(connection: Connection, folder: Path, generation: Generation, kind: Kind) -> np.ndarray:
+    """All rows of a generation, (count, dim) fp16, mapped.
+
+    Raises:
+        FileNotFoundError, DamagedError: as `rows.mapped`.
+    """
+    count = row_count(connection, generation.id, kind)
+    return rows.mapped(folder / names.row_file(kind, generation.id), count, generation.dim)

@@ -356,16 +356,11 @@ class Writer:
             finds = distributions.due(connection, target.id)
             if not finds:
                 return False
-            stored = {kind: self._stored(connection, kind) for kind in KINDS}
+            stored = {kind: queries.stored(connection, self._folder, target, kind) for kind in KINDS}
             found = distributions.measured(connection, target.id, finds, stored, ask)
         with self._change() as connection:
             distributions.put(connection, target.id, found)
         return True
-
-    def _stored(self, connection: Connection, kind: Kind) -> np.ndarray:
-        target = self._target()
-        path = self._folder / names.row_file(kind, target.id)
-        return rows.mapped(path, queries.row_count(connection, target.id, kind), target.dim)
 
     def _to_index(self, exact: int = EXACT) -> list[Kind]:
         """The kinds that have an index, or are to have one."""
