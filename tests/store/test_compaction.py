@@ -7,7 +7,6 @@ import random
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -19,11 +18,11 @@ from hypothesis import strategies as st
 from tests.store.builders import DIM, file, filled, found, name, photo, vectors
 from tests.store.clustered import WORTH, add, indexed, no_warnings, recall
 from tests.store.clustered import vectors as clustered
+from tests.store.hardship import POSIX, killed
 from virtue.errors import DamagedError
 from virtue.store import CaptionUpdate, NewCaption, NewRegion, Store
 from virtue.store import folder as names
 
-POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and limits as POSIX has them")
 SAID = [NewCaption("a", "sidecar"), NewCaption("b", "file")]
 
 
@@ -285,16 +284,8 @@ def test_a_killed_compaction_loses_and_doubles_nothing(tmp_path: Path) -> None:
     chance = random.Random(7)
     number = 40
     for _ in range(8):
-        killed = subprocess.Popen(
-            [sys.executable, "-c", COMPACTING, folder, str(number)], stdout=subprocess.PIPE, text=True
-        )
-        assert killed.stdout is not None
-        killed.stdout.readline()
-        time.sleep(chance.random() * 0.3)
-        killed.kill()
-        number = max([number, *map(int, killed.stdout.read().split())])
-        killed.wait()
-        killed.stdout.close()
+        said = killed(COMPACTING, folder, number, after=chance.random() * 0.3)
+        number = max([number, *map(int, said)])
         with Store.open(folder) as store:
             with store.write("test"):
                 pass

@@ -8,18 +8,16 @@ import re
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.store.builders import DIM, file, filled, found, name, photo, scored, vectors
+from tests.store.hardship import POSIX, killed
 from virtue.errors import DamagedError
 from virtue.store import NewCaption, Store
 from virtue.store import folder as names
-
-POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and limits as POSIX has them")
 
 WRITING = """
 import sys
@@ -42,16 +40,7 @@ def test_a_killed_writer_loses_and_doubles_nothing(tmp_path: Path) -> None:
     chance = random.Random(5)
     count = 0
     for _ in range(10):
-        killed = subprocess.Popen(
-            [sys.executable, "-c", WRITING, folder, str(count)], stdout=subprocess.PIPE, text=True
-        )
-        assert killed.stdout is not None
-        killed.stdout.readline()
-        time.sleep(chance.random() * 0.1)
-        killed.kill()
-        said = killed.stdout.read().split()
-        killed.wait()
-        killed.stdout.close()
+        said = killed(WRITING, folder, count, after=chance.random() * 0.1)
         acknowledged = int(said[-1]) + 1 if said else count + 1
         with Store.open(folder) as store:
             with store.read() as snapshot:

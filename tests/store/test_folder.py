@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.builders import filled, found
+from tests.store.hardship import POSIX, unwritable
 from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
 from virtue.store import Store
 from virtue.store import folder as names
@@ -145,26 +146,16 @@ read(True)
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="takes away rights as POSIX has them")
+@POSIX
 def test_a_folder_without_writing_rights_is_read(tmp_path: Path) -> None:
     """In a process of its own, since whoever runs the tests may be root, whom no rights bind."""
     folder = tmp_path / "library"
     filled(folder).close()
-    for path in (folder, *folder.iterdir()):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    outer = [path for path in tmp_path.parents if path.stat().st_uid == os.getuid() and path != Path("/")]
-    rights = {path: path.stat().st_mode for path in (tmp_path, *outer)}
-    try:
-        for path in rights:
-            path.chmod(rights[path] | 0o111)
+    with unwritable(folder):
         assert _read(folder)[1:] == [
             "refused: the library … cannot be written to: open it read-only",
             "found 6",
         ]
-    finally:
-        folder.chmod(0o755)
-        for path, mode in rights.items():
-            path.chmod(mode)
 
 
 def _read(folder: Path) -> list[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from contextlib import closing
 from dataclasses import replace
@@ -31,11 +29,10 @@ from tests.store.clustered import (
     texts,
     vectors,
 )
+from tests.store.hardship import POSIX, killed
 from virtue.store import Store
 from virtue.store import folder as names
 from virtue.store.ranges import IndexRecord, index_of
-
-POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and limits as POSIX has them")
 
 
 def record(store: Store) -> IndexRecord:
@@ -260,17 +257,7 @@ def test_a_killed_upkeep_loses_nothing(tmp_path: Path) -> None:
     chance = random.Random(3)
     count = 40
     for _ in range(6):
-        killed = subprocess.Popen(
-            [sys.executable, "-c", GROWING, folder, str(count)], stdout=subprocess.PIPE, text=True
-        )
-        assert killed.stdout is not None
-        killed.stdout.readline()
-        killed.stdout.readline()
-        time.sleep(chance.random() * 0.6)
-        killed.kill()
-        said = killed.stdout.read().split()
-        killed.wait()
-        killed.stdout.close()
+        said = killed(GROWING, folder, count, after=chance.random() * 0.6, lines=2)
         with no_warnings(), Store.open(folder) as store:
             with store.read() as snapshot:
                 photos = snapshot.counts().photos

@@ -3,7 +3,6 @@ and nothing lost."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.builders import DIM, file, filled, found, photo
+from tests.store.hardship import POSIX, unwritable
 from virtue import Library
 from virtue.errors import StoreError, VirtueError
 from virtue.store import Store
@@ -113,27 +113,15 @@ for work in WORKS:
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="takes away rights as POSIX has them")
+@POSIX
 def test_a_folder_without_writing_rights(tmp_path: Path) -> None:
     folder = shelf(tmp_path)
     filled(tmp_path / "spare", 3).close()
     before = held(folder)
-    for path in (folder, *folder.iterdir()):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    outer = [path for path in tmp_path.parents if path.stat().st_uid == os.getuid() and path != Path("/")]
-    rights = {path: path.stat().st_mode for path in (tmp_path, *outer)}
-    try:
-        for path in rights:
-            path.chmod(rights[path] | 0o111)
+    with unwritable(folder):
         tmp_path.chmod(0o777)
         command = [sys.executable, "-c", UNPRIVILEGED, tmp_path]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    finally:
-        folder.chmod(0o755)
-        for path in folder.iterdir():
-            path.chmod(0o644)
-        for path, mode in rights.items():
-            path.chmod(mode)
     assert (done.returncode, done.stderr) == (0, "")
     said = done.stdout.splitlines()
     assert len(said) == 2 * len(WORKS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.builders import DIM, QUERY, broken, file, filled, found, name, photo, vectors
+from tests.store.hardship import POSIX
 from tests.store.test_compaction import row_files
 from virtue import Library
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError, StoreError
@@ -24,7 +24,6 @@ from virtue.geometry import Box
 from virtue.store import Embedded, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
 from virtue.store import folder as names
 
-POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and limits as POSIX has them")
 SAID = [NewCaption("a", "sidecar"), NewCaption("b", "file", 2)]
 
 
