@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from virtue.store import Store, lookup
-from virtue.store.machine import cores, faiss, faiss_threads
-from virtue.store.scan import decoded
-from virtue.store.training import lists_for
-from virtue.store.tuning import exact_best
+from virtue.store import Store
+from virtue.store.ann import index_search
+from virtue.store.ann.faiss_runtime import cores, faiss, faiss_threads
+from virtue.store.ann.training import lists_for
+from virtue.store.ann.tuning import exact_best
+from virtue.store.vectors.exact import decoded
 
 Kind = Literal["image", "text"]
 TARGET, TOP = 0.95, 10
@@ -177,7 +178,7 @@ class Classic(Contender):
         settings = faiss.SearchParametersIVF(nprobe=probes)
         with faiss_threads(1):
             near = self._index.search(query, factor * TOP, params=settings)[1][0]
-        return lookup.scored(self.data.rows, np.sort(near[near >= 0]), query, TOP).rows
+        return index_search.scored(self.data.rows, np.sort(near[near >= 0]), query, TOP).rows
 
     def disk_bytes(self) -> int:
         return super().disk_bytes() + self.data.rows.nbytes

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from virtue.geometry import Box
-from virtue.store import Embedded, FileRecord, NewRegion, PhotoInfo, Store, hits, lookup, projection
-from virtue.store import folder as names
-from virtue.store.ivf import Index, _scaled
-from virtue.store.machine import faiss, faiss_threads
+from virtue.store import Embedded, FileRecord, NewRegion, PhotoInfo, Store
+from virtue.store import layout as names
+from virtue.store.ann import index_search, pca
+from virtue.store.ann.faiss_runtime import faiss, faiss_threads
+from virtue.store.ann.ivf import Index, _scaled
+from virtue.store.catalogue import regions
 from virtue.store.records import Effort
 
 REGIONS = 20
@@ -105,8 +107,10 @@ class LibraryFigures:
                 query = queries[number : number + 1]
                 near, seconds = _faiss_alone(index, query, effort)
                 began = time.process_time()
-                ranked = lookup.scored(stored, np.unique(near[near >= 0]), query, 10)
-                plain.execute(hits._REGIONS, (str(ranked.rows.tolist()), snapshot.generation.id)).fetchall()
+                ranked = index_search.scored(stored, np.unique(near[near >= 0]), query, 10)
+                plain.execute(
+                    regions._REGIONS, (str(ranked.rows.tolist()), snapshot.generation.id)
+                ).fetchall()
                 taken += seconds + time.process_time() - began
         plain.close()
         return taken / len(queries) * 1e6
@@ -115,8 +119,8 @@ class LibraryFigures:
 def _faiss_alone(index: Index, query: np.ndarray, effort: Effort) -> tuple[np.ndarray, float]:
     """The candidates from the first range, and the seconds of FAISS's two calls."""
     pointer = faiss.swig_ptr
-    scaled = _scaled(projection.asked(query, index._by))
-    count = lookup.reach(effort.factor, 10)
+    scaled = _scaled(pca.asked(query, index._by))
+    count = index_search.reach(effort.factor, 10)
     usable = index._settings(effort.probes)
     reaching = faiss.SearchParametersHNSW(efSearch=max(64, 2 * effort.probes)) if index._graph else None
     near, lists = np.empty((1, effort.probes), np.float32), np.empty((1, effort.probes), np.int64)
@@ -124,7 +128,7 @@ def _faiss_alone(index: Index, query: np.ndarray, effort: Effort) -> tuple[np.nd
     pointers = [pointer(each) for each in (scaled, near, lists, scores, rows)]
     q, n, li, s, r = pointers
     began = time.process_time()
-    projection.asked(query, index._by)
+    pca.asked(query, index._by)
     index._quantiser.search_c(1, q, effort.probes, n, li, reaching)
     index._parts[0].fast.search_preassigned_c(1, q, count, li, n, s, r, False, usable)
     return rows, time.process_time() - began

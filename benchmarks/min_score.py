@@ -22,8 +22,8 @@ from virtue import Library
 from virtue.evaluation.details import cut_details
 from virtue.evaluation.rows import photo_paths
 from virtue.evaluation.texts import read_texts
-from virtue.retrieval.gap import DROPPED, KEPT, LOOKED_AT, UNUSUAL, lowest_kept
-from virtue.store.distributions import Distribution
+from virtue.retrieval.threshold import DROPPED, KEPT, LOOKED_AT, UNUSUAL, lowest_kept
+from virtue.store.calibration import Distribution
 
 TOP = 10
 MANY = 100

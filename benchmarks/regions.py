@@ -38,13 +38,13 @@ from transformers import Qwen2VLConfig, Qwen2VLModel, Sam2Config, Sam2Model
 from virtue.embedder.model import Item
 from virtue.embedder.torch_runtime import check_compiler
 from virtue.embedder.virtue_model.configuration import Configuration, Layout
-from virtue.embedder.virtue_model.drawing import drawing
-from virtue.embedder.virtue_model.loading import placed
-from virtue.embedder.virtue_model.model import VirtueModel
+from virtue.embedder.virtue_model.load_virtue import placed
 from virtue.embedder.virtue_model.network import Network, Row, Scene
+from virtue.embedder.virtue_model.prompt_encoding import drawing
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
-from virtue.embedder.virtue_model.words import Words
+from virtue.embedder.virtue_model.tokenizer import Words
+from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
 

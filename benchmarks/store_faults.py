@@ -33,13 +33,19 @@ from typing import Any
 
 from benchmarks import shelf, store_readers
 from benchmarks.shelf import WORTH, State
-from virtue.store import Store, catalogue, migrate
-from virtue.store import folder as names
+from virtue.store import Store
+from virtue.store import layout as names
+from virtue.store.catalogue import database, migrate
 
 # Children are copies of a process that has imported everything and used nothing: they start at once.
 FORKS = multiprocessing.get_context("forkserver")
-PRELOADED = ["benchmarks.store_readers", "virtue.store.ivf", "virtue.store.upkeep", "virtue.store.indexes"]
-PRELOADED += ["virtue.store.compaction", "virtue.store.migrate", "virtue.store.lock", "alembic.op"]
+PRELOADED = [
+    "benchmarks.store_readers",
+    "virtue.store.ann.ivf",
+    "virtue.store.ann.maintenance",
+    "virtue.store.ann.manager",
+]
+PRELOADED += ["virtue.store.compaction", "virtue.store.catalogue.migrate", "virtue.store.lock", "alembic.op"]
 ENDLESS = 60.0
 """Seconds that no work takes."""
 
@@ -81,9 +87,9 @@ def _extend(store: Store, k: int) -> None:
 
 
 def _retrain(store: Store, k: int) -> None:
-    from virtue.store import upkeep
+    from virtue.store.ann import maintenance
 
-    upkeep.GROWTH = 0  # any row that is added makes the training too old
+    maintenance.GROWTH = 0  # any row that is added makes the training too old
     _extend(store, k)
 
 
@@ -120,7 +126,7 @@ def _with_first_schema(folder: Path) -> None:
     """Puts what the catalogue holds into one as the first virtue made it."""
     old = folder.with_name("first")
     old.mkdir()
-    catalogue.create(old)
+    database.create(old)
     with closing(sqlite3.connect(old / names.CATALOGUE)) as plain:
         tables = plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from benchmarks.cold_search import photo
 from virtue import Embedder, Library
-from virtue.indexer.demands import Settings
+from virtue.indexer.requirements import Settings
 from virtue.indexer.roots import Options
 from virtue.indexer.walk import Walk, walk
 

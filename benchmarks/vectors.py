@@ -45,7 +45,7 @@ from benchmarks.contenders import CONTENDERS, Contender, Data, Kind, Peak, Virtu
 from benchmarks.library import LibraryFigures, fill
 from benchmarks.synthetic import Photos
 from virtue.store import Store
-from virtue.store.tuning import exact_best
+from virtue.store.ann.tuning import exact_best
 
 KINDS: tuple[Kind, ...] = ("image", "text")
 TUNING, JUDGING = 500, 500

@@ -120,7 +120,7 @@ def index(
     debug: Debug = False,
 ) -> int:
     """Index photos: themselves, the regions inside them, their captions."""
-    from virtue.console import IndexProgress, print_report
+    from virtue.display.console import IndexProgress, print_report
 
     with library_at(database, embedder=model, offline=offline) as library, IndexProgress(quiet) as progress:
         report = library.index(
@@ -151,7 +151,7 @@ def reindex(
     debug: Debug = False,
 ) -> int:
     """Embed all photos with another model. Searches use the old vectors until that is done."""
-    from virtue.console import IndexProgress, print_report
+    from virtue.display.console import IndexProgress, print_report
 
     with library_at(database, offline=offline) as library, IndexProgress(quiet) as progress:
         report = library.reindex(
@@ -236,9 +236,9 @@ def search(
     debug: Debug = False,
 ) -> int:
     """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
-    from virtue.console import print_hits, print_paths, print_previews
+    from virtue.display.console import print_hits, print_paths, print_previews
     from virtue.geometry import Box, Point
-    from virtue.retrieval import parse_arguments, parse_min_score, write_report
+    from virtue.retrieval import parse_arguments, parse_min_score
 
     query = parse_arguments(
         words or (),
@@ -269,6 +269,8 @@ def search(
     if preview:
         print_previews(hits)
     if html:
+        from virtue.display.html_report import write_report
+
         write_report(html, query, hits, database=database)
         note(f"wrote {html}")
     if not hits:
@@ -292,7 +294,7 @@ def similar(
     debug: Debug = False,
 ) -> int:
     """Near-duplicates: the same bytes, the same picture (rescaled, recompressed), similar ones."""
-    from virtue.console import print_similar
+    from virtue.display.console import print_similar
 
     with library_at(database, read_only=read_only, offline=offline) as library:
         groups = library.similar(path, threshold=threshold)
@@ -313,7 +315,7 @@ def status(
     debug: Debug = False,
 ) -> int:
     """What the library holds."""
-    from virtue.console import print_problems, print_status
+    from virtue.display.console import print_problems, print_status
 
     with library_at(database, read_only=read_only) as library, library.store.read() as snapshot:
         if problems:
@@ -353,7 +355,7 @@ def tune(
     debug: Debug = False,
 ) -> int:
     """Measure how far searches of a large library must go, and set it. Done by itself after indexing."""
-    from virtue.console import IndexProgress, print_tunings
+    from virtue.display.console import IndexProgress, print_tunings
 
     with library_at(database) as library, IndexProgress(False, "reading texts") as progress:
         tunings = library.tune(recall=recall, say=progress.say)
@@ -451,7 +453,7 @@ app.add_typer(models, name="models")
 def list_models(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> int:
     """The models that can be named, with size and licence."""
     if context.invoked_subcommand is None:
-        from virtue.console import print_models
+        from virtue.display.console import print_models
         from virtue.embedder import available_models
 
         print_models(available_models(), as_json=as_json)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, Tuning
+    from virtue.store.ann.maintenance import Say
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind
-    from virtue.store.transfer import Exported, Taken
-    from virtue.store.upkeep import Say
+    from virtue.store.transfer.stream import Exported, Taken
 
 DEFAULT_MODEL = "mini"
 
@@ -164,13 +164,13 @@ class Library:
         with self.store.read() as snapshot:
             if not snapshot.distributions_due():
                 return
-        from virtue.retrieval.words import SampleQueries
+        from virtue.retrieval.calibration_queries import SampleQueries
 
         with self.store.write("virtue index") as writer:
             writer.refresh_distributions(SampleQueries(self.embedder))
 
     def _tuning_texts(self) -> np.ndarray:
-        from virtue.retrieval.words import tuning_texts
+        from virtue.retrieval.calibration_queries import tuning_texts
 
         with self.store.read() as snapshot:
             return tuning_texts(snapshot, self.embedder)
@@ -339,7 +339,7 @@ class Library:
             DamagedError: rows are not what was written; `verify(repair=True)` mends that.
             InputError: pyarrow is not installed, or the file cannot be written.
         """
-        from virtue.store.transfer import export
+        from virtue.store.transfer.stream import export
 
         return export(self.store, Path(file))
 
@@ -352,8 +352,8 @@ class Library:
             ModelMismatchError: its vectors are of another model.
             LockedError: another process is writing.
         """
-        from virtue.store.parquet import read
-        from virtue.store.transfer import take
+        from virtue.store.transfer.parquet import read
+        from virtue.store.transfer.stream import take
 
         cargo, parcels = read(Path(file))
         taken = take(self._open(create=True), "virtue import", str(file), cargo, parcels())
@@ -370,7 +370,7 @@ class Library:
             ModelMismatchError: its vectors are of another model.
             LockedError: another process is writing here.
         """
-        from virtue.store.transfer import merge
+        from virtue.store.transfer.stream import merge
 
         taken = merge(self._open(create=True), Path(other))
         self._refresh_indexes()

@@ -23,8 +23,8 @@ torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
 from tests.data.recipe import picture, tokens  # noqa: E402
 from tests.embedder.virtue_model.checkpoints import published_folder  # noqa: E402
 from virtue import Embedder  # noqa: E402
-from virtue.embedder.virtue_model import images  # noqa: E402
-from virtue.embedder.virtue_model.drawing import drawing  # noqa: E402
+from virtue.embedder.virtue_model import image_preprocessing  # noqa: E402
+from virtue.embedder.virtue_model.prompt_encoding import drawing  # noqa: E402
 from virtue.geometry import Box, Point, Prompt  # noqa: E402
 from virtue.pictures import load  # noqa: E402
 
@@ -114,8 +114,12 @@ def test_an_item_has_the_same_vector_alone_and_in_any_company(embedder: Embedder
 def test_pixels_are_equal(embedder: Embedder, row: Row) -> None:
     expected, model = row.case["pixel_values"], embedder.model
     settings = model.configuration
-    fitted = images.fitted(load(row.item["image"]), images_cell(), settings.min_pixels, settings.max_pixels)
-    values = model.network.vision.patches(images.normalised(torch.from_numpy(fitted.copy())[None])).numpy()
+    fitted = image_preprocessing.fitted(
+        load(row.item["image"]), images_cell(), settings.min_pixels, settings.max_pixels
+    )
+    values = model.network.vision.patches(
+        image_preprocessing.normalised(torch.from_numpy(fitted.copy())[None])
+    ).numpy()
     assert list(values.shape) == expected["shape"]
     np.testing.assert_allclose(values[0, :8], expected["first"], atol=1e-6)
     assert values.mean() == pytest.approx(expected["mean"], abs=1e-6)

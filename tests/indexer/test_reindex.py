@@ -16,7 +16,7 @@ from tests.indexer.shelf import Shelf
 from virtue.errors import InputError, StoreError
 from virtue.indexer import Estimate, Progress, Report, reindex
 from virtue.store import Store
-from virtue.store import folder as names
+from virtue.store import layout as names
 
 PHOTOS = 30
 

@@ -23,7 +23,7 @@ from virtue.store import (
     Snapshot,
     Store,
 )
-from virtue.store import folder as names
+from virtue.store import layout as names
 from virtue.store.records import Kind
 
 DIM = 8

@@ -21,7 +21,7 @@ from tests.store.clustered import vectors as clustered
 from tests.store.hardship import POSIX, killed
 from virtue.errors import DamagedError
 from virtue.store import CaptionUpdate, NewCaption, NewRegion, Store
-from virtue.store import folder as names
+from virtue.store import layout as names
 
 SAID = [NewCaption("a", "sidecar"), NewCaption("b", "file")]
 

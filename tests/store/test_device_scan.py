@@ -18,10 +18,11 @@ from tests.store.clustered import DIM, WORTH, add, indexed, no_warnings, photos,
 from tests.store.devices import DEVICES
 from virtue import Library
 from virtue.errors import StoreError
-from virtue.store import Snapshot, Store, device_rows, scan
-from virtue.store.device import called
-from virtue.store.device_rows import DeviceRows
+from virtue.store import Snapshot, Store
 from virtue.store.records import Ranked
+from virtue.store.vectors import exact, gpu_rows
+from virtue.store.vectors.device import called
+from virtue.store.vectors.gpu_rows import DeviceRows
 
 NONE = np.empty(0, np.int64)
 
@@ -74,10 +75,10 @@ def test_best_is_what_a_scan_finds(
     queries[:, : int(zeros * dim)] = 0
     dead = np.flatnonzero(random.random(count) < gone)
     allowed = None if share is None else random.random(count) < share
-    theirs = scan.best(rows, queries, top, dead, allowed, scan.Decoded())
+    theirs = exact.best(rows, queries, top, dead, allowed, exact.Decoded())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "FEW", 0)
-        patch.setattr(device_rows, "FLOATS", 1024 * dim)
+        patch.setattr(exact, "FEW", 0)
+        patch.setattr(gpu_rows, "FLOATS", 1024 * dim)
         same(DeviceRows(called(place), "regions", dim).best(rows, queries, top, dead, allowed), theirs)
 
 
@@ -88,7 +89,7 @@ def test_scores_that_differ_by_rounding_alone_are_told_apart(place: str, dim: in
         query = vectors(1, seed, dim=dim)
         rows = alike(query[0], 5_000, seed)
         held = DeviceRows(called(place), "regions", dim)
-        theirs = scan.best(rows, query, 700, NONE, None, scan.Decoded())
+        theirs = exact.best(rows, query, 700, NONE, None, exact.Decoded())
         same(held.best(rows, query, 700, NONE, None), theirs)
 
 
@@ -99,7 +100,7 @@ def test_rows_that_a_careless_device_confuses_are_told_apart(
     """As where products are made of queries rounded to 11 bits: what is found stays the same."""
     queries = vectors(1, 1, dim=16)
     rows = alike(queries[0], 4_000, 2)
-    theirs = scan.best(rows, queries, 10, NONE, None, scan.Decoded())
+    theirs = exact.best(rows, queries, 10, NONE, None, exact.Decoded())
     held = DeviceRows(called(place), "regions", 16)
     uploaded = torch.from_numpy
 
@@ -116,7 +117,7 @@ def test_rows_that_a_careless_device_confuses_are_told_apart(
 def test_modes_of_the_program_around_change_nothing(place: str) -> None:
     query = vectors(1, 4, dim=3)
     rows = alike(query[0], 5_000, 1)
-    theirs = [scan.best(rows[:n], query, 700, NONE, None, scan.Decoded()) for n in (4_000, 5_000)]
+    theirs = [exact.best(rows[:n], query, 700, NONE, None, exact.Decoded()) for n in (4_000, 5_000)]
     held = DeviceRows(called(place), "regions", 3)
     before = torch.get_default_dtype()
     with torch.inference_mode(), torch.autocast(called(place).type, torch.bfloat16):
@@ -130,12 +131,12 @@ def test_modes_of_the_program_around_change_nothing(place: str) -> None:
 
 @pytest.mark.parametrize("place", DEVICES)
 def test_only_what_is_new_is_brought_over(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_rows, "FLOATS", 1024 * 32)
-    monkeypatch.setattr(scan, "FEW", 0)
+    monkeypatch.setattr(gpu_rows, "FLOATS", 1024 * 32)
+    monkeypatch.setattr(exact, "FEW", 0)
     rows, query = vectors(5_000, 3).astype(np.float16), vectors(1, 4)
     held = DeviceRows(called(place), "regions", DIM)
     for count in (10, 1_024, 1_500, 5_000, 3_000):
-        theirs = scan.best(rows[:count], query, 5, NONE, None, scan.Decoded())
+        theirs = exact.best(rows[:count], query, 5, NONE, None, exact.Decoded())
         same(held.best(rows[:count], query, 5, NONE, None), theirs)
     # Rows never change: were they read again, a change would be seen.
     changed = rows.copy()

@@ -17,7 +17,7 @@ from tests.store.builders import DIM, file, filled, found, name, photo, scored, 
 from tests.store.hardship import POSIX, killed
 from virtue.errors import DamagedError
 from virtue.store import NewCaption, Store
-from virtue.store import folder as names
+from virtue.store import layout as names
 
 WRITING = """
 import sys

@@ -14,7 +14,7 @@ from tests.store.builders import filled, found
 from tests.store.hardship import POSIX, unwritable
 from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
 from virtue.store import Store
-from virtue.store import folder as names
+from virtue.store import layout as names
 
 MOUNTS = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

@@ -112,7 +112,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("share", [0.9, 0.4, 0.05, 0.005, 0.0])
 def test_only_allowed_rows_appear(larger: Path, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virtue.store.scan.FEW", 50)
+    monkeypatch.setattr("virtue.store.vectors.exact.FEW", 50)
     with Store.open(larger) as store, store.read() as snapshot:
         allowed = np.random.default_rng(5).random(400 * REGIONS) < share
         for query in vectors(20, 991):
@@ -209,7 +209,7 @@ def test_nothing_is_printed_while_training(tmp_path: Path, capfd: pytest.Capture
 
 
 def test_many_centroids_are_found_through_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virtue.store.clusters.GRAPH_FROM", 64)
+    monkeypatch.setattr("virtue.store.ann.kmeans.GRAPH_FROM", 64)
     with no_warnings(), indexed(tmp_path / "library", 100) as store:
         with store.write("test") as writer:
             add(writer, 100, 10)
@@ -220,10 +220,10 @@ def test_many_centroids_are_found_through_a_graph(tmp_path: Path, monkeypatch: p
 
 
 def test_odd_dimensions_can_be_indexed(tmp_path: Path) -> None:
-    from virtue.store import training
-    from virtue.store.index_files import mapped, written
-    from virtue.store.ivf import Index, Part
-    from virtue.store.ranges import RangeFile
+    from virtue.store.ann import training
+    from virtue.store.ann.index_files import mapped, written
+    from virtue.store.ann.ivf import Index, Part
+    from virtue.store.ann.segments import RangeFile
 
     rows = vectors(2000, 3, dim=7).astype(np.float16)
     new = training.trained(rows, np.arange(2000))

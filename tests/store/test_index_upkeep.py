@@ -31,8 +31,8 @@ from tests.store.clustered import (
 )
 from tests.store.hardship import POSIX, killed
 from virtue.store import Store
-from virtue.store import folder as names
-from virtue.store.ranges import IndexRecord, index_of
+from virtue.store import layout as names
+from virtue.store.ann.segments import IndexRecord, index_of
 
 
 def record(store: Store) -> IndexRecord:

@@ -14,7 +14,7 @@ import pytest
 from tests.store.builders import filled
 from virtue.errors import LockedError
 from virtue.store import Store
-from virtue.store import folder as names
+from virtue.store import layout as names
 
 HOLDING = """
 import sys, time

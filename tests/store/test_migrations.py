@@ -12,8 +12,9 @@ from alembic.script import ScriptDirectory
 
 from tests.store.builders import LATER, as_of, filled, found
 from virtue.errors import SchemaError
-from virtue.store import Store, catalogue
-from virtue.store import folder as names
+from virtue.store import Store
+from virtue.store import layout as names
+from virtue.store.catalogue import database
 
 
 def _schema(folder: Path) -> list[tuple[str, ...]]:
@@ -52,13 +53,13 @@ def test_every_released_schema_is_brought_up_to_date_with_its_data(tmp_path: Pat
 
 
 def test_the_released_schemas_are_all_tested() -> None:
-    assert [f"{number:04}" for number in range(1, int(catalogue.SCHEMA))] == list(LATER)
+    assert [f"{number:04}" for number in range(1, int(database.SCHEMA))] == list(LATER)
 
 
 def test_the_newest_revision_is_the_one_the_code_knows() -> None:
     config = Config()
     config.set_main_option("script_location", "virtue:migrations")
-    assert ScriptDirectory.from_config(config).get_current_head() == catalogue.SCHEMA
+    assert ScriptDirectory.from_config(config).get_current_head() == database.SCHEMA
 
 
 def test_an_old_catalogue_is_copied_before_it_is_migrated(tmp_path: Path) -> None:

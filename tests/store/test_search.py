@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.store.builders import DIM, file, filled, photo, vectors
 from virtue.store import Store
-from virtue.store.scan import Decoded, best, decoded
+from virtue.store.vectors.exact import Decoded, best, decoded
 
 
 def test_every_finite_half_is_decoded_exactly() -> None:

@@ -16,13 +16,15 @@ from tests.store.clustered import RECALL, WORTH, add, indexed, no_warnings, vect
 from tests.store.clustered import recall as recall_of
 from tests.store.devices import DEVICES
 from virtue.errors import StoreError
-from virtue.store import Store, clusters, device, projection, torch_training, training
-from virtue.store.index_files import mapped
-from virtue.store.ivf import emptied, read
-from virtue.store.machine import faiss
-from virtue.store.ranges import index_of
+from virtue.store import Store
+from virtue.store.ann import kmeans, pca, torch_training, training
+from virtue.store.ann.faiss_runtime import faiss
+from virtue.store.ann.index_files import mapped
+from virtue.store.ann.ivf import emptied, read
+from virtue.store.ann.segments import index_of
 from virtue.store.records import Effort
-from virtue.store.scan import decoded
+from virtue.store.vectors import device
+from virtue.store.vectors.exact import decoded
 
 ROUNDING = 1e-4
 """Relative; what is nearer by less may be taken for equally near."""
@@ -34,7 +36,7 @@ def halves(count: int, seed: int, dim: int) -> np.ndarray:
 
 def content(index: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers (n,) in ascending order, their lists (n,), and codes (n, sub-quantisers)."""
-    _, index = projection.parted(index)
+    _, index = pca.parted(index)
     lists = index.invlists
     sizes = [lists.list_size(number) for number in range(index.nlist)]
     ids, codes = [np.empty(0, np.int64)], [np.empty((0, index.code_size), np.uint8)]
@@ -52,10 +54,10 @@ def content(index: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
     """Each of these rows lies in the list and has the codes that are nearest, but for rounding."""
-    by, whole = projection.parted(index)
+    by, whole = pca.parted(index)
     ids, lists, codes = content(index)
     assert ids.tolist() == list(range(len(rows)))
-    scaled = projection.shortened(decoded(rows), by).astype(np.float64) * np.float32(scale)
+    scaled = pca.shortened(decoded(rows), by).astype(np.float64) * np.float32(scale)
     centroids = whole.quantizer.reconstruct_n(0, whole.nlist).astype(np.float64)
     products = scaled @ centroids.T
     taken = np.take_along_axis(products, lists[:, None], 1)[:, 0]
@@ -70,13 +72,13 @@ def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
 
 @pytest.mark.parametrize("place", DEVICES)
 @pytest.mark.parametrize(
-    ("dim", "count"), [(32, 12_000), (64, 3_000), (6, 2_000), (7, 2_000), (1, 64), (projection.FROM, 3_000)]
+    ("dim", "count"), [(32, 12_000), (64, 3_000), (6, 2_000), (7, 2_000), (1, 64), (pca.FROM, 3_000)]
 )
 def test_torch_encodes_as_faiss_does(place: str, dim: int, count: int) -> None:
     rows = halves(count, 1, dim)
     numbers = np.arange(count)
     new = training.trained(rows, numbers, place="faiss")
-    assert (projection.parted(new.index)[0] is None) == (dim < projection.FROM)
+    assert (pca.parted(new.index)[0] is None) == (dim < pca.FROM)
     made = training.encoded(new.index, new.scale, rows, numbers, place="faiss")
     theirs = content(made.index)
     ours = training.encoded(new.index, new.scale, rows, numbers, place=place)
@@ -103,7 +105,7 @@ def test_rows_are_numbered_as_they_are_told(place: str) -> None:
 
 
 @pytest.mark.parametrize("place", DEVICES)
-@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (7, 2_000), (projection.FROM, 3_000)])
+@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (7, 2_000), (pca.FROM, 3_000)])
 def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None:
     """Rows lie as near to their centroids, and what codes say of rows is as near to them."""
     rows = halves(count, 3, dim)
@@ -113,8 +115,8 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
     for where in ("faiss", place):
         new = training.trained(rows, numbers, place=where)
         made = training.encoded(new.index, new.scale, rows, numbers, place="faiss")
-        by, codes = projection.parted(made.index)
-        scaled = projection.shortened(decoded(rows), by) * np.float32(new.scale)
+        by, codes = pca.parted(made.index)
+        scaled = pca.shortened(decoded(rows), by) * np.float32(new.scale)
         said = codes.sa_decode(codes.sa_encode(scaled))
         lost[where] = float(np.linalg.norm(said - scaled, axis=1).mean()) / new.scale
         residual[where] = new.residual
@@ -129,7 +131,7 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
 def test_centroids_are_those_of_numpy(place: str) -> None:
     sample = vectors(2_000, 4, dim=32)
     ours = torch_training.Torch(device.called(place)).clustered(sample, 50)
-    theirs = clusters.clustered(sample, 50)
+    theirs = kmeans.clustered(sample, 50)
     assert np.vecdot(ours, theirs).mean() >= 0.99
     assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
 

@@ -22,7 +22,7 @@ from virtue import Library
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError, StoreError
 from virtue.geometry import Box
 from virtue.store import Embedded, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
-from virtue.store import folder as names
+from virtue.store import layout as names
 
 SAID = [NewCaption("a", "sidecar"), NewCaption("b", "file", 2)]
 

@@ -20,8 +20,8 @@ from tests.store.shots import BOXES, FILTERS, NASTY, Shot, embedded, holds, rows
 from virtue.errors import InputError
 from virtue.geometry import Box
 from virtue.store import FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store.catalogue.filters import FIELDS
 from virtue.store.records import KINDS, Effort, Kind
-from virtue.store.where import FIELDS
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])

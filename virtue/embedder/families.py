@@ -123,11 +123,11 @@ def load_model(
     )
     described = _described(folder)
     if described.get("model_type") in TOWERS:
-        from virtue.embedder.towers import loading
+        from virtue.embedder.towers import load_towers
 
         if compile:
             raise _not_compiled(asked)
-        return loading.load(folder, str(asked), variant=asked.variant or "attend", device=place)
+        return load_towers.load(folder, str(asked), variant=asked.variant or "attend", device=place)
     if asked.variant:
         raise ModelError(f"#{asked.variant} is for CLIP and SigLIP: leave it out of {name}")
     return _virtue(folder, asked, str(place), offline, compile)
@@ -222,12 +222,12 @@ def _not_compiled(asked: Name) -> ModelError:
 
 
 def _virtue(folder: Path, asked: Name, device: str, offline: bool, compile: bool) -> Model:
-    from virtue.embedder.virtue_model import loading
+    from virtue.embedder.virtue_model import load_virtue
 
-    if not loading.is_model_folder(folder):
+    if not load_virtue.is_model_folder(folder):
         kind = _described(folder).get("model_type")
         raise ModelError(f"{asked} is a {kind!r} model: virtue knows VIRTUE, {', '.join(TOWERS)}")
-    model = loading.load(str(folder), device=device, offline=offline, compile=compile)
+    model = load_virtue.load(str(folder), device=device, offline=offline, compile=compile)
     model.name = str(asked)
     return model
 

@@ -10,7 +10,7 @@ pixels on the long side, and pictures of 320 pixels made by laying every other p
 Tux Paint on a plain or photographed ground: many of them alike, as in a real collection. `texts.csv`
 (query,path) says which photos a text should find. The stamps are GPL-2: build the set, don't ship it.
 The stamps and wallpapers used here are kept out of what the bundled model's projection learns from
-(`virtue.training.pictures`).
+(`tools.mini.training_pictures`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from PIL import Image
 from virtue.errors import InputError, PromptError
 from virtue.geometry import Box
 from virtue.indexer import masks
-from virtue.indexer.given import Part, clipped
+from virtue.indexer.user_annotations import Part, clipped
 from virtue.pictures import printable
 from virtue.store import NewCaption, NewRegion
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtue.errors import InputError, PromptError
-from virtue.indexer.given import Part, clipped
+from virtue.indexer.user_annotations import Part, clipped
 from virtue.pictures import printable
 from virtue.store import NewCaption, NewRegion
 

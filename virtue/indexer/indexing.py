@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from virtue.errors import InputError, ModelMismatchError, StoreError
 from virtue.indexer.annotations import read_annotations
 from virtue.indexer.captions import read_captions
-from virtue.indexer.demands import Demands, Settings
-from virtue.indexer.describe import Describer
-from virtue.indexer.given import Entry, matched
-from virtue.indexer.ledger import Ledger
+from virtue.indexer.commit_queue import Ledger
+from virtue.indexer.embedding import Describer
+from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, has_above, make_plan
+from virtue.indexer.requirements import Demands, Settings
 from virtue.indexer.roots import Options, Regions, Roots, checked_regions
-from virtue.indexer.stopping import stopping_softly
+from virtue.indexer.user_annotations import Entry, matched
 from virtue.indexer.walk import Walk, absolute, is_below, walk
 from virtue.indexer.workers import PATIENCE
 from virtue.pictures import printable

@@ -9,13 +9,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from virtue.errors import InputError
-from virtue.indexer.demands import Demands, Settings
-from virtue.indexer.describe import Describer, Job, embed_captions
-from virtue.indexer.given import Part, fitted, joined, kept
-from virtue.indexer.lanes import Lanes
-from virtue.indexer.ledger import Ledger
+from virtue.indexer.commit_queue import Ledger
+from virtue.indexer.embedding import Describer, Job, embed_captions
 from virtue.indexer.messages import Decoded, Hashed
+from virtue.indexer.model_threads import Lanes
 from virtue.indexer.plan import Plan, record
+from virtue.indexer.requirements import Demands, Settings
+from virtue.indexer.user_annotations import Part, fitted, joined, kept
 from virtue.indexer.walk import Found
 from virtue.indexer.workers import Outcome, Pool
 from virtue.store import CaptionUpdate, Embedded, FileRecord, FileState, NewCaption

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from virtue.indexer.demands import Demands
+from virtue.indexer.requirements import Demands
 from virtue.indexer.walk import Found, Walk
 from virtue.store import FileRecord, FileState
 

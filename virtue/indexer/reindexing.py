@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from virtue.errors import StoreError
-from virtue.indexer.demands import Settings
-from virtue.indexer.describe import Describer, Job
-from virtue.indexer.given import Part
+from virtue.indexer.embedding import Describer, Job
 from virtue.indexer.indexing import Progress, Report, index, usual_workers
-from virtue.indexer.lanes import Lanes
+from virtue.indexer.model_threads import Lanes
+from virtue.indexer.requirements import Settings
+from virtue.indexer.user_annotations import Part
 from virtue.indexer.walk import Found, walk
 from virtue.indexer.workers import PATIENCE, Outcome, Pool
 from virtue.store import FileState

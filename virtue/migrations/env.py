@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from virtue.store.schema import metadata
+from virtue.store.catalogue.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

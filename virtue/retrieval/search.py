@@ -11,17 +11,17 @@ import numpy as np
 
 from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError
 from virtue.geometry import Box
-from virtue.retrieval.gap import LOOKED_AT, lowest_kept
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Query
-from virtue.retrieval.vectors import place_of, query_vectors
+from virtue.retrieval.query_vectors import place_of, query_vectors
+from virtue.retrieval.threshold import LOOKED_AT, lowest_kept
 from virtue.store import CaptionRecord, Generation, Ranked, RegionRecord
 from virtue.store.records import Find, Kind, QueryKind
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.store import Snapshot, Store
-    from virtue.store.distributions import Distribution
+    from virtue.store.calibration import Distribution
 
 FIRST, WIDER = 4, 4
 """Rows scanned for each hit at first (a photo has many regions that look alike, of which one is
@@ -350,7 +350,7 @@ def _check_options(find: str, top: int, min_score: MinScore, filters: tuple[str,
     if isinstance(min_score, float) and math.isnan(min_score):
         raise InputError("the lowest score must be a number, or auto")
     if filters:
-        from virtue.store.where import parse
+        from virtue.store.catalogue.filters import parse
 
         parse(filters)
 

@@ -18,8 +18,8 @@ import numpy as np
 from virtue.errors import InputError, PictureError
 from virtue.retrieval.search import check_model, nothing_indexed
 from virtue.store import Snapshot, Store
-from virtue.store.photos import Copy, Wholes
-from virtue.store.scan import decoded
+from virtue.store.catalogue.photos import Copy, Wholes
+from virtue.store.vectors.exact import decoded
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder

@@ -15,15 +15,16 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
-from virtue.store import changes, queries, rows, schema
-from virtue.store import folder as names
-from virtue.store.queries import fetched
+from virtue.store import layout as names
+from virtue.store.catalogue import queries, schema, writes
+from virtue.store.catalogue.queries import fetched
 from virtue.store.records import KINDS, Generation, Kind
+from virtue.store.vectors import row_files
 
-CHUNK = 16 * rows.BLOCK
+CHUNK = 16 * row_files.BLOCK
 """Rows that are copied at once."""
 
-FEWEST = rows.BLOCK
+FEWEST = row_files.BLOCK
 """Dead rows below which there is nothing to gain."""
 
 LEFT_BEHIND = (schema.tombstones, schema.checksums, schema.indexes)
@@ -48,7 +49,7 @@ def waste(connection: Connection, generation: Generation) -> Waste:
     sql = "SELECT count(*) FROM tombstones WHERE generation_id = ?"
     ((dead,),) = fetched(connection, sql, (generation.id,))
     total = sum(queries.row_count(connection, generation.id, kind) for kind in KINDS)
-    return Waste(dead, total, dead * generation.dim * rows.DTYPE.itemsize)
+    return Waste(dead, total, dead * generation.dim * row_files.DTYPE.itemsize)
 
 
 def compact(connection: Connection, folder: Path, generation: Generation) -> int:
@@ -59,7 +60,7 @@ def compact(connection: Connection, folder: Path, generation: Generation) -> int
             pass for sound ones.
         OSError: the disk is full, or fails.
     """
-    new = changes.next_id(connection, schema.generations)
+    new = writes.next_id(connection, schema.generations)
     connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
     connection.exec_driver_sql("UPDATE generations SET id = ? WHERE id = ?", (new, generation.id))
     connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = ? WHERE name = 'generations'", (new,))
@@ -83,7 +84,7 @@ def compact(connection: Connection, folder: Path, generation: Generation) -> int
 def _compact_rows(connection: Connection, folder: Path, generation: Generation, kind: Kind, new: int) -> None:
     live = _live(connection, generation, kind)
     sums = _copied(connection, folder, generation, kind, live, folder / names.row_file(kind, new))
-    changes.put_checksums(connection, new, kind, sums)
+    writes.put_checksums(connection, new, kind, sums)
     connection.exec_driver_sql(
         "UPDATE row_files SET count = ? WHERE generation_id = ? AND kind = ?",
         (len(live), generation.id, kind),
@@ -125,9 +126,9 @@ def _copied(
     path = folder / names.row_file(kind, generation.id)
     count = queries.row_count(connection, generation.id, kind)
     try:
-        stored = rows.mapped(path, count, generation.dim)
+        stored = row_files.mapped(path, count, generation.dim)
     except FileNotFoundError:
-        raise DamagedError(rows.gone(path)) from None
+        raise DamagedError(row_files.gone(path)) from None
     sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
     noted = dict(fetched(connection, sql, (generation.id, kind)))
     sums: dict[int, int] = {}
@@ -137,15 +138,15 @@ def _copied(
         _check(part, first, noted, path)
         kept = part[live[slice(*np.searchsorted(live, (first, first + CHUNK)))] - first]
         if len(kept):
-            sums |= rows.append(target, done, sums.get(done // rows.BLOCK, 0), kept)
+            sums |= row_files.append(target, done, sums.get(done // row_files.BLOCK, 0), kept)
             done += len(kept)
     return sums
 
 
 def _check(part: np.ndarray, first: int, noted: dict[int, int], path: Path) -> None:
-    for start in range(0, len(part), rows.BLOCK):
-        block = part[start : start + rows.BLOCK]
-        if zlib.crc32(block.data.cast("B")) != noted.get((first + start) // rows.BLOCK):
+    for start in range(0, len(part), row_files.BLOCK):
+        block = part[start : start + row_files.BLOCK]
+        if zlib.crc32(block.data.cast("B")) != noted.get((first + start) // row_files.BLOCK):
             raise DamagedError(
                 f"{path} is not what was written, from row {first + start} on: run `virtue verify "
                 "--repair`, then compact again"

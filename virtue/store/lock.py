@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from virtue.errors import LockedError, StoreError
-from virtue.store import folder as names
+from virtue.store import layout as names
 
 
 @contextmanager

@@ -11,12 +11,13 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
-from virtue.store import distributions, hits, photos, queries, rows, scan
-from virtue.store import folder as names
-from virtue.store.distributions import Distribution
-from virtue.store.memory import IndexFiles, Memory, View
-from virtue.store.photos import Copy, Wholes
-from virtue.store.ranges import IndexRecord, index_of
+from virtue.store import calibration
+from virtue.store import layout as names
+from virtue.store.ann.segments import IndexRecord, index_of
+from virtue.store.cache import IndexFiles, Memory, View
+from virtue.store.calibration import Distribution
+from virtue.store.catalogue import photos, queries, regions
+from virtue.store.catalogue.photos import Copy, Wholes
 from virtue.store.records import (
     KINDS,
     QUERY_KINDS,
@@ -35,9 +36,10 @@ from virtue.store.records import (
     RegionRecord,
     Root,
 )
+from virtue.store.vectors import exact, row_files
 
 if TYPE_CHECKING:
-    from virtue.store.transfer import Parcel
+    from virtue.store.transfer.stream import Parcel
 
 
 class Snapshot:
@@ -77,9 +79,9 @@ class Snapshot:
             count = queries.row_count(self._connection, generation.id, kind)
             path = self._folder / names.row_file(kind, generation.id)
             try:
-                mapped[kind] = rows.mapped(path, count, generation.dim)
+                mapped[kind] = row_files.mapped(path, count, generation.dim)
             except FileNotFoundError:
-                broken = DamagedError(rows.gone(path))
+                broken = DamagedError(row_files.gone(path))
             except DamagedError as error:
                 broken = error
             record = index_of(self._connection, generation.id, kind)
@@ -160,7 +162,7 @@ class Snapshot:
 
     def parcels(self) -> Iterator[Parcel]:
         """All photos that have vectors, whole, for another library."""
-        from virtue.store.transfer import parcels
+        from virtue.store.transfer.stream import parcels
 
         if self.generation is None:
             return iter(())
@@ -170,7 +172,7 @@ class Snapshot:
     def given(self, hash: bytes) -> Given:
         """The regions and captions that a user handed over for this photo. They exist nowhere else:
         who embeds the photo again hands them on."""
-        return hits.given(self._connection, hash)
+        return regions.given(self._connection, hash)
 
     def search(
         self,
@@ -219,7 +221,7 @@ class Snapshot:
                 return found
         return self.exact(kind, queries, top, allowed)
 
-    def allowed(self, kind: Kind, filters: str | Sequence[str], *, wholes: bool = True) -> np.ndarray:
+    def allowed(self, kind: Kind, where: str | Sequence[str], *, wholes: bool = True) -> np.ndarray:
         """Which rows of the active generation fit a filter (docs/search.md), or all of several:
         (count of rows,) bool, read-only; never rows of photos that are gone.
 
@@ -229,21 +231,21 @@ class Snapshot:
         Raises:
             InputError: a filter cannot be read; names the place.
         """
-        from virtue.store import where, where_sql
+        from virtue.store.catalogue import filters, filters_sql
 
-        filters = (filters,) if isinstance(filters, str) else tuple(filters)
-        condition, generation = where.parse(filters), self.generation
+        texts = (where,) if isinstance(where, str) else tuple(where)
+        condition, generation = filters.parse(texts), self.generation
         if generation is None:
             return np.zeros(0, bool)
 
         def find() -> np.ndarray:
             flags = np.zeros(len(self.vectors(kind)), bool)
-            flags[where_sql.rows_that_fit(self._connection, generation.id, kind, condition, wholes)] = True
+            flags[filters_sql.rows_that_fit(self._connection, generation.id, kind, condition, wholes)] = True
             flags[self._dead(kind)] = False
             flags.flags.writeable = False
             return flags
 
-        return self._memory.allowed((self.version, generation.id, kind, wholes, filters), find)
+        return self._memory.allowed((self.version, generation.id, kind, wholes, texts), find)
 
     def exact(self, kind: Kind, queries: np.ndarray, top: int, allowed: np.ndarray | None = None) -> Ranked:
         """As `search`, past any index; `queries` (k, dim) float32, finite."""
@@ -253,7 +255,7 @@ class Snapshot:
         if held is not None:
             return held.best(self.vectors(kind), queries, top, self._dead(kind), allowed)
         kept = self._memory.decoded(self.generation.id, kind)
-        return scan.best(self.vectors(kind), queries, top, self._dead(kind), allowed, kept)
+        return exact.best(self.vectors(kind), queries, top, self._dead(kind), allowed, kept)
 
     def _looked_up(
         self,
@@ -265,7 +267,7 @@ class Snapshot:
         effort: Effort | None,
     ) -> Ranked | None:
         """What the index finds; None: it is of no use for this search."""
-        from virtue.store import lookup
+        from virtue.store.ann import index_search
 
         assert self.generation is not None
         generation, (record, files) = self.generation.id, self._view.indexes[kind]
@@ -273,14 +275,14 @@ class Snapshot:
         if allowed is None:
             usable = self._memory.usable(self.version, generation, kind, len(stored), dead)
         else:
-            usable = lookup.Usable.of(len(stored), dead, allowed)
-        if not lookup.suits(top, usable, allowed is not None):
+            usable = index_search.Usable.of(len(stored), dead, allowed)
+        if not index_search.suits(top, usable, allowed is not None):
             return None
         index = self._memory.index(generation, kind, files)
         if index is None:
             return None
         effort = effort or record.effort(asked)
-        return lookup.best(
+        return index_search.best(
             index, stored, queries, top, effort, usable, dead, allowed,
             lambda first: self._memory.decoded(generation, kind, first),
         )  # fmt: skip
@@ -294,11 +296,11 @@ class Snapshot:
 
     def distribution(self, find: Find, asked: QueryKind) -> Distribution | None:
         """How the library's rows score for such queries at large; None: that was not measured."""
-        return distributions.of(self._connection, self._id(None), find, asked)
+        return calibration.of(self._connection, self._id(None), find, asked)
 
     def distributions_due(self) -> bool:
         """Whether there are many more rows than when distributions were measured, or many fewer."""
-        return self.generation is not None and bool(distributions.due(self._connection, self.generation.id))
+        return self.generation is not None and bool(calibration.due(self._connection, self.generation.id))
 
     def vectors(self, kind: Kind) -> np.ndarray:
         """All rows of the active generation, dead ones too: (count, dim) fp16, read-only, mapped.
@@ -308,19 +310,19 @@ class Snapshot:
         """
         if self._view.broken is not None:
             raise self._view.broken
-        return self._view.rows[kind] if self.generation else np.empty((0, 0), rows.DTYPE)
+        return self._view.rows[kind] if self.generation else np.empty((0, 0), row_files.DTYPE)
 
     def regions(self, rows: Sequence[int] | np.ndarray) -> list[RegionRecord]:
         """The regions of these rows, in their order; rows of photos that are gone are left out."""
-        return hits.regions(self._connection, self._id(None), rows)
+        return regions.regions(self._connection, self._id(None), rows)
 
     def rows_of(self, photo_ids: Sequence[int]) -> np.ndarray:
         """(n,) int64 row numbers of all regions of these photos."""
-        return hits.rows_of(self._connection, self._id(None), photo_ids)
+        return regions.rows_of(self._connection, self._id(None), photo_ids)
 
     def place(self, region_id: int | None, photo_id: int | None = None) -> Place | None:
         """Where a region is, or a photo as a whole, even if its files are gone; None: nowhere."""
-        return hits.place(self._connection, self._id(None), region_id, photo_id)
+        return regions.place(self._connection, self._id(None), region_id, photo_id)
 
     def wholes(self) -> Wholes:
         """Every photo that is still there."""
@@ -339,7 +341,7 @@ class Snapshot:
 
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[CaptionRecord]:
         """The captions of these rows, in their order; rows of photos that are gone are left out."""
-        return hits.captions(self._connection, self._id(None), rows)
+        return regions.captions(self._connection, self._id(None), rows)
 
     def words(self, count: int) -> list[str]:
         """Some of the captions, categories and tags, none twice."""
@@ -353,7 +355,7 @@ class Snapshot:
     def is_large(self) -> bool:
         """Whether there is an index, or more rows than are quick to read one by one."""
         dim = self.generation.dim if self.generation else 0
-        return bool(self._view.indexes) or any(len(self.vectors(kind)) * dim > scan.EXACT for kind in KINDS)
+        return bool(self._view.indexes) or any(len(self.vectors(kind)) * dim > exact.EXACT for kind in KINDS)
 
     def faults(self) -> list[Fault]:
         """All that is wrong with this version; reads every row of every generation."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Connection, Engine
 
 from virtue.errors import DamagedError, SchemaError, StoreError
-from virtue.store import catalogue
-from virtue.store import folder as names
-from virtue.store.memory import Memory
+from virtue.store import layout as names
+from virtue.store.cache import Memory
+from virtue.store.catalogue import database
 from virtue.store.records import Fault
 from virtue.store.snapshot import Snapshot
 
@@ -78,9 +78,9 @@ class Store:
         if create and not read_only and not (place / names.CATALOGUE).exists():
             _make(place)
         names.require(place)
-        reading = catalogue.engine(place / names.CATALOGUE, _mode(place, read_only))
+        reading = database.engine(place / names.CATALOGUE, _mode(place, read_only))
         try:
-            if not catalogue.is_current(reading, place):
+            if not database.is_current(reading, place):
                 _migrate(place, reading, read_only)
         except BaseException:
             reading.dispose()
@@ -90,7 +90,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
         """The library as it is now, for as long as the block lasts."""
-        with catalogue.told(self.folder), self._connected() as connection:
+        with database.told(self.folder), self._connected() as connection:
             connection.begin()
             snapshot = Snapshot(connection, self.folder, self._memory)
             while not snapshot.whole:
@@ -137,7 +137,7 @@ class Store:
         from virtue.store.writer import Writer
 
         with writer_lock(self.folder, command):
-            engine = catalogue.engine(self.folder / names.CATALOGUE, "write")
+            engine = database.engine(self.folder / names.CATALOGUE, "write")
             try:
                 writer = Writer(self.folder, engine)
                 yield writer
@@ -171,16 +171,16 @@ def _make(place: Path) -> None:
     names.prepare(place)
     with writer_lock(place, "making the library", patience=PATIENCE):
         if not (place / names.CATALOGUE).exists():
-            catalogue.create(place)
+            database.create(place)
 
 
 def _device(name: str) -> torch.device:
-    from virtue.store.device import called
+    from virtue.store.vectors.device import called
 
     return called(name)
 
 
-def _mode(place: Path, read_only: bool) -> catalogue.Mode:
+def _mode(place: Path, read_only: bool) -> database.Mode:
     writable = os.access(place, os.W_OK) and os.access(place / names.CATALOGUE, os.W_OK)
     if not read_only:
         if not writable:
@@ -198,10 +198,10 @@ def _migrate(place: Path, reading: Engine, read_only: bool) -> None:
             f"the library {place} was written by an older virtue: open it once for writing, "
             "which brings it up to date"
         )
+    from virtue.store.catalogue.migrate import upgrade
     from virtue.store.lock import writer_lock
-    from virtue.store.migrate import upgrade
 
     with writer_lock(place, "bringing the library up to date", patience=PATIENCE):
         # Another process may have done it while this one waited.
-        if not catalogue.is_current(reading, place):
+        if not database.is_current(reading, place):
             upgrade(place)

@@ -9,11 +9,13 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
-from virtue.store import changes, queries, ranges, rows
-from virtue.store import folder as names
-from virtue.store.index_files import is_sound, mapped
-from virtue.store.queries import fetched
+from virtue.store import layout as names
+from virtue.store.ann import segments
+from virtue.store.ann.index_files import is_sound, mapped
+from virtue.store.catalogue import queries, writes
+from virtue.store.catalogue.queries import fetched
 from virtue.store.records import KINDS, Fault, FaultKind, Generation, Kind
+from virtue.store.vectors import row_files
 
 
 def faults(connection: Connection, folder: Path) -> list[Fault]:
@@ -64,8 +66,8 @@ def _file_faults(
         return
     sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
     noted = dict(fetched(connection, sql, (generation.id, kind)))
-    for block, (held, crc) in enumerate(rows.checksums(path, count, generation.dim)):
-        numbers = range(block * rows.BLOCK, min((block + 1) * rows.BLOCK, count))
+    for block, (held, crc) in enumerate(row_files.checksums(path, count, generation.dim)):
+        numbers = range(block * row_files.BLOCK, min((block + 1) * row_files.BLOCK, count))
         if held < len(numbers):
             what = f"{path.name} ends too early: rows {numbers.start + held} to {count - 1} are gone"
             yield _lost(connection, "rows", what, generation, kind, range(numbers.start, count))
@@ -98,7 +100,7 @@ def _count_faults(connection: Connection, generation: Generation, kind: Kind, co
 
 def _index_faults(connection: Connection, folder: Path) -> Iterator[tuple[int, Fault]]:
     """Index files that are not what was written, by their ids. They cost no photo anything."""
-    for _, kind, file in ranges.all_ranges(connection):
+    for _, kind, file in segments.all_ranges(connection):
         content = mapped(folder, file)
         if content is None or not is_sound(content, file):
             what = "is gone, or of another length" if content is None else "is not what was written"
@@ -148,13 +150,13 @@ def mended(connection: Connection, folder: Path) -> list[Fault]:
         )
     if not found:
         return []
-    ranges.drop_ranges(connection, [id for id, _ in _index_faults(connection, folder)])
+    segments.drop_ranges(connection, [id for id, _ in _index_faults(connection, folder)])
     lost = {hash for fault in found for hash in fault.hashes}
-    changes.disembody(connection, changes.photo_ids(connection, lost).values())
+    writes.disembody(connection, writes.photo_ids(connection, lost).values())
     for generation, kind, count in queries.row_counts(connection):
         _settle_tombstones(connection, generation, kind, count)
         _settle_file(connection, folder, generation, kind, count)
-    changes.settle_live(connection)
+    writes.settle_live(connection)
     return found
 
 
@@ -177,8 +179,8 @@ def _settle_file(
     if count == 0:
         return
     path = folder / names.row_file(kind, generation.id)
-    rows.stretch(path, count, generation.dim)
-    sums = enumerate(rows.checksums(path, count, generation.dim))
+    row_files.stretch(path, count, generation.dim)
+    sums = enumerate(row_files.checksums(path, count, generation.dim))
     values = [(generation.id, kind, block, crc) for block, (_, crc) in sums]
     connection.exec_driver_sql(
         "INSERT OR REPLACE INTO checksums (generation_id, kind, block, crc) VALUES (?, ?, ?, ?)", values

@@ -15,9 +15,10 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
 from virtue.errors import InputError
-from virtue.store import catalogue, changes, queries, ranges, rows, schema
-from virtue.store import folder as names
-from virtue.store.catalogue import disk, told
+from virtue.store import layout as names
+from virtue.store.ann import segments
+from virtue.store.catalogue import database, queries, schema, writes
+from virtue.store.catalogue.database import disk, told
 from virtue.store.records import (
     KINDS,
     CaptionUpdate,
@@ -28,12 +29,13 @@ from virtue.store.records import (
     Kind,
     Tuning,
 )
-from virtue.store.scan import EXACT
+from virtue.store.vectors import row_files
+from virtue.store.vectors.exact import EXACT
 
 if TYPE_CHECKING:
+    from virtue.store.ann.maintenance import Say
+    from virtue.store.calibration import Ask
     from virtue.store.compaction import Waste
-    from virtue.store.distributions import Ask
-    from virtue.store.upkeep import Say
 
 
 class Writer:
@@ -67,7 +69,7 @@ class Writer:
             known = queries.generations(connection)
             found = next((g for g in known if g.fingerprint == fingerprint), None)
             if found is None:
-                id = changes.next_id(connection, schema.generations)
+                id = writes.next_id(connection, schema.generations)
                 found = Generation(id, model, fingerprint, dim, active=not known)
                 self._add(connection, found)
         if found.dim != dim:
@@ -112,9 +114,9 @@ class Writer:
         with self._change() as connection:
             if photos:
                 self._put_photos(connection, photos, vectors)
-            touched = changes.put_files(connection, latest)
-            touched |= changes.mark_missing(connection, list(missing))
-            changes.settle_live(connection, touched)
+            touched = writes.put_files(connection, latest)
+            touched |= writes.mark_missing(connection, list(missing))
+            writes.settle_live(connection, touched)
             for update in updates:
                 self._update_captions(connection, update)
 
@@ -126,17 +128,17 @@ class Writer:
             return {}
         dim = self._target().dim
         for photo in photos:
-            changes.check_captions(photo)
+            writes.check_captions(photo)
         for update in updates:
             name = f"captions of {update.hash.hex()}"
-            rows.checked(update.vectors, len(update.captions), dim, name)
+            row_files.checked(update.vectors, len(update.captions), dim, name)
         return {
             "regions": [
-                rows.checked(p.region_vectors, len(p.regions), dim, f"regions of {p.info.hash.hex()}")
+                row_files.checked(p.region_vectors, len(p.regions), dim, f"regions of {p.info.hash.hex()}")
                 for p in photos
             ],
             "captions": [
-                rows.checked(p.caption_vectors, len(p.captions), dim, f"captions of {p.info.hash.hex()}")
+                row_files.checked(p.caption_vectors, len(p.captions), dim, f"captions of {p.info.hash.hex()}")
                 for p in photos
             ],
         }
@@ -145,15 +147,15 @@ class Writer:
         self, connection: Connection, photos: Sequence[Embedded], vectors: dict[Kind, list[np.ndarray]]
     ) -> None:
         target = self._target().id
-        ids = changes.put_photos(connection, [photo.info for photo in photos])
-        changes.drop_vectors(connection, target, ids.values())
+        ids = writes.put_photos(connection, [photo.info for photo in photos])
+        writes.drop_vectors(connection, target, ids.values())
         self._outdate(connection, ids.values())
         settings = [
             {"photo_id": ids[p.info.hash], "generation_id": target, "settings": p.settings} for p in photos
         ]
         connection.execute(insert(schema.embeddings), settings)
         row = self._append(connection, "regions", np.concatenate(vectors["regions"]))
-        regions = changes.put_regions(
+        regions = writes.put_regions(
             connection, target, [(ids[photo.info.hash], photo.regions) for photo in photos], row
         )
         row = self._append(connection, "captions", np.concatenate(vectors["captions"]))
@@ -163,7 +165,7 @@ class Writer:
             for caption in photo.captions:
                 region = None if caption.region is None else own[caption.region]
                 located.append((ids[photo.info.hash], caption, region))
-        changes.put_captions(connection, target, located, row)
+        writes.put_captions(connection, target, located, row)
 
     def _outdate(self, connection: Connection, photos: Collection[int]) -> None:
         """A generation that is being built must embed these photos again: what it has of them is older
@@ -171,20 +173,20 @@ class Writer:
         if self._target().active:
             for generation in queries.generations(connection):
                 if not generation.active:
-                    changes.drop_vectors(connection, generation.id, photos)
+                    writes.drop_vectors(connection, generation.id, photos)
 
     def _update_captions(self, connection: Connection, update: CaptionUpdate) -> None:
         target = self._target()
-        photo = changes.photo_ids(connection, [update.hash]).get(update.hash)
+        photo = writes.photo_ids(connection, [update.hash]).get(update.hash)
         if photo is None:
             raise ValueError(f"the photo {update.hash.hex()} was never stored")
         if any(caption.region is not None for caption in update.captions):
             raise ValueError("the captions of an update belong to the photo, not to regions")
-        changes.drop_captions(connection, target.id, photo, update.sources)
+        writes.drop_captions(connection, target.id, photo, update.sources)
         self._outdate(connection, [photo])
-        vectors = rows.checked(update.vectors, len(update.captions), target.dim, "captions")
+        vectors = row_files.checked(update.vectors, len(update.captions), target.dim, "captions")
         row = self._append(connection, "captions", vectors)
-        changes.put_captions(connection, target.id, [(photo, c, None) for c in update.captions], row)
+        writes.put_captions(connection, target.id, [(photo, c, None) for c in update.captions], row)
 
     def _append(self, connection: Connection, kind: Kind, vectors: np.ndarray) -> int:
         """Adds vectors to the target's row file; the row of the first."""
@@ -194,17 +196,17 @@ class Writer:
             return count
         key = {"generation_id": target, "kind": kind}
         last = "SELECT crc FROM checksums WHERE generation_id = ? AND kind = ? AND block = ?"
-        crc = connection.exec_driver_sql(last, (target, kind, count // rows.BLOCK)).scalar() or 0
+        crc = connection.exec_driver_sql(last, (target, kind, count // row_files.BLOCK)).scalar() or 0
         path = self._folder / names.row_file(kind, target)
-        sums = rows.append(path, count, crc, vectors)
-        changes.put_checksums(connection, target, kind, sums)
+        sums = row_files.append(path, count, crc, vectors)
+        writes.put_checksums(connection, target, kind, sums)
         connection.execute(schema.row_files.update().filter_by(**key).values(count=count + len(vectors)))
         return count
 
     def activate(self, generation: Generation) -> None:
         """Searches run on this generation from now on; all others are dropped, files too."""
         with self._change() as connection:
-            changes.keep_given(connection, generation.id)
+            writes.keep_given(connection, generation.id)
             others = (generation.id,)
             connection.exec_driver_sql("DELETE FROM generations WHERE id <> ?", others)
             connection.exec_driver_sql("UPDATE generations SET active = 1 WHERE id = ?", others)
@@ -227,7 +229,7 @@ class Writer:
             InputError: the library has something else at one of the new paths; then nothing is changed.
         """
         with self._change() as connection:
-            taken = changes.in_the_way(connection, old, new)
+            taken = writes.in_the_way(connection, old, new)
             if taken is not None:
                 from virtue.pictures import printable
 
@@ -235,7 +237,7 @@ class Writer:
                     f"the library knows {printable(taken)} already: if its photos were indexed there, "
                     f"`virtue forget {printable(old)}` drops the old paths"
                 )
-            return changes.move(connection, old, new)
+            return writes.move(connection, old, new)
 
     def forget(self, paths: Iterable[bytes]) -> int:
         """Drops these paths and all below them, the roots among them, and photos that are left
@@ -244,16 +246,16 @@ class Writer:
             forgotten: dict[bytes, int | None] = {}
             for path in paths:
                 forgotten |= _below(connection, path)
-            changes.drop_files(connection, forgotten)
-            changes.settle_live(connection, {p for p in forgotten.values() if p is not None})
-            changes.drop_photos(connection, changes.pathless(connection))
+            writes.drop_files(connection, forgotten)
+            writes.settle_live(connection, {p for p in forgotten.values() if p is not None})
+            writes.drop_photos(connection, writes.pathless(connection))
         return len(forgotten)
 
     def discard(self, hashes: Iterable[bytes]) -> None:
         """Drops the vectors of these photos in every generation, so that the next indexing embeds
         them again. What a user handed over for them is kept (`Snapshot.given`)."""
         with self._change() as connection:
-            changes.disembody(connection, changes.photo_ids(connection, hashes).values())
+            writes.disembody(connection, writes.photo_ids(connection, hashes).values())
 
     def repair(self) -> list[Fault]:
         """Mends what can be mended, by discarding the vectors that are lost; what was wrong.
@@ -297,7 +299,7 @@ class Writer:
         kinds = self._to_index(exact)
         if not kinds:
             return []
-        from virtue.store.indexes import Indexes
+        from virtue.store.ann.manager import Indexes
 
         indexes = Indexes(self._folder, self._target(), self._looking, self._change)
         trained = [kind for kind in kinds if indexes.refresh(kind, exact, say)]
@@ -332,7 +334,7 @@ class Writer:
         """
         if kind not in self._to_index():
             return []
-        from virtue.store.indexes import Indexes
+        from virtue.store.ann.manager import Indexes
 
         indexes = Indexes(self._folder, self._target(), self._looking, self._change)
         return indexes.tune(kind, texts, images, target, say)
@@ -347,19 +349,19 @@ class Writer:
         Raises:
             DamagedError: a row file is gone or too short.
         """
-        from virtue.store import distributions
+        from virtue.store import calibration
 
         if self.target is None:
             return False
         target = self.target
         with self._looking() as connection:
-            finds = distributions.due(connection, target.id)
+            finds = calibration.due(connection, target.id)
             if not finds:
                 return False
             stored = {kind: queries.stored(connection, self._folder, target, kind) for kind in KINDS}
-            found = distributions.measured(connection, target.id, finds, stored, ask)
+            found = calibration.measured(connection, target.id, finds, stored, ask)
         with self._change() as connection:
-            distributions.put(connection, target.id, found)
+            calibration.put(connection, target.id, found)
         return True
 
     def _to_index(self, exact: int = EXACT) -> list[Kind]:
@@ -372,7 +374,7 @@ class Writer:
                 kind
                 for kind in KINDS
                 if queries.row_count(connection, target.id, kind) * target.dim > exact
-                or ranges.index_of(connection, target.id, kind) is not None
+                or segments.index_of(connection, target.id, kind) is not None
             ]
 
     def waste(self) -> Waste:
@@ -402,15 +404,15 @@ class Writer:
             if self.target is None or self.target.active:
                 self.target = replace(active, id=id)
             self._tidy()
-        freed = catalogue.vacuum(self._folder)
+        freed = database.vacuum(self._folder)
         return replace(found, bytes=found.bytes + freed)
 
     def close(self) -> None:
         """Drops the photos that no path leads to."""
         with self._turn, told(self._folder), self._engine.begin() as connection:
-            left = changes.pathless(connection)
+            left = writes.pathless(connection)
             if left:
-                changes.drop_photos(connection, left)
+                writes.drop_photos(connection, left)
                 _count_commit(connection)
 
     @contextmanager
@@ -435,7 +437,7 @@ class Writer:
         to no generation and index files that belong to no index."""
         with self._turn, told(self._folder), self._engine.begin() as connection:
             counted = queries.row_counts(connection)
-            indexed = [file.id for _, _, file in ranges.all_ranges(connection)]
+            indexed = [file.id for _, _, file in segments.all_ranges(connection)]
         kept = {self._folder / names.index_file(id) for id in indexed}
         for generation, kind, count in counted:
             path = self._folder / names.row_file(kind, generation.id)
@@ -443,7 +445,7 @@ class Writer:
             # Windows neither cuts nor removes a file that a reader has mapped; then another writer
             # will, and appending does not depend on it.
             with suppress(PermissionError):
-                rows.cut(path, count, generation.dim)
+                row_files.cut(path, count, generation.dim)
         for path in [*names.row_files_in(self._folder), *names.index_files_in(self._folder)]:
             if path not in kept:
                 with suppress(PermissionError):
@@ -452,7 +454,7 @@ class Writer:
 
 def _below(connection: Connection, path: bytes) -> dict[bytes, int | None]:
     """Photos by path, of a path and of all below it; forgets its roots."""
-    place, inside = changes.below(path)
+    place, inside = writes.below(path)
     connection.exec_driver_sql(f"DELETE FROM roots WHERE {inside}", place)
     return dict(queries.fetched(connection, f"SELECT path, photo_id FROM files WHERE {inside}", place))
 

@@ -17,12 +17,12 @@ from transformers import Qwen2VLConfig, Qwen2VLModel, Sam2Config, Sam2Model
 
 from tests.data.recipe import parameter
 from virtue.embedder.virtue_model.configuration import Configuration
-from virtue.embedder.virtue_model.model import VirtueModel
 from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
 from virtue.embedder.virtue_model.saving import save
-from virtue.embedder.virtue_model.words import Words
+from virtue.embedder.virtue_model.tokenizer import Words
+from virtue.embedder.virtue_model.virtue_model import VirtueModel
 
 Reference = Mapping[str, Any]
 SAM = "sam.sam_model."

@@ -12,8 +12,8 @@ from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
 from virtue import Embedder
 from virtue.embedder.model import Item
-from virtue.embedder.virtue_model.model import VirtueModel
 from virtue.embedder.virtue_model.network import Network, Row
+from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.errors import ModelError
 from virtue.geometry import Box, Point, Prompt
 from virtue.pictures import load

@@ -27,10 +27,10 @@ from tests.embedder.virtue_model.checkpoints import (
     write_all_but_language,
 )
 from virtue import Embedder
-from virtue.embedder.virtue_model import images
-from virtue.embedder.virtue_model.loading import load
-from virtue.embedder.virtue_model.published import language_config as as_config
-from virtue.embedder.virtue_model.published import qwen
+from virtue.embedder.virtue_model import image_preprocessing
+from virtue.embedder.virtue_model.load_virtue import load
+from virtue.embedder.virtue_model.published_layout import language_config as as_config
+from virtue.embedder.virtue_model.published_layout import qwen
 from virtue.embedder.virtue_model.saving import convert
 from virtue.errors import ModelError
 from virtue.pictures import load as read_picture
@@ -177,8 +177,8 @@ def test_transformers_reads_the_processor_of_a_saved_model(tmp_path: Path) -> No
     theirs = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")
     vision, settings = model.network.vision, model.configuration
     cell = vision.patch * vision.merge
-    fitted = images.fitted(read_picture(image), cell, settings.min_pixels, settings.max_pixels)
-    ours = vision.patches(images.normalised(torch.from_numpy(fitted.copy())[None]))
+    fitted = image_preprocessing.fitted(read_picture(image), cell, settings.min_pixels, settings.max_pixels)
+    ours = vision.patches(image_preprocessing.normalised(torch.from_numpy(fitted.copy())[None]))
     assert torch.allclose(theirs["pixel_values"], ours, atol=1e-6)
     words = "4 5 6"
     assert tuple(AutoTokenizer.from_pretrained(folder)(words)["input_ids"]) == model.words.ids(words)

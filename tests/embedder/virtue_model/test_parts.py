@@ -16,10 +16,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
 from virtue.embedder.batching import Budget
-from virtue.embedder.virtue_model import images
-from virtue.embedder.virtue_model.drawing import drawing, stacked
+from virtue.embedder.virtue_model import image_preprocessing
+from virtue.embedder.virtue_model.mask_proposals import _around, _distinct, propose
 from virtue.embedder.virtue_model.network import Scene
-from virtue.embedder.virtue_model.proposals import _around, _distinct, propose
+from virtue.embedder.virtue_model.prompt_encoding import drawing, stacked
 from virtue.embedder.virtue_model.protocols import Drawn
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLVision
 from virtue.geometry import Box, Point, Prompt
@@ -32,7 +32,7 @@ sides = st.integers(28, 3000)
 def test_sizes_are_those_of_the_published_processor(width: int, height: int, least: int, most: int) -> None:
     bounds = least * 28 * 28, most * 28 * 28
     expected = smart_resize(height, width, 28, *bounds)[::-1]
-    assert images.fitting_size(width, height, 28, *bounds) == expected
+    assert image_preprocessing.fitting_size(width, height, 28, *bounds) == expected
 
 
 @pytest.mark.parametrize("size", [(180, 140), (300, 200), (33, 400), (28, 28), (613, 127)])
@@ -40,10 +40,10 @@ def test_patches_are_those_of_the_published_processor(make: Make, size: tuple[in
     image = picture(5, *size)
     processor = Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=50_000)
     expected = processor(images=[image], return_tensors="pt")
-    fitted = images.fitted(load(image), 28, 3136, 50_000)
+    fitted = image_preprocessing.fitted(load(image), 28, 3136, 50_000)
     vision = make().model.network.vision
     assert isinstance(vision, Qwen2VLVision)
-    patches = vision.patches(images.normalised(torch.tensor(fitted)[None]))
+    patches = vision.patches(image_preprocessing.normalised(torch.tensor(fitted)[None]))
     assert torch.equal(patches, expected["pixel_values"])
 
 
@@ -55,7 +55,7 @@ def test_resizing_on_the_device_is_pillows_but_for_rounding(
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     size = columns * 28, rows * 28
     expected = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC), np.int16)
-    made = images.resized(torch.tensor(pixels), size).numpy().astype(np.int16)
+    made = image_preprocessing.resized(torch.tensor(pixels), size).numpy().astype(np.int16)
     assert made.shape == expected.shape
     assert np.abs(made - expected).mean() <= 0.5  # of noise, the worst there is
 
@@ -65,19 +65,19 @@ def test_a_smooth_picture_resized_on_the_device_is_off_by_one_level_at_most(size
     y, x = np.mgrid[0:120, 0:180]
     pixels = np.stack([x, y, (x + y) / 2], axis=2).astype(np.uint8)
     expected = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC), np.int16)
-    assert np.abs(images.resized(torch.tensor(pixels), size).numpy() - expected).max() <= 1
+    assert np.abs(image_preprocessing.resized(torch.tensor(pixels), size).numpy() - expected).max() <= 1
 
 
 def test_pictures_that_are_equal_are_told_from_those_that_are_alike() -> None:
     one, same, other = (np.array(picture(seed, 40, 30)) for seed in (1, 1, 1))
     other[7, 7] += 1  # of no row and column that is compared first
     pictures = [load(array) for array in (one, other, same, one[:, :20])]
-    assert images.firsts(pictures) == [0, 1, 0, 3]
+    assert image_preprocessing.firsts(pictures) == [0, 1, 0, 3]
 
 
 @given(st.integers(1, 2000), st.integers(1, 2000))
 def test_any_picture_fits_its_bounds_or_is_refused(width: int, height: int) -> None:
-    columns, rows = images.fitting_size(max(width, 28), max(height, 28), 28, 3136, 1_003_520)
+    columns, rows = image_preprocessing.fitting_size(max(width, 28), max(height, 28), 28, 3136, 1_003_520)
     assert columns % 28 == rows % 28 == 0
     assert columns * rows >= 3136
     assert columns * rows <= 1_003_520 or min(columns, rows) == 28

@@ -16,8 +16,8 @@ import numpy as np
 
 from virtue.embedder import proposals
 from virtue.embedder.mini.config import read_config
-from virtue.embedder.mini.text import TextModel
-from virtue.embedder.mini.vision import Maps, VisionModel, unit
+from virtue.embedder.mini.image_encoder import Maps, VisionModel, unit
+from virtue.embedder.mini.text_encoder import TextModel
 from virtue.embedder.model import Find, Item
 from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt

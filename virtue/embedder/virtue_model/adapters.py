@@ -9,7 +9,7 @@ from typing import Any
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from transformers import Qwen2VLModel
 
-from virtue.embedder.virtue_model.tensors import Weights
+from virtue.embedder.virtue_model.weights import Weights
 from virtue.errors import ModelError
 
 _LANGUAGE = re.compile(r"^base_model\.model\.(model\.)*(language_model\.)?(?=layers\.|embed_tokens|norm\.)")

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from virtue.embedder.uploads import upload
 from virtue.embedder.virtue_model.configuration import Configuration
 from virtue.embedder.virtue_model.connector import Connector
-from virtue.embedder.virtue_model.drawing import Drawing, stacked
+from virtue.embedder.virtue_model.prompt_encoding import Drawing, stacked
 from virtue.embedder.virtue_model.protocols import (
     LanguageModel,
     SegmentationModel,

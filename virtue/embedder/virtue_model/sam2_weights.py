@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from transformers import Sam2Config
 
-from virtue.embedder.virtue_model.tensors import Weights
+from virtue.embedder.virtue_model.weights import Weights
 from virtue.errors import ModelError
 
 TRUNKS: dict[tuple[int, int], dict[str, Any]] = {

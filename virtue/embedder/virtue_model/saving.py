@@ -10,9 +10,9 @@ from typing import Any
 from safetensors.torch import save_file
 
 from virtue import __version__
-from virtue.embedder.virtue_model.images import CLIP_MEAN, CLIP_STD
-from virtue.embedder.virtue_model.loading import MODEL_TYPE, load, stored_dtype
-from virtue.embedder.virtue_model.model import VirtueModel
+from virtue.embedder.virtue_model.image_preprocessing import CLIP_MEAN, CLIP_STD
+from virtue.embedder.virtue_model.load_virtue import MODEL_TYPE, load, stored_dtype
+from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.errors import ModelError
 
 TOKENIZER = {"tokenizer_class": "PreTrainedTokenizerFast"}

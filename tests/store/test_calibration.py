@@ -1,0 +1,155 @@
+"""How high a library's rows score for queries at large."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.store.builders import DIM, file, filled, photo, vectors
+from virtue.store import NewCaption, Store
+from virtue.store import layout as names
+from virtue.store.calibration import SHARES, Distribution
+from virtue.store.records import Find, QueryKind
+
+TEXTS = vectors(7, 500)
+
+
+def ask(find: Find, rows: np.ndarray) -> Mapping[QueryKind, np.ndarray]:
+    return {"image": -rows if find == "captions" else rows, "text": TEXTS}
+
+
+def refreshed(store: Store) -> bool:
+    with store.write("test") as writer:
+        return writer.refresh_distributions(ask)
+
+
+def test_they_are_the_quantiles_of_all_scores_of_the_rows_of_other_photos(tmp_path: Path) -> None:
+    with filled(tmp_path / "library", 5, captions=[NewCaption("a", "sidecar")]) as store:
+        assert refreshed(store)
+        with store.read() as snapshot:
+            regions, captions = (
+                snapshot.vectors(kind).astype(np.float32) for kind in ("regions", "captions")
+            )
+            found = {
+                (find, kind): snapshot.distribution(find, kind)
+                for find in ("regions", "photos", "captions")
+                for kind in ("image", "text")
+            }
+    apart = np.repeat(np.arange(5), 2)[:, None] != np.repeat(np.arange(5), 2)
+    among = (regions @ regions.T)[apart]
+    told = -(regions @ captions.T)[np.repeat(np.arange(5), 2)[:, None] != np.arange(5)]
+    expected = {
+        ("regions", "image"): among,
+        ("photos", "image"): among,
+        ("captions", "image"): told,
+        ("regions", "text"): TEXTS @ regions.T,
+        ("photos", "text"): TEXTS @ regions.T,
+        ("captions", "text"): TEXTS @ captions.T,
+    }
+    for key, scores in expected.items():
+        distribution = found[key]
+        assert distribution is not None
+        nearest = np.quantile(scores, SHARES, method="nearest")
+        np.testing.assert_allclose(distribution.quantiles, nearest, atol=1e-6, err_msg=str(key))
+
+
+def test_they_are_measured_again_when_the_library_has_changed_by_a_fifth(tmp_path: Path) -> None:
+    with filled(tmp_path / "library", 10) as store:
+        with store.read() as snapshot:
+            assert snapshot.distributions_due()
+            assert snapshot.distribution("regions", "text") is None
+        assert refreshed(store) and not refreshed(store)
+        for number, due in ((10, False), (11, False), (12, True)):
+            with store.write("test") as writer:
+                writer.commit([photo(number)], [file(f"/photos/{number}.jpg", number)])
+            with store.read() as snapshot:
+                before = snapshot.distribution("regions", "text")
+                assert snapshot.distributions_due() == due
+            assert refreshed(store) == due
+        with store.read() as snapshot:
+            after = snapshot.distribution("regions", "text")
+    assert before is not None and after is not None
+    assert (before.quantiles != after.quantiles).any()
+
+
+def test_rows_of_photos_that_are_gone_do_not_count(tmp_path: Path) -> None:
+    with filled(tmp_path / "few", 3) as few, filled(tmp_path / "more", 4) as more:
+        with more.write("test") as writer:
+            writer.commit(missing=[b"/photos/3.jpg"])
+        assert refreshed(few) and refreshed(more)
+        with few.read() as one, more.read() as other:
+            for kind in ("image", "text"):
+                a, b = (snapshot.distribution("regions", kind) for snapshot in (one, other))
+                assert a is not None and b is not None
+                np.testing.assert_array_equal(a.quantiles, b.quantiles)
+
+
+def test_one_photo_has_nothing_to_be_alike_to(tmp_path: Path) -> None:
+    with filled(tmp_path / "library", 1) as store:
+        assert refreshed(store)
+        with store.read() as snapshot:
+            assert snapshot.distribution("regions", "image") is None
+            assert snapshot.distribution("regions", "text") is not None
+            assert not snapshot.distributions_due()
+
+
+def test_an_empty_library_has_nothing_to_measure(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "library", create=True) as store:
+        assert not refreshed(store)
+        with store.read() as snapshot:
+            assert not snapshot.distributions_due()
+            assert snapshot.distribution("regions", "text") is None
+
+
+def test_they_go_with_their_generation(tmp_path: Path) -> None:
+    with filled(tmp_path / "library") as store:
+        refreshed(store)
+        with store.write("test") as writer:
+            new = writer.generation("other", "other fingerprint", DIM)
+            writer.commit([photo(0)])
+            writer.activate(new)
+        with store.read() as snapshot:
+            assert snapshot.distribution("regions", "text") is None
+            assert snapshot.distributions_due()
+    with closing(sqlite3.connect(tmp_path / "library" / names.CATALOGUE)) as plain:
+        assert plain.execute("SELECT count(*) FROM distributions").fetchone() == (0,)
+
+
+SCORES = st.lists(st.floats(-1, 1, width=32, allow_subnormal=False), min_size=1, max_size=300)
+
+
+@given(SCORES, st.floats(-1.2, 1.2), st.floats(-1.2, 1.2), st.integers(1, 5))
+def test_a_higher_score_is_never_below_less(
+    scores: list[float], one: float, other: float, vectors: int
+) -> None:
+    distribution = Distribution(np.quantile(np.array(scores, np.float32), SHARES, method="nearest"))
+    low, high = (distribution.below(score, vectors) for score in sorted((one, other)))
+    assert 0 <= low <= high <= 1
+    assert distribution.below(min(scores), vectors) == 0
+    assert distribution.below(max(scores) + 0.1, vectors) == 1
+    assert distribution.below(one, vectors + 1) <= distribution.below(one, vectors)
+
+
+@given(SCORES, st.integers(0, 100))
+def test_no_larger_share_lies_below_the_score_at_it(scores: list[float], hundredths: int) -> None:
+    distribution = Distribution(np.quantile(np.array(scores, np.float32), SHARES, method="nearest"))
+    score = distribution.at(hundredths / 100)
+    assert min(scores) <= score <= max(scores)
+    assert distribution.below(score) <= hundredths / 100 + 1e-6
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4), st.floats(0, 1))
+def test_of_several_vectors_it_tells_no_more_than_is_so(seed: int, vectors: int, score: float) -> None:
+    """However alike they are: here from the same to as different as can be."""
+    drawn = np.random.default_rng(seed)
+    one = drawn.uniform(-1, 1, (vectors, 400))
+    alike = drawn.random() * one + (1 - drawn.random()) * one[0]
+    pooled = Distribution(np.quantile(alike.astype(np.float32), SHARES, method="nearest"))
+    truth = (alike.max(axis=0) < score).mean()
+    assert pooled.below(score, vectors) <= truth + 0.02 * vectors

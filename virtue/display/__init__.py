@@ -1,0 +1,1 @@
+"""What people see: the console, the HTML report, pictures in a terminal."""

@@ -1,0 +1,197 @@
+"""What people see: progress on stderr, results on stdout. Paths go out as the bytes they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from virtue.indexer import Progress, Report
+    from virtue.retrieval import Hit
+    from virtue.retrieval.similar import Similar
+    from virtue.store import Snapshot, Tuning
+
+
+class IndexProgress:
+    """A bar on a terminal, with rate, time left and the number of problems; silent elsewhere."""
+
+    def __init__(self, quiet: bool, first: str = "looking for photos") -> None:
+        self._shown = not quiet and sys.stderr.isatty()
+        self._first = first
+        self._bar: Any = None
+
+    def __enter__(self) -> IndexProgress:
+        if self._shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[problems]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._first, total=None, rate="", problems="")
+            self._bar.start()
+        return self
+
+    def __call__(self, progress: Progress) -> None:
+        if self._bar is None:
+            return
+        count = progress.problems
+        self._bar.update(
+            self._task,
+            description="indexing" if progress.stage == "indexing" else "looking for photos",
+            total=progress.total,
+            completed=progress.done,
+            rate=f"{progress.rate:.1f} photos/s" if progress.rate else "",
+            problems=f"{count} problem{'s' * (count != 1)}" if count else "",
+        )
+
+    def say(self, what: str, done: int, total: int) -> None:
+        """Shows what is done for the indexes of a large library."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=what, total=total, completed=done, rate="", problems="")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
+    """Problems and a summary on stderr; with `as_json` the summary as one object on stdout."""
+    if not quiet:
+        for path, reason in report.problems:
+            print(f"{printable(path)}: {reason}", file=sys.stderr)
+        for warning in report.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print(report.summary(), file=sys.stderr)
+    if as_json:
+        fields = {key: value for key, value in asdict(report).items() if key != "problems"}
+        fields["problems"] = [{"path": os.fsdecode(p), "reason": reason} for p, reason in report.problems]
+        print(json.dumps(fields))
+
+
+def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
+    """JSON lines, or one line a hit: rank, score, x,y,w,h, path, caption, parted by tabs."""
+    if as_json:
+        for hit in hits:
+            print(hit.json_line())
+        return
+    for hit in hits:
+        box = ",".join(f"{value:.0f}" for value in hit.box.xywh)
+        line = f"{hit.rank}\t{hit.score:.3f}\t{box}\t".encode() + hit.raw_path
+        if hit.caption:
+            line += b"\t" + " ".join(hit.caption.split()).encode()
+        write(line + b"\n")
+
+
+def print_paths(hits: Iterable[Hit], end: bytes) -> None:
+    for hit in hits:
+        write(hit.raw_path + end)
+
+
+def print_similar(groups: Iterable[Sequence[Similar]], *, as_json: bool) -> None:
+    """A line a file: tier, bits that differ, score, path, parted by tabs, and an empty line between groups.
+    The first of a group has no tier (-). With `as_json` an object a line, with the number of its group."""
+    for number, group in enumerate(groups, 1):
+        if number > 1 and not as_json:
+            print()
+        for file in group:
+            if as_json:
+                print(json.dumps({"group": number, **file.as_json()}))
+            else:
+                fields = f"{file.tier or '-'}\t{file.distance}\t{file.score:.3f}\t"
+                write(fields.encode() + file.raw_path + b"\n")
+
+
+def print_previews(hits: Sequence[Hit]) -> None:
+    from virtue.display.terminal import preview
+
+    if hits and not all([preview(hit) for hit in hits]):
+        print("no previews: stdout is not a terminal", file=sys.stderr)
+
+
+def print_problems(problems: Iterable[tuple[bytes, str]], *, as_json: bool) -> None:
+    for path, reason in problems:
+        if as_json:
+            print(json.dumps({"path": os.fsdecode(path), "reason": reason}))
+        else:
+            write(path + b"\t" + reason.encode("utf-8", "replace") + b"\n")
+
+
+def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
+    counts, generation = snapshot.counts(), snapshot.generation
+    facts = {
+        "library": str(folder.absolute()),
+        "model": generation.model if generation else None,
+        "fingerprint": generation.fingerprint if generation else None,
+        "dim": generation.dim if generation else None,
+        **asdict(counts),
+        "roots": [os.fsdecode(root.path) for root in snapshot.roots()],
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        if name == "roots":
+            for root in snapshot.roots():
+                write(b"root         " + root.path + b"\n")
+        elif name == "bytes":
+            print(f"{'size':<12} {value / 1e6:.1f} MB")
+        else:
+            print(f"{name:<12} {'-' if value is None else value}")
+    if counts.problems:
+        print(f"see the {counts.problems} problems with: virtue status --problems", file=sys.stderr)
+
+
+def print_tunings(tunings: Iterable[Tuning], *, as_json: bool) -> None:
+    """For each kind of query what every effort reaches and costs; `*` marks the one in use. Lines of
+    kind, asked by, lists read, candidates a hit, recall, microseconds, parted by tabs."""
+    for tuning in tunings:
+        if as_json:
+            print(json.dumps(asdict(tuning)))
+            continue
+        for effort in tuning.curve:
+            recall = "-" if effort.recall is None else f"{effort.recall:.3f}"
+            cost = "-" if effort.microseconds is None else f"{effort.microseconds:.0f}"
+            mark = " *" if effort == tuning.chosen else ""
+            fields = (tuning.kind, tuning.asked, effort.probes, effort.factor, recall, cost + mark)
+            print(*fields, sep="\t")
+
+
+def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:
+    for model in models:
+        if as_json:
+            print(json.dumps(model))
+        else:
+            here = "on this machine" if model["installed"] else "to be pulled"
+            size = f"{model['size'] / 1e9:.2g} GB"
+            print(model["name"], model["dim"], size, model["licence"], model["what"], here, sep="\t")
+
+
+def printable(path: bytes) -> str:
+    """A path as text that any terminal takes; bytes of no encoding as \\xNN."""
+    return path.decode(sys.getfilesystemencoding(), "backslashreplace")
+
+
+def write(line: bytes) -> None:
+    """Bytes to stdout, in order with what `print` wrote."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(line)

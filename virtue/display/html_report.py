@@ -1,0 +1,225 @@
+"""Hits as one HTML file that needs nothing else: no script, no server, no network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+import os
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote_from_bytes
+
+from PIL import Image
+
+from virtue.display.draw import part_thumbnail, thumbnail
+from virtue.display.shell import search_command
+from virtue.errors import InputError, PictureError
+from virtue.geometry import Box
+from virtue.pictures import Picture, load, printable
+from virtue.retrieval.hit import Hit
+from virtue.retrieval.query import Part, Query
+
+SIDE = 480
+"""Pixels on the long side of the pictures in a report."""
+QUALITY = 82
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<div>
+<p class="eyebrow">virtue search</p>
+<h1>{title}</h1>
+<p class="facts">{facts}</p>
+</div>
+{asked}
+</header>
+<main>
+{hits}
+</main>
+<footer>Boxes are x,y,w,h in pixels of the upright photo.
+Click a picture to enlarge it, a command to select it.</footer>
+</body>
+</html>
+"""
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    query: Query,
+    hits: Sequence[Hit],
+    *,
+    side: int = SIDE,
+    database: str | os.PathLike[str] | None = None,
+) -> None:
+    """Writes a self-contained HTML file: the query with what was drawn on it, and the hits with their
+    boxes, each with a command that searches for what is in that box.
+
+    A photo that cannot be read any more is shown as a placeholder with the reason.
+
+    Args:
+        side: pixels on the long side of the pictures.
+        database: the library, for the commands to name; None: it is found without.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    page = _page(query, hits, side, None if database is None else os.path.abspath(os.fsencode(database)))
+    try:
+        Path(path).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot write the report {printable(os.fspath(path))} ({error.strerror}): "
+            "name a file in a folder that exists and that you may write to"
+        ) from None
+
+
+def _page(query: Query, hits: Sequence[Hit], side: int, database: bytes | None) -> str:
+    return PAGE.format(
+        title=escape(str(query)),
+        style=files("virtue.display").joinpath("html_report.css").read_text(encoding="utf-8"),
+        facts=escape(_facts(hits)),
+        asked=_asked(query, side),
+        hits=_grid(hits, side, database),
+    )
+
+
+def escape(text: str) -> str:
+    """Text that is safe in HTML and in UTF-8, whatever a caption or a path holds."""
+    return html.escape(text.encode("utf-8", "backslashreplace").decode())
+
+
+def _facts(hits: Sequence[Hit]) -> str:
+    if not hits:
+        return "nothing found"
+    kind, photos = hits[0].kind, len({hit.photo_id for hit in hits})
+    count = f"{len(hits)} {kind}{'s' * (len(hits) > 1)}"
+    within = "" if kind == "photo" else f" in {photos} photo{'s' * (photos > 1)}"
+    return f"{count}{within} · scores {hits[0].score:.3f} to {hits[-1].score:.3f}"
+
+
+# -- the query --------------------------------------------------------------------------------------------
+
+
+def _asked(query: Query, side: int) -> str:
+    """The images of the query. The title names them; where there are several, each is named too."""
+    parts = [(part, "") for part in query.parts] + [(part, "without ") for part in query.without]
+    shown = [(part, role) for part, role in parts if part.image is not None]
+    figures = [_figure(part, role, side, named=len(shown) > 1) for part, role in shown]
+    return '<div class="asked">\n' + "".join(figures) + "</div>" if shown else ""
+
+
+def _figure(part: Part, role: str, side: int, *, named: bool) -> str:
+    label = escape(f"{role}{part}")
+    try:
+        picture = f'<img src="{_data(part_thumbnail(part, side))}" alt="Asked for: {label}">'
+    except InputError as error:
+        picture = f'<div class="gone">{escape(str(error))}</div>'
+    caption = f"<figcaption>{label}</figcaption>" if named else ""
+    return f'<figure class="{role.strip()}">{picture}{caption}</figure>\n'
+
+
+# -- the hits ---------------------------------------------------------------------------------------------
+
+
+def _grid(hits: Sequence[Hit], side: int, database: bytes | None) -> str:
+    if not hits:
+        return '<p class="none">Nothing was found.</p>'
+    return '<ol class="hits">\n' + "\n".join(_card(hit, side, database) for hit in hits) + "\n</ol>"
+
+
+def _card(hit: Hit, side: int, database: bytes | None) -> str:
+    try:
+        picture = load(hit.path, side=side)
+    except PictureError as error:
+        reason = escape(str(error).removeprefix(printable(hit.raw_path) + ": "))
+        stage = f'<div class="stage"><p class="gone"><strong>No picture</strong>{reason}</p></div>'
+    else:
+        stage = _stage(hit, picture, side)
+    words = "".join(_words(hit, database))
+    return f'<li class="hit">\n{stage}\n<div class="words">\n{words}</div>\n</li>'
+
+
+def _stage(hit: Hit, picture: Picture, side: int) -> str:
+    """The picture with its box. The links make it fill the window and small again."""
+    place, name = f"hit-{hit.rank}", escape(_name(hit))
+    box = hit.region_box or hit.box
+    label = escape(f"Hit {hit.rank}: {_name(hit)}, {_numbers(box)} marked")
+    return (
+        f'<div class="stage" id="{place}">\n'
+        f'<div class="frame" style="--ratio:{picture.width / picture.height:.5f}">'
+        f'<img src="{_data(thumbnail(picture, side))}" alt="{label}">{_overlay(hit, box)}</div>\n'
+        f'<a class="open" href="#{place}" aria-label="Enlarge {name}"></a>'
+        f'<a class="back" href="#back" aria-label="Back to all hits"></a>\n</div>'
+    )
+
+
+def _overlay(hit: Hit, box: Box) -> str:
+    x, y, w, h = (100 * part for part in box.scaled(1 / hit.width, 1 / hit.height).xywh)
+    where = f'x="{x:.3f}" y="{y:.3f}" width="{w:.3f}" height="{h:.3f}"'
+    return (
+        '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="under" {where}/><rect class="over" {where}/></svg>'
+        f'<span class="tag" style="left:{x:.3f}%;top:{y:.3f}%" aria-hidden="true">{hit.rank}</span>'
+    )
+
+
+def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
+    uri = "file://" + quote_from_bytes(os.path.abspath(hit.raw_path))
+    yield (
+        f'<div class="line"><p class="name"><a href="{html.escape(uri)}">{escape(_name(hit))}</a></p>'
+        f'<span class="score" title="{_meaning(hit)}">{hit.score:.3f}{_percentile(hit)}</span></div>\n'
+    )
+    if hit.caption:
+        said = " said" * (hit.kind == "caption" or hit.via != "picture")
+        yield f'<p class="caption{said}">{escape(hit.caption)}</p>\n'
+    if hit.kind == "photo" and hit.via != "picture":
+        how = "its caption" if hit.via == "caption" else "its caption and its picture"
+        yield f'<p class="note">found by {how}</p>\n'
+    yield f'<p class="path">{escape(printable(hit.raw_path))}</p>\n'
+    box = hit.region_box or hit.box
+    whole = box.area >= hit.width * hit.height
+    yield f'<p class="note">{hit.width} x {hit.height}{"" if whole else f" · box {_numbers(box)}"}</p>\n'
+    command = search_command(None if whole else box, hit.raw_path, database)
+    yield f'<p class="again"><code>{escape(command)}</code></p>\n'
+
+
+def _percentile(hit: Hit) -> str:
+    return "" if hit.percentile is None else f" · {_percent(hit)} %"
+
+
+def _meaning(hit: Hit) -> str:
+    if hit.percentile is None:
+        return "score"
+    return f"score, higher than {_percent(hit)} % of what this library scores for such queries"
+
+
+def _percent(hit: Hit) -> str:
+    """Cut, not rounded: only what is higher than all says 100."""
+    return f"{math.floor(100 * (hit.percentile or 0)) / 100:g}"
+
+
+def _name(hit: Hit) -> str:
+    return printable(os.path.basename(hit.raw_path))
+
+
+def _numbers(box: Box) -> str:
+    return ",".join(f"{value:.0f}" for value in box.xywh)
+
+
+def _data(image: Image.Image) -> str:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

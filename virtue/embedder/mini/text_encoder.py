@@ -1,0 +1,45 @@
+"""Text -> sentence vector: all-MiniLM-L6-v2 in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from virtue.embedder.mini.onnx_session import open_session
+
+BATCH = 32
+
+
+class TextModel:
+    def __init__(self, folder: Path, max_tokens: int, threads: int | None) -> None:
+        from tokenizers import Tokenizer
+
+        self._session = open_session(folder / "text.onnx", threads)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """(len(texts), 384) float32: token vectors averaged, not yet of unit length.
+
+        Texts of equal length run together, so nothing is padded and no text's vector depends on another.
+        """
+        by_length: dict[int, list[int]] = defaultdict(list)
+        encoded = [self._tokenizer.encode(text).ids for text in texts]
+        for index, ids in enumerate(encoded):
+            by_length[len(ids)].append(index)
+        rows = np.zeros((len(texts), 384), np.float32)
+        for indices in by_length.values():
+            for start in range(0, len(indices), BATCH):
+                some = indices[start : start + BATCH]
+                tokens = np.array([encoded[index] for index in some], np.int64)
+                given = {
+                    "input_ids": tokens,
+                    "attention_mask": np.ones_like(tokens),
+                    "token_type_ids": np.zeros_like(tokens),
+                }
+                rows[some] = self._session.run(None, given)[0]
+        return rows

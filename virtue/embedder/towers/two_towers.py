@@ -1,0 +1,226 @@
+"""Two towers behind `Embedder`: whole pictures, regions of them, texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from virtue.embedder.batching import Budget, room_on
+from virtue.embedder.feature_map import FeatureMap
+from virtue.embedder.model import Find, Item
+from virtue.embedder.pooling import box_weights, coarser, prompt_weights
+from virtue.embedder.proposals import propose
+from virtue.embedder.towers.preprocessing import Preprocessing, circled, cropped
+from virtue.embedder.towers.text_tower import TextTower
+from virtue.embedder.towers.vision_tower import Tokens, Vision
+from virtue.embedder.uploads import prepared, staged, upload
+from virtue.errors import InputError
+from virtue.geometry import Box, Prompt
+from virtue.pictures import Picture
+
+Thing = TypeVar("Thing")
+Variant = Literal["attend", "roi", "crop", "circle"]
+"""How a region gets its vector: read off the scene's tokens in two ways (see `vision.Reading`), or by the
+paper's baselines (VIRTUE, arXiv 2510.00523, table of SCaR): a crop of it, or a red circle around it."""
+BATCH = {"cpu": 8, "cuda": 64}
+"""Pictures that are tried first as one pass."""
+MANY = 1000
+LEAST_CELLS = 1.5
+SAME_TEXT = 0.85
+"""Two texts of a two-tower model are rarely less than 0.5 alike, whatever they say: all texts lie in one
+narrow cone, apart from the pictures (Liang et al., arXiv 2203.02053)."""
+
+
+@dataclass(slots=True, eq=False)
+class Scene:
+    """A picture, its vector (dim,), and its tokens once a region has been asked for."""
+
+    picture: Picture
+    whole: Tensor
+    tokens: Tokens | None
+
+
+class Towers:
+    """Implements `virtue.embedder.model.Model`. float32 on every device, so that they agree."""
+
+    text_match = SAME_TEXT
+
+    def __init__(
+        self,
+        name: str,
+        fingerprint: str,
+        vision: Vision,
+        text: TextTower,
+        preprocessing: Preprocessing,
+        *,
+        variant: Variant,
+        side: int,
+        device: torch.device,
+    ) -> None:
+        self.name, self.fingerprint = name, fingerprint
+        self.dim = vision.dim
+        self.side: int | None = side
+        self._vision, self._text, self._preprocessing = vision, text, preprocessing
+        self._variant, self._device = variant, device
+        self._pictures = Budget(BATCH.get(device.type, BATCH["cpu"]), room_on(device))
+
+    @torch.inference_mode()
+    def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
+        seen = self._look(pictures, self._preprocessing.own)
+        return [
+            Scene(picture, whole, tokens if self._preprocessing.covers(picture) else None)
+            for picture, (whole, tokens) in zip(pictures, seen, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def propose(self, scene: Scene, limit: int) -> list[Box]:
+        def look(maps: FeatureMap, weights: np.ndarray) -> np.ndarray:
+            return _numpy(self._read(scene, coarser(weights, maps.grid)))
+
+        maps = self._maps(scene)
+        cell = maps.width * maps.height / (maps.last.shape[0] * maps.last.shape[1])
+        # One token that stands out is more often the tower's scratch paper than a thing (arXiv 2309.16588).
+        boxes = [box for box in propose(maps, MANY, look) if box.area > LEAST_CELLS * cell]
+        return boxes[:limit]
+
+    @torch.inference_mode()
+    def embed(self, items: Sequence[Item]) -> np.ndarray:
+        """Raises:
+        InputError: a text is longer than the model reads; names the item's place."""
+        vectors = np.zeros((len(items), self.dim), np.float32)
+        images = [n for n, item in enumerate(items) if item.scene is not None]
+        texts = [n for n, item in enumerate(items) if item.text is not None]
+        if texts:
+            vectors[texts] = self._texts([(n, items[n].text or "") for n in texts], len(items))
+        if images:
+            seen = self._images([items[n] for n in images])
+            # A text beside an image is its equal; alone, `vectors` is still zero there.
+            vectors[images] = _unit(vectors[images] + seen)
+        return vectors
+
+    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
+        return self.embed([item])
+
+    # -- texts and pictures ----------------------------------------------------------------------------
+
+    def _texts(self, texts: Sequence[tuple[int, str]], count: int) -> np.ndarray:
+        for place, text in texts:
+            try:
+                self._text.check(text)
+            except InputError as error:
+                raise InputError(f"item {place}: {error}" if count > 1 else str(error)) from None
+        return _numpy(self._text([text for _, text in texts]))
+
+    def _images(self, items: Sequence[Item]) -> np.ndarray:
+        """(n, dim) unit rows: items of one scene are read together, drawn pictures pass together."""
+        rows = np.zeros((len(items), self.dim), np.float32)
+        prompted = [n for n, item in enumerate(items) if item.prompt]
+        for n, item in enumerate(items):
+            if not item.prompt:
+                rows[n] = _numpy(_scene(item).whole[None])[0]
+        if self._variant in ("crop", "circle"):
+            if prompted:
+                rows[prompted] = self._drawn([items[n] for n in prompted])
+            return rows
+        by_scene: dict[int, list[int]] = {}
+        for n in prompted:
+            by_scene.setdefault(id(items[n].scene), []).append(n)
+        self._see([_scene(items[places[0]]) for places in by_scene.values()])
+        for places in by_scene.values():
+            scene = _scene(items[places[0]])
+            rows[places] = _numpy(self._read(scene, self._weights(scene, [items[n].prompt for n in places])))
+        return rows
+
+    def _drawn(self, items: Sequence[Item]) -> np.ndarray:
+        """(n, dim): of pictures made of the items' own. A crop is a picture like any other; a circle must
+        not be cut off by the centre crop."""
+
+        def pixels(item: Item) -> Mapping[str, Tensor]:
+            picture, prompt = _scene(item).picture, item.prompt or Prompt()
+            box = prompt.outline(picture.width, picture.height)
+            if self._variant == "crop":
+                return self._preprocessing.own(cropped(picture, box))
+            return self._preprocessing.entire(circled(picture, box))
+
+        return _numpy(torch.stack([whole for whole, _ in self._look(items, pixels, keep_tokens=False)]))
+
+    # -- tokens ----------------------------------------------------------------------------------------
+
+    def _see(self, scenes: Iterable[Scene]) -> None:
+        """Gives tokens to the scenes that have none."""
+        blind = [scene for scene in scenes if scene.tokens is None]
+        seen = self._look([scene.picture for scene in blind], self._preprocessing.entire)
+        for scene, (_, tokens) in zip(blind, seen, strict=True):
+            scene.tokens = tokens
+
+    def _tokens(self, scene: Scene) -> Tokens:
+        self._see([scene])
+        assert scene.tokens is not None
+        return scene.tokens
+
+    def _read(self, scene: Scene, shares: np.ndarray) -> Tensor:
+        return self._vision.read(self._tokens(scene), torch.from_numpy(shares).to(self._device))
+
+    def _maps(self, scene: Scene) -> FeatureMap:
+        """The tokens as the map that points are compared on and proposals are found in. Of unit length:
+        a few tokens of a large tower are long without meaning more (arXiv 2309.16588)."""
+        tokens = self._tokens(scene)
+        last = _numpy(tokens.patches).reshape(*tokens.grid, -1)
+        return FeatureMap(scene.picture.width, scene.picture.height, last)
+
+    def _weights(self, scene: Scene, prompts: Sequence[Prompt | None]) -> np.ndarray:
+        """(len(prompts), rows * columns) float32, rows sum to 1: the share of each cell in each region."""
+        maps = self._maps(scene)
+        return coarser(np.stack([_fine_weights(maps, prompt or Prompt()) for prompt in prompts]), maps.grid)
+
+    # -- passes ----------------------------------------------------------------------------------------
+
+    def _look(
+        self,
+        things: Sequence[Thing],
+        pixels: Callable[[Thing], Mapping[str, Tensor]],
+        keep_tokens: bool = True,
+    ) -> list[tuple[Tensor, Tokens | None]]:
+        """One pass over what `pixels` makes of each thing: its vector, not of unit length, and its tokens.
+        Pictures are resized beside the work on those before them."""
+
+        def rows(thing: Thing) -> dict[str, Tensor]:
+            return {name: staged(value, self._device) for name, value in pixels(thing).items()}
+
+        with prepared(rows, things) as ready:
+
+            def step(batch: list[int]) -> list[tuple[Tensor, Tokens | None]]:
+                parts = [ready(n) for n in batch]
+                placed = {
+                    name: torch.cat([upload(part[name], self._device) for part in parts]) for name in parts[0]
+                }
+                wholes, tokens = self._vision.look(self._preprocessing.normalised(placed))
+                return list(zip(wholes, tokens if keep_tokens else [None] * len(batch), strict=True))
+
+            return self._pictures.run(range(len(things)), step)
+
+
+def _scene(item: Item) -> Scene:
+    assert isinstance(item.scene, Scene)
+    return item.scene
+
+
+def _fine_weights(maps: FeatureMap, prompt: Prompt) -> np.ndarray:
+    if prompt.box is not None and not prompt.points and prompt.mask is None:
+        return box_weights([prompt.box], maps.width, maps.height, maps.grid)[0]
+    return prompt_weights(prompt, maps.width, maps.height, maps.last)
+
+
+def _numpy(vectors: Tensor) -> np.ndarray:
+    """Unit rows."""
+    return F.normalize(vectors.float(), dim=-1).cpu().numpy()
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

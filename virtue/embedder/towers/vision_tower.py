@@ -1,0 +1,134 @@
+"""Vision towers of transformers behind one small face: a pass over pictures, then reading regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from virtue.embedder.towers.region_attention import counts, read
+from virtue.errors import ModelError
+
+Reading = Literal["attend", "roi"]
+"""How a region is read off the tokens. "attend": the tower's own query reads the region's tokens. "roi":
+their weighted mean goes through the tower's head, as RoIAlign does for convolutional maps."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """One picture's patch tokens: `patches` (rows * columns, h); `summary` (h,) is CLIP's class token."""
+
+    patches: Tensor
+    grid: tuple[int, int]
+    summary: Tensor | None = None
+
+
+class Vision(Protocol):
+    dim: int
+
+    def look(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
+        """One pass: (n, dim) vectors of whole pictures, as the model itself gives them, and tokens."""
+
+    def read(self, tokens: Tokens, shares: Tensor) -> Tensor:
+        """(k, dim) vectors of regions; `shares` (k, rows * columns), rows sum to 1."""
+
+
+class ClipVision:
+    """CLIP (arXiv 2103.00020): the class token sums up, in the last block, what the patches hold."""
+
+    def __init__(self, model: Any, reading: Reading) -> None:
+        self._model, self._reading = model, reading
+        self.dim = int(model.config.projection_dim)
+        vision = model.config.vision_config
+        self._heads = vision.num_attention_heads
+        self._side = vision.image_size // vision.patch_size
+
+    def look(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
+        seen = self._model.get_image_features(**pixels, output_hidden_states=True)
+        # "attend" does the last block itself; the tokens' mean is taken of what comes out of it.
+        states = seen.hidden_states[-2 if self._reading == "attend" else -1]
+        grid = self._side, self._side
+        return seen.pooler_output, [Tokens(state[1:], grid, state[0]) for state in states]
+
+    def read(self, tokens: Tokens, shares: Tensor) -> Tensor:
+        assert tokens.summary is not None
+        summed = self._attend(tokens, shares) if self._reading == "attend" else shares @ tokens.patches
+        return self._model.visual_projection(self._model.vision_model.post_layernorm(summed))
+
+    def _attend(self, tokens: Tokens, shares: Tensor) -> Tensor:
+        """The last block, for the class token alone."""
+        block = self._model.vision_model.encoder.layers[-1]
+        states = (
+            torch.cat([tokens.summary[None], tokens.patches])
+            if tokens.summary is not None
+            else tokens.patches
+        )
+        normed, attention = block.layer_norm1(states), block.self_attn
+        weights = F.pad(counts(shares), (1, 0), value=1.0)
+        heard = read(
+            attention.q_proj(normed[0]),
+            attention.k_proj(normed),
+            attention.v_proj(normed),
+            self._heads,
+            weights,
+        )
+        summed = states[0] + attention.out_proj(heard)
+        return summed + block.mlp(block.layer_norm2(summed))
+
+
+class SiglipVision:
+    """SigLIP (arXiv 2303.15343) and SigLIP 2 (arXiv 2502.14786): a learnt probe sums up."""
+
+    def __init__(self, model: Any, reading: Reading) -> None:
+        vision = model.config.vision_config
+        if not getattr(vision, "vision_use_head", True):
+            raise ModelError("this SigLIP model has no pooling head, so it gives no vector: use another")
+        self._model, self._reading = model, reading
+        self.dim = int(vision.hidden_size)
+        self._heads = vision.num_attention_heads
+        image_side = getattr(vision, "image_size", None)
+        self._side = image_side // vision.patch_size if image_side else 0
+
+    def look(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
+        seen = self._model.get_image_features(**pixels)
+        grids = self._grids(pixels, len(seen.last_hidden_state))
+        states = seen.last_hidden_state
+        return seen.pooler_output, [
+            Tokens(state[: rows * columns], (rows, columns))
+            for state, (rows, columns) in zip(states, grids, strict=True)
+        ]
+
+    def _grids(self, pixels: Mapping[str, Tensor], count: int) -> Sequence[tuple[int, int]]:
+        """NaFlex models keep a picture's aspect and pad what it leaves of the sequence."""
+        if "spatial_shapes" in pixels:
+            return [(int(rows), int(columns)) for rows, columns in pixels["spatial_shapes"].tolist()]
+        return [(self._side, self._side)] * count
+
+    def read(self, tokens: Tokens, shares: Tensor) -> Tensor:
+        head = self._model.vision_model.head
+        if self._reading == "roi":
+            return head((shares @ tokens.patches)[:, None])
+        attention = head.attention
+        wq, wk, wv = attention.in_proj_weight.chunk(3)
+        bq, bk, bv = attention.in_proj_bias.chunk(3)
+        heard = read(
+            F.linear(head.probe[0, 0], wq, bq),
+            F.linear(tokens.patches, wk, bk),
+            F.linear(tokens.patches, wv, bv),
+            self._heads,
+            counts(shares),
+        )
+        summed = attention.out_proj(heard)
+        return summed + head.mlp(head.layernorm(summed))
+
+
+FAMILIES: Mapping[str, type[ClipVision] | type[SiglipVision]] = {
+    "clip": ClipVision,
+    "siglip": SiglipVision,
+    "siglip2": SiglipVision,
+}
+"""`model_type` of a config.json -> its vision tower."""

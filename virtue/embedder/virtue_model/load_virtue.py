@@ -1,0 +1,139 @@
+"""A name or a folder -> a model that is ready to embed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from transformers import Sam2Model
+
+from virtue.embedder.torch_runtime import check_compiler, device_called
+from virtue.embedder.virtue_model import published_layout
+from virtue.embedder.virtue_model.configuration import Configuration
+from virtue.embedder.virtue_model.network import Network
+from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
+from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
+from virtue.embedder.virtue_model.tokenizer import Words
+from virtue.embedder.virtue_model.virtue_model import VirtueModel
+from virtue.embedder.virtue_model.weights import backbone, fill, read_folder, under
+from virtue.errors import ModelError
+
+MODEL_TYPE = "virtue"
+"""`model_type` in the config.json of a folder that `saving.save` wrote."""
+PREPROCESSING = "1"
+"""Goes into the fingerprint: to be raised when the same weights give other vectors than before."""
+SAMPLES = 64
+"""Values of each tensor that its fingerprint looks at."""
+
+
+def load(
+    folder: str | Path,
+    *,
+    device: str | None = None,
+    offline: bool = False,
+    dtype: torch.dtype | None = None,
+    compile: bool = False,
+) -> VirtueModel:
+    """A model in the published layouts or in virtue's own.
+
+    Nothing in the files is run: pickles are read as tensors alone.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", "mps"; None: CUDA where there is one.
+        offline: download nothing (SAM 2.1, or the base of a training checkpoint, where they are not there).
+        dtype: of the parameters; None: bfloat16 on CUDA, float32 elsewhere.
+        compile: let torch.compile make the three backbones faster, when they are first used.
+
+    Raises:
+        ModelError: no such model or device; a file is missing or damaged; tensors that do not fit.
+    """
+    place = device_called(device)
+    if compile:
+        check_compiler(place)
+    dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    folder = Path(folder)
+    is_published = published_layout.is_published(folder)
+    network = published_layout.load(folder, dtype, offline) if is_published else _own(folder, dtype)
+    words = Words(folder / "tokenizer.json", network.configuration.max_text_tokens)
+    fingerprint = _fingerprint(network, words.file)
+    network = placed(network, place, dtype)
+    if compile:
+        network.make_compiled()
+    return VirtueModel(str(folder), fingerprint, network, words)
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The precision of most of a model's weights; of a training checkpoint float32, to merge in."""
+    if published_layout.is_adapter(folder):
+        return torch.float32
+    return max(read_folder(folder).values(), key=lambda value: value.numel()).dtype
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether `load` takes this folder."""
+    if published_layout.is_published(folder):
+        return True
+    try:
+        return published_layout.json_of(folder / "config.json").get("model_type") == MODEL_TYPE
+    except ModelError:
+        return False
+
+
+def placed(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
+    """Moves a network. Parameters are cast, buffers are not: frequencies of positions, which lose their
+    meaning in bfloat16."""
+    network.to(device)
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(dtype)
+        parameter.requires_grad_(False)
+    return network
+
+
+def _own(folder: Path, dtype: torch.dtype) -> Network:
+    described = published_layout.json_of(folder / "config.json")
+    if described.get("model_type") != MODEL_TYPE:
+        raise ModelError(
+            f"{folder} is no VIRTUE model: its config.json says {described.get('model_type')!r}, and "
+            f"{published_layout.CONNECTOR} is not there"
+        )
+    try:
+        parts = described["configuration"], described["language"], described["segmentation"]
+    except KeyError as error:
+        raise ModelError(f"{folder / 'config.json'} lacks {error}") from None
+    configuration = Configuration.from_dict(parts[0])
+    weights = read_folder(folder)
+    body = {f"visual.{name}": value for name, value in under("vision.model.", weights).items()}
+    body |= {f"language_model.{name}": value for name, value in under("language.model.", weights).items()}
+    vlm = published_layout.qwen(published_layout.language_config(parts[1]), body, dtype, str(folder))
+    sam = backbone(
+        Sam2Model,
+        published_layout.segmentation_config(parts[2]),
+        under("segmentation.model.", weights),
+        torch.float32,
+        str(folder),
+    )
+    network = Network(configuration, Sam2Segmentation(sam), Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
+    fill(network.connector, under("connector.", weights), str(folder))
+    return network
+
+
+def _fingerprint(network: Network, tokenizer: Path) -> str:
+    """Of values spread over every tensor, rounded to bfloat16, so that a copy in another format or
+    precision is known for the same model, and gigabytes need not be hashed at every start."""
+    digest = hashlib.sha256(PREPROCESSING.encode())
+    digest.update(json.dumps(network.configuration.to_dict(), sort_keys=True).encode())
+    digest.update(tokenizer.read_bytes())
+    for part in _sampled(network):
+        digest.update(part)
+    return f"virtue-{digest.hexdigest()[:16]}"
+
+
+def _sampled(network: Network) -> Iterator[bytes]:
+    for name, value in sorted(network.state_dict().items()):
+        flat = value.detach().flatten()
+        some = flat[:: max(1, len(flat) // SAMPLES)]
+        yield name.encode()
+        yield some.to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes()

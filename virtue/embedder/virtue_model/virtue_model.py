@@ -1,0 +1,224 @@
+"""The VIRTUE family behind `Embedder`: batches, words and pictures around the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from virtue.embedder.batching import Budget, room_on
+from virtue.embedder.model import Find, Item
+from virtue.embedder.uploads import prepared, staged, upload
+from virtue.embedder.virtue_model import image_preprocessing
+from virtue.embedder.virtue_model.instructions import fill, kind_of, query_kinds
+from virtue.embedder.virtue_model.mask_proposals import propose
+from virtue.embedder.virtue_model.network import Network, Row, Scene
+from virtue.embedder.virtue_model.prompt_encoding import drawing
+from virtue.embedder.virtue_model.tokenizer import Words
+from virtue.geometry import Box
+from virtue.pictures import Picture
+
+TOKENS = {"cuda": 32_768, "cpu": 4_096}
+PICTURES = {"cuda": 16, "cpu": 2}
+POINTS = {"cuda": 64, "cpu": 64}
+"""What is tried first as one batch: tokens of the language model, pictures of the image models, points of
+which the segmentation model makes proposals."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copies:
+    """A picture on its way to the device, (h, w, 3) uint8: as it was read, and as Pillow resized it; each
+    only where it is used."""
+
+    original: Tensor | None
+    fitted: Tensor | None
+
+
+class VirtueModel:
+    """Implements `embedder.model.Model`. Vectors are those of the last token, unit length."""
+
+    def __init__(self, name: str, fingerprint: str, network: Network, words: Words) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.network = network.eval()
+        self.words = words
+        self.configuration = network.configuration
+        self.dim: int = network.language.hidden
+        self.side = self.configuration.side
+        self.text_match = self.configuration.text_match
+        self.prompts: Mapping[str, str] = self.configuration.instructions
+        """Named instructions: what `prompt_name=` may say. See `instructions.py` for what they hold."""
+        kind = "cuda" if network.device.type == "cuda" else "cpu"
+        room = room_on(network.device)
+        self._tokens = Budget(TOKENS[kind], room)
+        self._pictures = Budget(PICTURES[kind], room)
+        self._points = Budget(POINTS[kind], room)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """One folder with safetensors, a configuration, the tokenizer and a card."""
+        from virtue.embedder.virtue_model.saving import save
+
+        return save(self, folder)
+
+    # -- pictures ------------------------------------------------------------------------------------
+
+    def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
+        """Equal pictures are worked on once, and get the same scene.
+
+        Raises:
+            PictureError: a picture is too small or too slim.
+        """
+        for picture in pictures:
+            image_preprocessing.check(picture)
+        firsts = image_preprocessing.firsts(pictures)
+        distinct = sorted(set(firsts))
+        scenes = dict(zip(distinct, self._scenes([pictures[n] for n in distinct]), strict=True))
+        return [scenes[n] for n in firsts]
+
+    @torch.inference_mode()
+    def _scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
+        sizes = [image_preprocessing.size_seen(picture, *self._bounds) for picture in pictures]
+        # Pictures of one size go together: the vision tower then needs neither padding nor a loop.
+        order = sorted(range(len(pictures)), key=lambda n: sizes[n])
+        with prepared(self._copies, [pictures[n] for n in order]) as copies:
+            made = self._pictures.run(
+                range(len(order)),
+                lambda batch: self._look(
+                    [pictures[order[n]] for n in batch],
+                    [copies(n) for n in batch],
+                    sizes[order[batch[0]]],
+                ),
+                kind=lambda n: sizes[order[n]],
+            )
+        return [scene for _, scene in sorted(zip(order, made, strict=True), key=lambda pair: pair[0])]
+
+    @property
+    def _bounds(self) -> tuple[int, int, int]:
+        vision, settings = self.network.vision, self.configuration
+        return vision.patch * vision.merge, settings.min_pixels, settings.max_pixels
+
+    def _copies(self, picture: Picture) -> Copies:
+        """What is done on the processor, beside the work on the pictures before this one."""
+        device, settings = self.network.device, self.configuration
+        on_device = settings.resize == "device"
+        needs_original = on_device or not settings.double_normalisation
+        return Copies(
+            staged(picture.pixels, device) if needs_original else None,
+            None if on_device else staged(image_preprocessing.fitted(picture, *self._bounds), device),
+        )
+
+    def _look(
+        self, pictures: Sequence[Picture], copies: Sequence[Copies], size: tuple[int, int]
+    ) -> list[Scene]:
+        device, side, cell = self.network.device, self.network.segmentation.side, self._bounds[0]
+        originals = [upload(copy.original, device) for copy in copies if copy.original is not None]
+        fitted = [upload(copy.fitted, device) for copy in copies if copy.fitted is not None]
+        # One by one: they come in any size, and a copy must not depend on its company.
+        fitted = fitted or [self._resized(original, size) for original in originals]
+        pixels = image_preprocessing.normalised(torch.stack(fitted))
+        if self.configuration.double_normalisation:
+            square = image_preprocessing.square(pixels, side)
+        else:
+            parts = [
+                image_preprocessing.square(original.permute(2, 0, 1)[None] / 255, side)
+                for original in originals
+            ]
+            square = torch.cat(parts)
+        tokens, features, fine = self.network.look(pixels, square)
+        grid = size[1] // cell, size[0] // cell
+        return [
+            Scene(p.width, p.height, features[n], tuple(level[n] for level in fine), tokens[n], grid)
+            for n, p in enumerate(pictures)
+        ]
+
+    def _resized(self, original: Tensor, size: tuple[int, int]) -> Tensor:
+        cell = self._bounds[0]
+        if min(original.shape[:2]) < cell:
+            original = image_preprocessing.resized(original, (image_preprocessing.TINY_CELLS * cell,) * 2)
+        return image_preprocessing.resized(original, size)
+
+    @torch.inference_mode()
+    def propose(self, scene: Scene, limit: int) -> list[Box]:
+        return propose(
+            self.network.segmentation,
+            scene,
+            limit,
+            self._points,
+            least_quality=self.configuration.proposal_quality,
+            least_stability=self.configuration.proposal_stability,
+        )
+
+    # -- items ---------------------------------------------------------------------------------------
+
+    def embed(self, items: Sequence[Item]) -> np.ndarray:
+        """Raises:
+        InputError: a text is too long, or an instruction asks for a text that an item does not have.
+        """
+        return self._embedded([self._row(item, self._kinds(item)) for item in items])
+
+    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
+        """As `embed`, with the instruction that the model keeps for such a question."""
+        return self._embedded([self._row(item, self._kinds(item, find))])
+
+    @staticmethod
+    def _kinds(item: Item, find: Find | None = None) -> tuple[str, ...]:
+        kind = kind_of(item.scene is not None, item.prompt, item.text)
+        return (kind,) if find is None else query_kinds(kind, find)
+
+    def _default(self, kinds: Sequence[str]) -> str:
+        names = [self.configuration.defaults[kind] for kind in kinds if kind in self.configuration.defaults]
+        return self.configuration.instructions[names[0]] if names else ""
+
+    def _row(self, item: Item, kinds: Sequence[str]) -> Row:
+        scene = item.scene
+        template = self._default(kinds) if item.instruction is None else item.instruction
+        if scene is None:
+            return Row(self.words.ids(fill(template, None, item.text, 0, 0)))
+        text = fill(template, item.prompt, item.text, scene.width, scene.height)
+        side, frame = self.network.segmentation.side, self.configuration.box_frame
+        drawn = drawing(item.prompt, scene.width, scene.height, side, frame)
+        # An image may come without a word; pooling then takes the last of what it comes with.
+        return Row(self.words.ids(text, may_be_empty=True), scene, drawn)
+
+    @torch.inference_mode()
+    def _embedded(self, rows: Sequence[Row]) -> np.ndarray:
+        """(n, dim) float32. Rows that share a scene are neighbours, and otherwise the short go with the
+        short: an order that changes what is padded and shared, never what comes out."""
+        scenes: dict[int, int] = {}
+        for row in rows:
+            scenes.setdefault(id(row.scene), len(scenes))
+        order = sorted(
+            range(len(rows)),
+            key=lambda n: (
+                (rows[n].image_length, scenes[id(rows[n].scene)], len(rows[n].ids))
+                if self._shares
+                else (rows[n].image_length, len(rows[n].ids))
+            ),
+        )
+        made = self._tokens.run(
+            order,
+            lambda batch: list(self.network([rows[n] for n in batch])),
+            kind=lambda n: (rows[n].scene is None) if not self._shares else rows[n].image_length,
+            cost=lambda batch: self._cost([rows[n] for n in batch]),
+        )
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        if made:  # brought home at once: a card would wait for the program after every batch otherwise
+            vectors[order] = torch.stack(made).cpu().numpy()
+        return vectors
+
+    @property
+    def _shares(self) -> bool:
+        return self.configuration.layout == "image-first"
+
+    def _cost(self, rows: Sequence[Row]) -> int:
+        """Tokens that the language model reads for these rows, padding included."""
+        segmentation = self.configuration.segmentation_tokens if rows[0].scene else 0
+        words = max(len(row.ids) for row in rows)
+        if self._shares:
+            scenes = {id(row.scene): row.image_length for row in rows}
+            return len(rows) * (segmentation + words) + sum(scenes.values())
+        return len(rows) * (segmentation + max(row.image_length + len(row.ids) for row in rows))

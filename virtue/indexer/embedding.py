@@ -1,0 +1,160 @@
+"""Decoded photos -> regions and captions with their vectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from virtue.embedder.model import Item, Model
+from virtue.errors import InputError
+from virtue.geometry import Box, Prompt
+from virtue.indexer import masks
+from virtue.indexer.messages import Decoded
+from virtue.indexer.user_annotations import Part
+from virtue.indexer.walk import Found
+from virtue.pictures import Picture
+from virtue.store import Embedded, NewCaption, NewRegion, PhotoInfo
+
+SAME = 0.7
+"""Overlap (intersection over union) from which on a proposal adds nothing to a given region."""
+
+
+class Describer(Protocol):
+    """The part of `Embedder` that indexing needs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def model(self) -> Model: ...
+    def scenes(self, pictures: Sequence[Picture]) -> list[Any]: ...
+    def propose(self, scene: Any, limit: int) -> list[Box]: ...
+    def embed(self, items: Sequence[Item]) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A photo to describe: at most `limit` proposals beside what is given; `sidecars` are texts."""
+
+    file: Found
+    hash: bytes
+    decoded: Decoded
+    settings: str
+    limit: int
+    given: Part
+    sidecars: tuple[str, ...]
+
+
+def describe(
+    embedder: Describer, jobs: Sequence[Job], warn: Callable[[str], None]
+) -> list[Embedded | InputError]:
+    """All vectors of these photos; one pass over each picture, one call for all texts. A photo that the
+    model cannot take is an error in its place. `warn` is told of captions that had to be left out."""
+    try:
+        return list(_together(embedder, jobs, warn))
+    except InputError as error:
+        return [error] if len(jobs) == 1 else [one for job in jobs for one in describe(embedder, [job], warn)]
+
+
+def _together(embedder: Describer, jobs: Sequence[Job], warn: Callable[[str], None]) -> Iterator[Embedded]:
+    scenes = embedder.scenes([job.decoded.picture for job in jobs])
+    regions = [_regions(embedder, job, scene) for job, scene in zip(jobs, scenes, strict=True)]
+    region_vectors = _region_vectors(embedder, scenes, regions)
+    captions = embed_captions(embedder, [_captions(job) for job in jobs], warn)
+    for job, places, vectors, told in zip(jobs, regions, region_vectors, captions, strict=True):
+        yield Embedded(_info(job), job.settings, places, vectors, *told)
+
+
+def embed_captions(
+    embedder: Describer, captions: Sequence[Sequence[NewCaption]], warn: Callable[[str], None]
+) -> list[tuple[tuple[NewCaption, ...], np.ndarray]]:
+    """Each list of captions with its vectors, (len(list), dim) float32. A caption that the model cannot
+    take, because it is too long, is left out and told to `warn`."""
+    together = [caption for some in captions for caption in some]
+    vectors: list[np.ndarray | None]
+    try:
+        vectors = list(embedder.embed([Item(text=caption.text) for caption in together]))
+    except InputError:
+        vectors = [_caption_vector(embedder, caption, warn) for caption in together]
+    told, taken = [], iter(vectors)
+    for some in captions:
+        pairs = [(caption, vector) for caption in some if (vector := next(taken)) is not None]
+        rows = np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), embedder.dim)
+        told.append((tuple(caption for caption, _ in pairs), rows))
+    return told
+
+
+def _caption_vector(
+    embedder: Describer, caption: NewCaption, warn: Callable[[str], None]
+) -> np.ndarray | None:
+    try:
+        vector: np.ndarray = embedder.embed([Item(text=caption.text)])[0]
+    except InputError as error:
+        warn(f"the caption {caption.text[:40]!r}... is left out: {error}")
+        return None
+    return vector
+
+
+def _info(job: Job) -> PhotoInfo:
+    decoded, meta = job.decoded, job.decoded.metadata
+    return PhotoInfo(
+        job.hash,
+        decoded.picture.width,
+        decoded.picture.height,
+        taken=meta.taken,
+        camera=meta.camera,
+        latitude=meta.latitude,
+        longitude=meta.longitude,
+        rating=meta.rating,
+        tags=meta.tags,
+        phash=decoded.phash,
+    )
+
+
+def _regions(embedder: Describer, job: Job, scene: Any) -> tuple[NewRegion, ...]:
+    """The whole photo, what was given, then proposals up to the limit."""
+    given = job.given.regions
+    boxes = embedder.propose(scene, job.limit) if job.limit > len(given) else []
+    new = [box for box in boxes if all(box.iou(region.box) < SAME for region in given)]
+    picture = job.decoded.picture
+    whole = NewRegion(Box(0, 0, picture.width, picture.height), "whole")
+    proposals = (NewRegion(box, "proposal") for box in new[: job.limit - len(given)])
+    return (whole, *given, *proposals)
+
+
+def _captions(job: Job) -> tuple[NewCaption, ...]:
+    """Every text once, the user's own words first. Regions count from the whole photo, which is 0."""
+    given = [
+        NewCaption(caption.text, caption.source, None if caption.region is None else caption.region + 1)
+        for caption in job.given.captions
+    ]
+    given += [NewCaption(text, "sidecar") for text in job.sidecars]
+    given += [NewCaption(text, "metadata") for text in job.decoded.metadata.captions]
+    return tuple({(caption.text, caption.region): caption for caption in reversed(given)}.values())[::-1]
+
+
+def _region_vectors(
+    embedder: Describer, scenes: Sequence[Any], regions: Sequence[tuple[NewRegion, ...]]
+) -> list[np.ndarray]:
+    """Masks are as large as the original, so they are unpacked one at a time; the rest goes together."""
+    pairs = [(scene, region) for scene, some in zip(scenes, regions, strict=True) for region in some]
+    vectors = np.zeros((len(pairs), embedder.dim), np.float32)
+    plain = [index for index, (_, region) in enumerate(pairs) if region.mask is None]
+    vectors[plain] = embedder.embed([_item(*pairs[index]) for index in plain])
+    for index in set(range(len(pairs))).difference(plain):
+        vectors[index] = embedder.embed([_item(*pairs[index])])[0]
+    return np.split(vectors, np.cumsum([len(some) for some in regions])[:-1])
+
+
+def _item(scene: Any, region: NewRegion) -> Item:
+    if region.origin == "whole":
+        return Item(scene=scene)
+    mask = masks.decode(json.loads(region.mask)) if region.mask else None
+    return Item(scene=scene, prompt=Prompt(mask=mask) if mask is not None else Prompt(box=region.box))

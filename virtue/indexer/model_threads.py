@@ -1,0 +1,65 @@
+"""Runs the model on batches of photos, in several threads where it gains by that."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Protocol, Self, runtime_checkable
+
+from virtue.errors import InputError
+from virtue.indexer.embedding import Describer, Job, describe
+from virtue.store import Embedded
+
+
+@runtime_checkable
+class Laned(Protocol):
+    """A model for the CPU that is best called by `lanes` threads at once, each keeping to few cores. A
+    model without this is called by one, and shares its work out by itself."""
+
+    @property
+    def lanes(self) -> int: ...
+
+
+class Lanes:
+    """Batches go in by `put`; they come back described, in order."""
+
+    def __init__(self, embedder: Describer, warn: Callable[[str], None]) -> None:
+        self._embedder = embedder
+        self._warn = warn
+        self._count = embedder.model.lanes if isinstance(embedder.model, Laned) else None
+        self._running: deque[tuple[Sequence[Job], Future[list[Embedded | InputError]]]] = deque()
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._count is not None:
+            from threadpoolctl import threadpool_limits
+
+            # The products of one photo are too small to share out, and waiting threads of BLAS burn the
+            # cores that decode: indexing took twice the CPU time with them.
+            self._open.enter_context(threadpool_limits(1, user_api="blas"))
+            self._threads = self._open.enter_context(ThreadPoolExecutor(self._count))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for _, future in self._running:
+            future.cancel()
+        self._open.close()
+
+    def put(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Embedded | InputError]]:
+        """Gives back what was finished meanwhile; waits while all lanes are busy."""
+        if self._count is None or self._count == 1:
+            yield from zip(jobs, describe(self._embedder, jobs, self._warn), strict=True)
+            return
+        self._running.append((jobs, self._threads.submit(describe, self._embedder, jobs, self._warn)))
+        while len(self._running) > self._count or (self._running and self._running[0][1].done()):
+            yield from self._first()
+
+    def rest(self) -> Iterator[tuple[Job, Embedded | InputError]]:
+        while self._running:
+            yield from self._first()
+
+    def _first(self) -> Iterator[tuple[Job, Embedded | InputError]]:
+        jobs, future = self._running.popleft()
+        yield from zip(jobs, future.result(), strict=True)

@@ -1,0 +1,88 @@
+"""What all paths of a photo together ask for. A photo is known by its content, so copies share regions
+and captions; the settings say what its embedding was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from virtue.errors import InputError
+from virtue.indexer.annotations import Annotated
+from virtue.indexer.captions import Captioned
+from virtue.indexer.sidecar import read_sidecar
+from virtue.indexer.user_annotations import digest
+from virtue.indexer.walk import sidecar_of
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`regions` is the limit of proposals; the others are digests of what was given in files ("-":
+    nothing, or nobody knows)."""
+
+    regions: int
+    annotations: str = "-"
+    captions: str = "-"
+
+    def __str__(self) -> str:
+        return f"regions={self.regions} annotations={self.annotations} captions={self.captions}"
+
+    @staticmethod
+    @lru_cache(maxsize=1000)
+    def parse(text: str) -> Settings:
+        values = dict(part.split("=", 1) for part in text.split())
+        return Settings(int(values["regions"]), values["annotations"], values["captions"])
+
+
+class Demands:
+    """Collected while paths are matched to contents: `add` first, then ask."""
+
+    def __init__(self, annotated: dict[bytes, Annotated], captioned: dict[bytes, Captioned]) -> None:
+        self._annotated, self._captioned = annotated, captioned
+        self._regions: dict[bytes, int] = {}
+        self._beside: dict[bytes, dict[bytes, None]] = {}
+        self._paths: dict[bytes, dict[bytes, None]] = {}
+
+    def add(self, photo: bytes, path: bytes, regions: int, has_sidecar: bool) -> None:
+        self._regions[photo] = max(regions, self._regions.get(photo, 0))
+        if has_sidecar:
+            self._beside.setdefault(photo, {})[path] = None
+        if path in self._annotated or path in self._captioned:
+            self._paths.setdefault(photo, {})[path] = None
+
+    def settings(self, photo: bytes, before: Settings | None) -> Settings:
+        """What this photo should be embedded with; what no file of this run speaks of stays."""
+        wanted = replace(before or Settings(0), regions=self._regions[photo])
+        annotations, captions = self.annotations(photo), self.captions(photo)
+        if annotations:
+            wanted = replace(wanted, annotations=digest(annotations))
+        if captions:
+            wanted = replace(wanted, captions=digest(captions))
+        return wanted
+
+    def satisfied(self, photo: bytes, embedded: str | None) -> bool:
+        if embedded is None:
+            return False
+        before = Settings.parse(embedded)
+        return self.settings(photo, before) == before
+
+    def annotations(self, photo: bytes) -> list[Annotated]:
+        return [self._annotated[path] for path in self._paths.get(photo, ()) if path in self._annotated]
+
+    def captions(self, photo: bytes) -> list[Captioned]:
+        return [self._captioned[path] for path in self._paths.get(photo, ()) if path in self._captioned]
+
+    def texts(self, photo: bytes, faults: list[str]) -> tuple[str, ...]:
+        """The captions beside any of its paths; what cannot be read is told in `faults`."""
+        return tuple(dict.fromkeys(self._texts(photo, faults)))
+
+    def _texts(self, photo: bytes, faults: list[str]) -> Iterator[str]:
+        for path in self._beside.get(photo, ()):
+            beside, _ = sidecar_of(path)
+            try:
+                text = read_sidecar(beside) if beside else None
+            except InputError as error:
+                faults.append(str(error))
+                continue
+            if text:
+                yield text

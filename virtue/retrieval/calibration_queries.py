@@ -1,0 +1,61 @@
+"""Sample queries: what a library says itself, and what people look for anyway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from virtue.embedder import Embedder
+    from virtue.store import Snapshot
+    from virtue.store.records import Find, QueryKind
+
+ENOUGH = 500
+SOME = 4
+"""One in so many everyday things is asked for to see how a library scores."""
+
+EVERYDAY = (
+    "a dog", "a cat on a sofa", "a bird in a tree", "a horse in a field", "a cow", "a butterfly on a flower",
+    "the sea", "a beach at sunset", "mountains with snow", "a river", "a waterfall", "a forest in autumn",
+    "clouds", "the moon", "stars at night", "a rainbow", "a road", "a bridge", "a church", "a castle",
+    "a house with a red roof", "a tall building", "a city at night", "a street with people", "a market",
+    "a car", "a red car", "a bicycle", "a motorcycle", "a bus", "a train", "an aeroplane", "a boat", "a ship",
+    "a man with a beard", "a woman with glasses", "a child playing", "a baby", "people laughing",
+    "a family at a table", "a wedding", "a birthday cake", "a Christmas tree", "fireworks", "a concert",
+    "football players", "someone running", "someone skiing", "swimming", "a cup of coffee", "a glass of wine",
+    "a pizza", "a plate of food", "fruit", "bread", "a bottle", "a table and chairs", "a bed", "a window",
+    "a door", "a lamp", "a clock", "a book", "a computer", "a telephone", "a camera", "a guitar", "a piano",
+    "shoes", "a hat", "a blue dress", "an umbrella", "a bag", "flowers in a vase", "a garden", "a tree",
+    "grass", "a statue", "a painting", "a sign with text", "a flag", "a ball", "a toy", "a tent", "a fire",
+)  # fmt: skip
+
+
+def tuning_texts(snapshot: Snapshot, embedder: Embedder) -> np.ndarray:
+    """(n, dim) float32: queries for what the captions, categories and tags of this library say, and for
+    everyday things; 500 at most. Never without the latter: captions may all speak of one thing."""
+    texts = [*snapshot.words(ENOUGH - len(EVERYDAY)), *EVERYDAY]
+    return np.concatenate([np.atleast_2d(embedder.query(text, "regions"))[:1] for text in texts])
+
+
+class SampleQueries:
+    """What the scores of a library are measured with (`virtue.store.calibration.Ask`): everyday things
+    only, since a caption of the library is too easily found by its own words."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._known: np.ndarray | None = None
+
+    def __call__(self, find: Find, rows: np.ndarray) -> dict[QueryKind, np.ndarray]:
+        return {"image": self._embedder.requery(rows, find), "text": self._texts(find)}
+
+    def _texts(self, find: Find) -> np.ndarray:
+        """Most models ask alike whatever is looked for. One text tells; the others are not embedded again."""
+        first, *others = EVERYDAY[::SOME]
+        vector = self._asked(first, find)
+        if self._known is None or not np.array_equal(self._known[:1], vector):
+            self._known = np.concatenate([vector, *(self._asked(text, find) for text in others)])
+        return self._known
+
+    def _asked(self, text: str, find: Find) -> np.ndarray:
+        return np.atleast_2d(self._embedder.query(text, find))[:1]

@@ -1,0 +1,1 @@
+"""Approximate nearest neighbours: FAISS IVF-PQ indexes over the rows."""

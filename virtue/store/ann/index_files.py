@@ -1,0 +1,60 @@
+"""Index files: written whole under another name, checked before FAISS sees them."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from virtue.store import layout as names
+from virtue.store.ann.segments import RangeFile
+from virtue.store.catalogue.database import sync_folder
+
+PIECE = 1 << 20
+"""Bytes written at once."""
+
+
+def written(folder: Path, id: int, index: Any) -> tuple[int, int]:
+    """Writes an index to the file of that id and waits until it is on the disk; its size and checksum.
+
+    Raises:
+        OSError: the disk is full, or fails.
+    """
+    from virtue.store.ann.faiss_runtime import faiss
+
+    path = folder / names.index_file(id)
+    unborn = path.with_name(path.name + ".new")
+    size = crc = 0
+    with open(unborn, "wb", buffering=PIECE) as file:
+
+        def write(piece: bytes) -> None:
+            nonlocal size, crc
+            size, crc = size + len(piece), zlib.crc32(piece, crc)
+            file.write(piece)
+
+        writer = faiss.PyCallbackIOWriter(write, PIECE)
+        faiss.write_index(index, writer)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unborn, path)
+    sync_folder(folder)
+    return size, crc
+
+
+def mapped(folder: Path, file: RangeFile) -> np.ndarray | None:
+    """The bytes of an index file, read from the disk as they are touched, and there even when a writer
+    removes the file; None: it is gone, or of another size."""
+    path = folder / names.index_file(file.id)
+    try:
+        content = np.asarray(np.memmap(path, np.uint8, mode="r"))
+    except (FileNotFoundError, ValueError):  # of an empty file
+        return None
+    return content if len(content) == file.size else None
+
+
+def is_sound(content: np.ndarray, file: RangeFile) -> bool:
+    """FAISS reads what it is given, and a process that it takes down cannot tell why."""
+    return len(content) == file.size and zlib.crc32(content.data) == file.crc

@@ -1,0 +1,181 @@
+"""Searching in an index: a few lists of codes are read, and what looks best there is scored exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from virtue.store.ann import pca
+from virtue.store.ann.faiss_runtime import faiss, faiss_threads, give_back_memory
+from virtue.store.ann.segments import RangeFile
+from virtue.store.ann.training import LARGEST
+
+LAST_ROW = 1 << 62
+BLOCK = 32
+"""Rows that FastScan looks at together."""
+MOST = 4
+"""Ranges that an index may have: every one costs a search."""
+
+
+def read(content: np.ndarray) -> Any:
+    """The index in the bytes of a file, which must be sound: a faiss.IndexIVFPQ, perhaps behind a projection.
+    It reads from them and cannot be added to; they must outlive it."""
+    reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), len(content))
+    return faiss.read_index(reader)
+
+
+def emptied(content: np.ndarray) -> Any:
+    """An index of the same training with no rows in it; it may read its quantiser from `content`."""
+    index = read(content)
+    _, codes = pca.parted(index)
+    lists = faiss.ArrayInvertedLists(codes.nlist, codes.code_size)
+    codes.replace_invlists(lists, True)
+    lists.this.disown()  # the index frees them now
+    codes.ntotal = index.ntotal = 0
+    return index
+
+
+def joined(content: np.ndarray, indexes: Sequence[Any]) -> Any:
+    """An index with the rows of all of these, which are of one training.
+
+    Args:
+        content: a file of that training, which must outlive it.
+    """
+    made = emptied(content)
+    _, codes = pca.parted(made)
+    for index in indexes:
+        _, some = pca.parted(index)
+        some.copy_subset_to(codes, faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, LAST_ROW)
+    made.ntotal = codes.ntotal
+    return made
+
+
+class Part:
+    """One range, in the form that is searched fastest (FAISS's FastScan: blocks of 32 codes, whose
+    tables stay in registers). All of it is in memory: for each row a byte for every four columns of its
+    short form, and 8 for its number.
+
+    FAISS keeps blocks in memory of a power of two, of which a tenth is wasted. Here they lie in plain
+    lists, filled up with rows of number -1, so that searches must always name the rows that may appear.
+    """
+
+    def __init__(self, content: np.ndarray) -> None:
+        self._content = content
+        self.by, self._plain = pca.parted(read(content))
+        self.quantiser = faiss.downcast_index(self._plain.quantizer)
+        with faiss_threads(1):  # another thread would have a heap of its own, which stays large
+            self.fast = faiss.IndexIVFPQFastScan(self._plain)
+        lists = _packed(faiss.downcast_InvertedLists(self.fast.invlists), self._plain.code_size)
+        self.fast.replace_invlists(lists, True)
+        lists.this.disown()  # the index frees them now
+        give_back_memory()
+
+
+def _packed(blocks: Any, code_size: int) -> Any:
+    """The blocks of a FastScan index in lists of no more memory than they need."""
+    lists = faiss.ArrayInvertedLists(blocks.nlist, code_size)
+    for number in range(blocks.nlist):
+        size = blocks.list_size(number)
+        if size:
+            rows = np.full(-(-size // BLOCK) * BLOCK, -1, np.int64)
+            rows[:size] = faiss.rev_swig_ptr(blocks.get_ids(number), size)
+            lists.add_entries(number, len(rows), faiss.swig_ptr(rows), blocks.get_codes(number))
+    return lists
+
+
+class Index:
+    """The ranges of one index, opened. Threads may share it.
+
+    Attributes:
+        lists: how many there are to probe.
+        ranges: the files it was made from.
+    """
+
+    def __init__(self, ranges: Sequence[RangeFile], parts: Sequence[Part]) -> None:
+        self.ranges = tuple(ranges)
+        self._parts = tuple(parts)
+        self._by = parts[0].by
+        self._quantiser = parts[0].quantiser
+        self._graph = hasattr(self._quantiser, "hnsw")
+        self.lists: int = parts[0].fast.nlist
+        self._every = np.full(max(file.stop for file in ranges) // 8 + 1, 255, np.uint8)
+        self._unfiltered: dict[int, Any] = {}
+
+    def candidates(
+        self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The rows that look best to each query, by their codes.
+
+        Args:
+            queries: (k, dim) float32.
+            probes: lists to read, at most `lists`.
+            count: rows for each query.
+            usable: bits, least significant first, of rows that may appear; None: all.
+
+        Returns:
+            (k, count) int64, best first by their codes; -1 where less were found.
+        """
+        with faiss_threads(1):
+            return self._candidates(
+                _scaled(pca.asked(queries, self._by)), min(probes, self.lists), count, usable
+            )
+
+    def _candidates(
+        self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None
+    ) -> np.ndarray:
+        nearest, lists = self._probed(queries, probes)
+        settings = self._settings(probes) if usable is None else _settings(probes, usable)
+        scores = np.empty((len(self._parts), len(queries), count), np.float32)
+        rows = np.empty(scores.shape, np.int64)
+        for number, part in enumerate(self._parts):
+            part.fast.search_preassigned_c(
+                len(queries),
+                faiss.swig_ptr(queries),
+                count,
+                faiss.swig_ptr(lists),
+                faiss.swig_ptr(nearest),
+                faiss.swig_ptr(scores[number]),
+                faiss.swig_ptr(rows[number]),
+                False,
+                settings,
+            )
+        return rows[0] if len(rows) == 1 else _highest(scores, rows, count)
+
+    def _settings(self, probes: int) -> Any:
+        """Of a search that may find all rows."""
+        if probes not in self._unfiltered:
+            self._unfiltered[probes] = _settings(probes, self._every)
+        return self._unfiltered[probes]
+
+    def _probed(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, np.ndarray]:
+        nearest = np.empty((len(queries), probes), np.float32)
+        lists = np.empty((len(queries), probes), np.int64)
+        settings = faiss.SearchParametersHNSW(efSearch=max(64, 2 * probes)) if self._graph else None
+        self._quantiser.search_c(
+            len(queries),
+            faiss.swig_ptr(queries),
+            probes,
+            faiss.swig_ptr(nearest),
+            faiss.swig_ptr(lists),
+            settings,
+        )
+        return nearest, lists
+
+
+def _settings(probes: int, usable: np.ndarray) -> Any:
+    return faiss.SearchParametersIVF(nprobe=probes, sel=faiss.IDSelectorBitmap(usable))
+
+
+def _scaled(queries: np.ndarray) -> np.ndarray:
+    """Queries as whole numbers up to 127, as which they are compared with the centroids."""
+    largest = np.abs(queries).max(axis=1, keepdims=True, initial=1e-30)
+    return np.rint(queries * (np.float32(LARGEST) / largest))
+
+
+def _highest(scores: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Of (parts, k, n) scores and rows the best `count` for each query, best first."""
+    flat = np.concatenate(list(np.where(rows < 0, -np.inf, scores)), axis=1)
+    best = np.argsort(-flat, axis=1)[:, :count]
+    return np.take_along_axis(np.concatenate(list(rows), axis=1), best, axis=1)

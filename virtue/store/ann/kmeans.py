@@ -1,0 +1,75 @@
+"""Centroids: which one a row is nearest to, by inner product, and how they are found.
+
+Rows meet centroids in NumPy: its matrix product is three times as fast as that in FAISS's wheel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from virtue.store.ann.faiss_runtime import faiss
+
+ROUNDS = 8
+"""Of k-means. Ten changed nothing that could be seen."""
+GRAPH_FROM = 16_384
+"""Centroids from which on they are found through a graph (HNSW) instead of one by one."""
+GRAPH_LINKS = 32
+GRAPH_REACH = 48
+"""Candidates kept on the way through the graph, for one centroid."""
+PRODUCTS = 1 << 24
+"""Products held at once."""
+
+
+class Centroids:
+    """`rows` (lists, dim) float32."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+        self._squares = np.vecdot(rows, rows)
+        self._graph = None
+        if len(rows) >= GRAPH_FROM:
+            self._graph = faiss.IndexHNSWFlat(rows.shape[1], GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
+            self._graph.hnsw.efSearch = GRAPH_REACH
+            self._graph.add(rows)
+
+    def nearest(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each row (n, dim) float32 the number of its centroid, int64, and its distance from it."""
+        lists, products = self._best(rows)
+        squares = np.vecdot(rows, rows) - 2 * products + self._squares[lists]
+        return lists, np.sqrt(np.maximum(squares, 0))
+
+    def _best(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self._graph is not None:
+            products, lists = self._graph.search(np.ascontiguousarray(rows), 1)
+            return lists[:, 0], products[:, 0]
+        lists = np.empty(len(rows), np.int64)
+        best = np.empty(len(rows), np.float32)
+        for part in _parts(len(rows), max(1, PRODUCTS // len(self.rows))):
+            products = rows[part] @ self.rows.T
+            lists[part] = products.argmax(axis=1)
+            best[part] = np.take_along_axis(products, lists[part, None], axis=1)[:, 0]
+        return lists, best
+
+
+def clustered(sample: np.ndarray, lists: int) -> np.ndarray:
+    """(lists, dim) float32, unit rows: spherical k-means (Dhillon, Modha: Concept Decompositions for
+    Large Sparse Text Data Using Clustering, 2001) of unit rows (n, dim) in random order, n >= lists."""
+    centroids = sample[:lists]
+    for _ in range(ROUNDS):
+        nearest, distances = Centroids(centroids).nearest(sample)
+        order = np.argsort(nearest, kind="stable")
+        used, starts = np.unique(nearest[order], return_index=True)
+        means = np.empty_like(centroids)
+        means[used] = np.add.reduceat(sample[order], starts, axis=0)
+        # A centroid that has lost all its rows starts again at a row that is far from every other.
+        empty = np.setdiff1d(np.arange(lists), used)
+        means[empty] = sample[np.argsort(-distances, kind="stable")[: len(empty)]]
+        centroids = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return centroids
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    for first in range(0, count, size):
+        yield slice(first, first + size)

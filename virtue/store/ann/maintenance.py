@@ -1,0 +1,200 @@
+"""Keeping an index up to date with its rows: making one, adding what is new, training anew.
+
+All of it happens beside the index in use. What comes out takes its place in one transaction of the
+writer; until then it is files that nothing names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from virtue.store.ann import ivf, training
+from virtue.store.ann.faiss_runtime import faiss_threads
+from virtue.store.ann.index_files import is_sound, mapped, written
+from virtue.store.ann.segments import IndexRecord, RangeFile, Training, gaps
+from virtue.store.records import Kind
+from virtue.store.vectors.exact import EXACT
+
+TAIL = 100
+"""A tail of less than EXACT / TAIL floats is not worth a file of its own."""
+FEWEST = 256
+"""Rows below which there is nothing to cluster."""
+GROWTH = 4
+"""An index is trained anew once it holds so many times the rows that it was trained on,"""
+IMBALANCE, WORSE = 2.0, 1.5
+"""once its lists are so uneven, and so many times more than after training,"""
+RESIDUAL, PART = 1.15, 0.1
+"""or once the rows added since, if they are this part of all, lie so many times as far from their
+centroids: it was trained for other pictures."""
+
+Say = Callable[[str, int, int], None]
+"""Told what is being done, and how many rows of how many are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An index as it shall be. `training` is None if it is as before."""
+
+    training: Training | None
+    ranges: tuple[RangeFile, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A range that is on the disk (`file`), or newly made (`index`)."""
+
+    first: int
+    stop: int
+    encoded: int
+    residual: float
+    file: RangeFile | None = None
+    index: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upkeep:
+    """Of the index of one kind.
+
+    Attributes:
+        rows: (count, dim) fp16, all of them.
+        buried: sorted numbers of those that no search will ever find again.
+        record: the index as it is; None: there is none.
+        following: an id that no index file had.
+        exact: see `EXACT`.
+    """
+
+    folder: Path
+    kind: Kind
+    rows: np.ndarray
+    buried: np.ndarray
+    record: IndexRecord | None
+    following: int
+    exact: int = EXACT
+    say: Say | None = None
+
+    def made(self) -> Made | None:
+        """What is to be done, done; None: nothing.
+
+        Raises:
+            OSError: the disk is full, or fails.
+        """
+        if self.record is None and self.rows.size <= self.exact:
+            return None
+        if len(self._numbers(0, len(self.rows))) < FEWEST:
+            return None
+        with faiss_threads():
+            return self._trained() if self.record is None else self._extended(self.record)
+
+    def _numbers(self, first: int, stop: int) -> np.ndarray:
+        inside = self.buried[(self.buried >= first) & (self.buried < stop)]
+        return np.setdiff1d(np.arange(first, stop), inside, assume_unique=True)
+
+    # -- training -----------------------------------------------------------------------------------------
+
+    def _trained(self) -> Made:
+        numbers = self._numbers(0, len(self.rows))
+        if self.say:
+            self.say(f"training the index of {self.kind}", 0, len(numbers))
+        new = training.trained(self.rows, numbers)
+        whole = training.encoded(new.index, new.scale, self.rows, numbers, self._step())
+        settings = Training(
+            lists=new.lists,
+            scale=new.scale,
+            trained=whole.count,
+            residual=new.residual,
+            imbalance=training.imbalance([whole.index]),
+        )
+        # Its rows count as far from their centroids as rows that it was not trained on, so that what is
+        # added later compares.
+        piece = _Piece(0, len(self.rows), whole.count, new.residual, index=whole.index)
+        return Made(settings, self._written([piece]))
+
+    def _step(self) -> training.Step | None:
+        if self.say is None:
+            return None
+        say = self.say
+        return lambda done, total: say(f"indexing {self.kind}", done, total)
+
+    # -- extending ----------------------------------------------------------------------------------------
+
+    def _extended(self, record: IndexRecord) -> Made | None:
+        """The index with the rows that it lacks, or trained anew; None: it lacks none worth the while."""
+        contents = [(file, mapped(self.folder, file)) for file in record.ranges]
+        sound = {file: c for file, c in contents if c is not None and is_sound(c, file)}
+        if not sound:
+            return self._trained()
+        lacking = gaps(sound, len(self.rows))
+        if lacking and self._is_short_tail(lacking[-1]):
+            lacking.pop()
+        if not lacking:
+            return None
+        known = record.training
+        total = sum(file.encoded for file in sound) + sum(stop - first for first, stop in lacking)
+        if total > GROWTH * known.trained:
+            return self._trained()
+        new = [self._encoded(*span, known.scale, next(iter(sound.values()))) for span in lacking]
+        old = [_Piece(file.first, file.stop, file.encoded, file.residual, file=file) for file in sound]
+        if _strayed(known, [*old, *new]) or self._is_uneven(known, list(sound.values()), new):
+            return self._trained()
+        pieces = self._merged(sorted([*old, *new], key=lambda piece: piece.first), sound)
+        return Made(None, self._written(pieces))
+
+    def _is_short_tail(self, span: tuple[int, int]) -> bool:
+        first, stop = span
+        return stop == len(self.rows) and (stop - first) * self.rows.shape[1] * TAIL < self.exact
+
+    def _encoded(self, first: int, stop: int, scale: float, like: np.ndarray) -> _Piece:
+        numbers = self._numbers(first, stop)
+        made = training.encoded(ivf.emptied(like), scale, self.rows, numbers, self._step())
+        return _Piece(first, stop, made.count, made.residual, index=made.index)
+
+    def _is_uneven(self, known: Training, contents: Sequence[np.ndarray], new: Sequence[_Piece]) -> bool:
+        indexes = [ivf.read(content) for content in contents] + [piece.index for piece in new]
+        return training.imbalance(indexes) > max(IMBALANCE, WORSE * known.imbalance)
+
+    def _merged(self, pieces: list[_Piece], contents: dict[RangeFile, np.ndarray]) -> list[_Piece]:
+        """Neighbours made one, the smallest first, until there are few enough."""
+
+        def opened(piece: _Piece) -> Any:
+            return piece.index if piece.file is None else ivf.read(contents[piece.file])
+
+        like = next(iter(contents.values()))
+        while len(pieces) > ivf.MOST:
+            sums = [a.encoded + b.encoded for a, b in pairwise(pieces)]
+            at = int(np.argmin(sums))
+            a, b = pieces[at : at + 2]
+            joined = ivf.joined(like, [opened(a), opened(b)])
+            encoded = a.encoded + b.encoded
+            residual = (a.residual * a.encoded + b.residual * b.encoded) / max(1, encoded)
+            pieces[at : at + 2] = [_Piece(a.first, b.stop, encoded, residual, index=joined)]
+        return pieces
+
+    def _written(self, pieces: Sequence[_Piece]) -> tuple[RangeFile, ...]:
+        files: list[RangeFile] = []
+        following = self.following
+        for piece in pieces:
+            if piece.file is not None:
+                files.append(piece.file)
+                continue
+            size, crc = written(self.folder, following, piece.index)
+            files.append(
+                RangeFile(following, piece.first, piece.stop, piece.encoded, piece.residual, size, crc)
+            )
+            following += 1
+        return tuple(files)
+
+
+def _strayed(known: Training, pieces: Sequence[_Piece]) -> bool:
+    """Whether what came after training lies too far from the centroids."""
+    total = sum(piece.encoded for piece in pieces)
+    added = total - known.trained
+    if added < PART * total:
+        return False
+    whole = sum(piece.residual * piece.encoded for piece in pieces)
+    return (whole - known.residual * known.trained) / added > RESIDUAL * known.residual

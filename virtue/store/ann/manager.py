@@ -1,0 +1,115 @@
+"""The indexes of a generation, kept and tuned by the one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.engine import Connection
+
+from virtue.store.ann import sampling, segments, tuning
+from virtue.store.ann.ivf import Index
+from virtue.store.ann.maintenance import Say, Upkeep
+from virtue.store.ann.sampling import Sample
+from virtue.store.cache import Memory
+from virtue.store.catalogue import queries, schema, writes
+from virtue.store.catalogue.database import disk
+from virtue.store.records import Generation, Kind, QueryKind, Tuning
+from virtue.store.vectors.exact import EXACT
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Indexes:
+    """Of one generation.
+
+    Attributes:
+        look: a transaction that changes nothing.
+        change: one whose block is a commit.
+    """
+
+    folder: Path
+    generation: Generation
+    look: Transaction
+    change: Transaction
+
+    def refresh(self, kind: Kind, exact: int = EXACT, say: Say | None = None) -> bool:
+        """Brings the index of this kind up to date; whether it was trained.
+
+        Raises:
+            StoreError: the disk is full, or fails.
+        """
+        with self.look() as connection:
+            record = segments.index_of(connection, self.generation.id, kind)
+            stored = self._rows(connection, kind)
+            buried = queries.buried_rows(connection, self.generation.id, kind)
+            following = writes.next_id(connection, schema.index_ranges)
+        with disk(self.folder):
+            made = Upkeep(self.folder, kind, stored, buried, record, following, exact, say).made()
+        if made is None:
+            return False
+        with self.change() as connection:
+            if made.training is not None:
+                index = segments.put_index(connection, self.generation.id, kind, made.training)
+            else:
+                assert record is not None
+                index = record.id
+            segments.put_ranges(connection, index, made.ranges)
+        return made.training is not None
+
+    def tune(
+        self,
+        kind: Kind,
+        texts: np.ndarray | None = None,
+        images: np.ndarray | None = None,
+        target: float = tuning.TARGET,
+        say: Say | None = None,
+    ) -> list[Tuning]:
+        """See `Writer.tune`."""
+        with self.look() as connection:
+            record = segments.index_of(connection, self.generation.id, kind)
+            index = self._opened(record, kind)
+            if record is None or index is None:
+                return []
+            stored = self._rows(connection, kind)
+            dead = queries.dead_rows(connection, self.generation.id, kind)
+            asked: dict[QueryKind, Sample] = {
+                "image": self._sample(connection, "regions", kind, images),
+                "text": self._sample(connection, "captions", kind, texts),
+            }
+        enough = {name: sample for name, sample in asked.items() if len(sample) >= tuning.FEWEST}
+        found: list[Tuning] = []
+        for name, s in enough.items():
+            if say:
+                say(f"tuning searches of {kind} by {name}s", len(found), len(enough))
+            curve = tuning.curve(index, stored, dead, s.queries, s.own, target)
+            found.append(Tuning(kind, name, len(s), *curve))
+        if [each.asked for each in found] == ["image"]:
+            found.append(tuning.guessed(kind, found[0].chosen, index.lists))
+        with self.change() as connection:
+            for each in found:
+                segments.put_effort(connection, record.id, each.asked, each.chosen)
+        return found
+
+    def _opened(self, record: segments.IndexRecord | None, kind: Kind) -> Index | None:
+        if record is None:
+            return None
+        memory = Memory(self.folder)
+        return memory.index(self.generation.id, kind, memory.index_files(record))
+
+    def _rows(self, connection: Connection, kind: Kind) -> np.ndarray:
+        return queries.stored(connection, self.folder, self.generation, kind)
+
+    def _sample(self, connection: Connection, source: Kind, target: Kind, given: np.ndarray | None) -> Sample:
+        """Queries for the index of `target`: those that were given, or rows of `source`."""
+        count = queries.row_count(connection, self.generation.id, target)
+        size = tuning.sample_size(count, self.generation.dim)
+        if given is not None:
+            return Sample.given(given[:size], self.generation.dim)
+        dead = queries.dead_rows(connection, self.generation.id, source)
+        stored = self._rows(connection, source)
+        return sampling.from_rows(connection, self.generation.id, source, target, stored, dead, size)

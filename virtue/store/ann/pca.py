@@ -1,0 +1,74 @@
+"""Short forms of rows: the directions in which rows hardly differ are left out of an index.
+
+A search looks for candidates by the codes of short forms and scores them on whole rows, so what is left
+out costs candidates, never the score. The directions are the principal ones of a sample (Pearson: On Lines
+and Planes of Closest Fit, 1901); of a model trained to pack most into its leading columns, those columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from virtue.store.ann.faiss_runtime import faiss
+
+FROM = 512
+"""Columns from which on a shorter form pays. At 256, what a search saves on codes it spends on candidates."""
+KEPT = 0.75
+"""The share of the variance of rows that their short form must keep."""
+STEP = 32
+SEED = 0
+
+
+def learned(sample: np.ndarray) -> np.ndarray | None:
+    """What makes short forms of rows like those in a sample (n, dim): (short, dim) float32, orthonormal
+    rows. None: rows have few columns, or need more than half of them.
+
+    The mean, which all rows share, is not centred away, so that short forms are about as long as rows. The
+    directions are mixed at random: codes give all columns alike the same room.
+    """
+    dim = sample.shape[1]
+    if dim < FROM:
+        return None
+    mean = sample.mean(axis=0)
+    moments, directions = np.linalg.eigh(sample.T @ sample / len(sample))  # weakest first
+    lost = np.cumsum(moments) <= (1 - KEPT) * (moments.sum() - mean @ mean)
+    short = STEP * -(-(dim - int(lost.sum())) // STEP)
+    if short > dim // 2:
+        return None
+    mixed = np.linalg.qr(np.random.default_rng(SEED).standard_normal((short, short)))[0]
+    return np.ascontiguousarray(mixed @ directions[:, -short:].T, np.float32)
+
+
+def shortened(rows: np.ndarray, by: np.ndarray | None) -> np.ndarray:
+    """(n, short) float32 of many rows (n, dim); themselves, where rows stay as they are."""
+    return rows if by is None else rows @ by.T
+
+
+def asked(queries: np.ndarray, by: np.ndarray | None) -> np.ndarray:
+    """The same of a few queries, without waking a pool of threads."""
+    return queries if by is None else np.vecdot(queries[:, None], by)
+
+
+def before(by: np.ndarray | None, index: Any) -> Any:
+    """An index of rows, made of one of their short forms."""
+    if by is None:
+        return index
+    short, dim = by.shape
+    transform = faiss.LinearTransform(dim, short, False)
+    faiss.copy_array_to_vector(by.ravel(), transform.A)
+    transform.is_trained = True
+    return faiss.IndexPreTransform(transform, index)
+
+
+def parted(index: Any) -> tuple[np.ndarray | None, Any]:
+    """What `before` was given; a faiss.IndexIVFPQ is one of rows as they are. The array is the index's own:
+    good as long as the index is."""
+    if not isinstance(index, faiss.IndexPreTransform):
+        return None, index
+    transform = faiss.downcast_VectorTransform(index.chain.at(0))
+    by = faiss.rev_swig_ptr(transform.A.data(), transform.A.size())
+    inner = faiss.downcast_index(index.index)
+    inner.referenced_objects = [index]  # its owner, as FAISS's own constructors note it
+    return by.reshape(transform.d_out, transform.d_in), inner

@@ -1,0 +1,160 @@
+"""What the catalogue knows of indexes: their settings, their files, and which rows these cover.
+
+An index belongs to a generation and kind. It was trained once, and has one file for every range of rows
+that was encoded with that training; ranges do not overlap. Rows in no range are scanned one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import insert
+from sqlalchemy.engine import Connection
+
+from virtue.store.catalogue import schema, writes
+from virtue.store.catalogue.queries import fetched
+from virtue.store.records import Effort, Kind, QueryKind
+
+Span = tuple[int, int]
+"""First row, and the row after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What an index was trained to.
+
+    Attributes:
+        lists: clusters of rows, of which a search probes some.
+        scale: what rows are multiplied by before they are encoded, so that centroids are integers.
+        trained: rows that were encoded first.
+        residual: mean distance from their centroids of rows that it was not trained on.
+        imbalance: of their lists: 1 if all are as long, n if a search reads n times as much.
+    """
+
+    lists: int
+    scale: float
+    trained: int
+    residual: float
+    imbalance: float
+
+
+@dataclass(frozen=True, slots=True)
+class RangeFile:
+    """One file of an index.
+
+    Attributes:
+        id: names the file, and never comes back.
+        encoded: rows of the range that are in the file: tombstones need not be.
+        residual: their mean distance from their centroids; of the first, that of their training.
+        size, crc: of the file.
+    """
+
+    id: int
+    first: int
+    stop: int
+    encoded: int
+    residual: float
+    size: int
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRecord:
+    """An index as the catalogue has it; `ranges` in order of rows."""
+
+    id: int
+    training: Training
+    ranges: tuple[RangeFile, ...]
+    efforts: tuple[tuple[QueryKind, Effort], ...]
+
+    def effort(self, asked: QueryKind) -> Effort:
+        """The effort that a search takes for queries of this kind.
+
+        Unmeasured, it is what held on made-up data of a million rows and on texts off the
+        distribution of the pictures: these need twice the probes and four times the candidates.
+        """
+        measured = dict(self.efforts).get(asked)
+        if measured is not None:
+            return measured
+        probes = max(8, self.training.lists // 128)
+        return Effort(2 * probes, 32) if asked == "text" else Effort(probes, 8)
+
+
+def index_of(connection: Connection, generation: int, kind: Kind) -> IndexRecord | None:
+    sql = (
+        "SELECT id, lists, scale, trained, residual, imbalance FROM indexes "
+        "WHERE generation_id = ? AND kind = ?"
+    )
+    found = fetched(connection, sql, (generation, kind))
+    if not found:
+        return None
+    id, *training = found[0]
+    sql = (
+        "SELECT id, first, stop, encoded, residual, size, crc FROM index_ranges "
+        "WHERE index_id = ? ORDER BY first"
+    )
+    ranges = tuple(RangeFile(*values) for values in fetched(connection, sql, (id,)))
+    sql = "SELECT asked, probes, factor, recall, microseconds FROM efforts WHERE index_id = ?"
+    efforts = tuple((asked, Effort(*values)) for asked, *values in fetched(connection, sql, (id,)))
+    return IndexRecord(id, Training(*training), ranges, efforts)
+
+
+def all_ranges(connection: Connection) -> list[tuple[int, Kind, RangeFile]]:
+    """(generation id, kind, file) of every file that an index has."""
+    sql = (
+        "SELECT generation_id, kind, r.id, first, stop, encoded, r.residual, size, crc "
+        "FROM index_ranges r JOIN indexes ON indexes.id = index_id ORDER BY r.id"
+    )
+    return [(generation, kind, RangeFile(*values)) for generation, kind, *values in fetched(connection, sql)]
+
+
+def gaps(ranges: Iterable[RangeFile], count: int) -> list[Span]:
+    """The rows below `count` that no range covers, in order."""
+    found: list[Span] = []
+    at = 0
+    for each in sorted(ranges, key=lambda r: r.first):
+        if each.first > at:
+            found.append((at, each.first))
+        at = max(at, each.stop)
+    if at < count:
+        found.append((at, count))
+    return found
+
+
+def put_index(connection: Connection, generation: int, kind: Kind, training: Training) -> int:
+    """Notes a new training, in place of an index that was; its id."""
+    drop_index(connection, generation, kind)
+    id = writes.next_id(connection, schema.indexes)
+    values = {name: getattr(training, name) for name in Training.__slots__}
+    connection.execute(insert(schema.indexes).values(id=id, generation_id=generation, kind=kind, **values))
+    return id
+
+
+def drop_index(connection: Connection, generation: int, kind: Kind) -> None:
+    sql = "DELETE FROM indexes WHERE generation_id = ? AND kind = ?"
+    connection.exec_driver_sql(sql, (generation, kind))
+
+
+def put_ranges(connection: Connection, index: int, ranges: Sequence[RangeFile]) -> None:
+    """The files of an index from now on."""
+    connection.exec_driver_sql("DELETE FROM index_ranges WHERE index_id = ?", (index,))
+    values = [
+        {name: getattr(each, name) for name in RangeFile.__slots__} | {"index_id": index} for each in ranges
+    ]
+    if values:
+        connection.execute(insert(schema.index_ranges), values)
+
+
+def drop_ranges(connection: Connection, ids: Iterable[int]) -> None:
+    values = [(id,) for id in ids]
+    if values:
+        connection.exec_driver_sql("DELETE FROM index_ranges WHERE id = ?", values)
+
+
+def put_effort(connection: Connection, index: int, asked: QueryKind, effort: Effort) -> None:
+    connection.exec_driver_sql(
+        "INSERT OR REPLACE INTO efforts (index_id, asked, probes, factor, recall, microseconds) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (index, asked, effort.probes, effort.factor, effort.recall, effort.microseconds),
+    )

@@ -1,0 +1,172 @@
+"""The arithmetic of an index in torch, on a GPU or wherever torch runs: clustering, codes, encoding.
+
+The same steps as with FAISS, and handed to FAISS: rows that are encoded here, in centroids and codes
+trained anywhere, get FAISS's own codes, except where two centroids are equally near but for rounding. All
+rows are compared with all centroids, where FAISS takes a graph to find the nearest of very many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from virtue.store.ann.faiss_runtime import faiss
+from virtue.store.ann.kmeans import ROUNDS
+from virtue.store.vectors.device import in_blocks
+
+PRODUCTS = 1 << 26
+"""Floats in one of the few arrays that are held at once; less where the memory is too small."""
+
+
+class Torch:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
+        """As `clusters.clustered`. On a GPU rows are summed up in any order, so that two
+        runs may differ in the last digits."""
+        rows = torch.from_numpy(sample).to(self._device)
+        centroids = rows[:lists]
+        for _ in range(ROUNDS):
+            centroids = _means(rows, centroids)
+        return centroids.cpu().numpy()
+
+    def lattice(self, index: Any, scale: float) -> _TorchLattice:
+        return _TorchLattice(self._device, index, scale)
+
+
+class _TorchLattice:
+    """A `training.Lattice`."""
+
+    def __init__(self, device: torch.device, index: Any, scale: float) -> None:
+        self._device = device
+        self._index = index
+        self._scale = scale
+        self._centroids = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist)).to(device)
+
+    def learn(self, rows: np.ndarray) -> None:
+        pq = self._index.pq
+        left = torch.empty(rows.shape, dtype=torch.float32, device=self._device)
+
+        def keep(part: slice, _: torch.Tensor, some: torch.Tensor) -> None:
+            left[part] = some
+
+        self._each(rows, keep)
+        points = left.view(len(rows), pq.M, pq.dsub).transpose(0, 1)
+        books = torch.empty((pq.M, pq.ksub, pq.dsub), dtype=torch.float32, device=self._device)
+
+        def train(first: int, stop: int) -> None:
+            books[first:stop] = _codebooks(points[first:stop].contiguous(), pq.ksub)
+
+        in_blocks(pq.M, max(1, PRODUCTS // (len(rows) * pq.ksub)), train)
+        faiss.copy_array_to_vector(books.cpu().numpy().ravel(), pq.centroids)
+
+    def distances(self, rows: np.ndarray) -> np.ndarray:
+        found = np.empty(len(rows), np.float32)
+
+        def measure(part: slice, _: torch.Tensor, left: torch.Tensor) -> None:
+            found[part] = left.norm(dim=1).cpu().numpy()
+
+        self._each(rows, measure)
+        return found
+
+    def add(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        found = np.empty(len(rows), np.float32)
+        codes = np.empty((len(rows), self._index.sa_code_size()), np.uint8)
+        pq = self._index.pq
+        books = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub)
+        books = torch.from_numpy(books).to(self._device)
+        width = self._index.coarse_code_size()
+
+        def encode(part: slice, lists: torch.Tensor, left: torch.Tensor) -> None:
+            packed = torch.cat([_bytes(lists, width), _packed(_codes(left, books))], 1)
+            found[part] = left.norm(dim=1).cpu().numpy()
+            codes[part] = packed.cpu().numpy()
+
+        self._each(rows, encode)
+        self._index.add_sa_codes(codes, np.ascontiguousarray(numbers, np.int64))
+        return found
+
+    def _each(self, rows: np.ndarray, work: Callable[[slice, torch.Tensor, torch.Tensor], None]) -> None:
+        """Hands rows over in blocks: which they are, the numbers of their centroids (n,) int64,
+        and what is left of them (n, dim) float32."""
+        lists, dim = self._centroids.shape
+
+        def one(first: int, stop: int) -> None:
+            part = torch.from_numpy(rows[first:stop]).to(self._device)
+            # Before they are scaled: what was stored as halves, and 8-bit integers, is multiplied exactly
+            # even where a program allows torch to round to 11 bits (TF32).
+            nearest = (part @ self._centroids.T).argmax(1)
+            work(slice(first, stop), nearest, part * self._scale - self._centroids[nearest])
+
+        in_blocks(len(rows), max(1, PRODUCTS // max(lists, self._index.pq.ksub * dim)), one)
+
+
+def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """One round of spherical k-means."""
+    lists, dim = centroids.shape
+    sums = torch.zeros_like(centroids)
+    counts = torch.zeros(lists, dtype=torch.int64, device=rows.device)
+    alike = torch.empty(len(rows), dtype=torch.float32, device=rows.device)
+
+    def add(first: int, stop: int) -> None:
+        part = rows[first:stop]
+        products, nearest = (part @ centroids.T).max(1)
+        met = torch.bincount(nearest, minlength=lists)
+        sums.index_add_(0, nearest, part)
+        counts.add_(met)
+        alike[first:stop] = products
+
+    in_blocks(len(rows), max(1, PRODUCTS // max(lists, dim)), add)
+    empty = torch.nonzero(counts == 0)[:, 0]
+    # A centroid that has lost all its rows starts again at a row that is far from every other.
+    if len(empty):
+        sums[empty] = rows[alike.topk(len(empty), largest=False).indices]
+    return sums / sums.norm(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def _codebooks(points: torch.Tensor, count: int) -> torch.Tensor:
+    """k-means of many sets of points at once: (sets, n, s) -> (sets, count, s), n >= count, points in
+    random order."""
+    books = points[:, -count:]  # not the first: clusters grew around those, so little is left of them
+    for _ in range(ROUNDS):
+        distances, nearest = _squares(points[:, :, None], books[:, None]).min(2)
+        chosen = (nearest[:, :, None] == torch.arange(count, device=points.device)).float()
+        counts = chosen.sum(1)
+        means = chosen.transpose(1, 2) @ points / counts.clamp(min=1)[:, :, None]
+        # What has lost all its points starts again at one that is far from every other: the first such
+        # of a set at the farthest, the second at the next.
+        empty = counts == 0
+        far = distances.topk(count, 1).indices.gather(1, (empty.cumsum(1) - 1).clamp(min=0))
+        fresh = points.gather(1, far[:, :, None].expand(-1, -1, points.shape[2]))
+        books = torch.where(empty[:, :, None], fresh, means)
+    return books
+
+
+def _codes(left: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+    """(n, sets) uint8: which of the values in (sets, count, s) are nearest to the columns of (n, dim)."""
+    points = left.view(len(left), len(books), 1, books.shape[2])
+    return _squares(points, books).argmin(2).to(torch.uint8)
+
+
+def _squares(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+    """Squared distances along the last axis, which is short; the others are broadcast."""
+    total = (points[..., 0] - books[..., 0]).square()
+    for column in range(1, points.shape[-1]):
+        total += (points[..., column] - books[..., column]).square()
+    return total
+
+
+def _packed(codes: torch.Tensor) -> torch.Tensor:
+    """Two codes of 4 bits a byte, the first in the low bits."""
+    codes = torch.nn.functional.pad(codes, (0, codes.shape[1] % 2))
+    return codes[:, 0::2] | codes[:, 1::2] << 4
+
+
+def _bytes(numbers: torch.Tensor, width: int) -> torch.Tensor:
+    """(n, width) uint8, the lowest byte first."""
+    places = 8 * torch.arange(width, device=numbers.device)
+    return (numbers[:, None] >> places & 255).to(torch.uint8)

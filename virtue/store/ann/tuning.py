@@ -1,0 +1,166 @@
+"""How far a search must go in an index, measured on the library's own vectors.
+
+Recall is the share of the ten best rows that a search finds. A search looks for candidates by their codes
+and scores them exactly, so it finds a row if that is among the candidates: one pass for each number of
+probes tells the recall of every number of candidates. What a query costs is then timed for the settings
+that reach the recall, in turn, as a library is searched: one query at a time, on one processor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from virtue.store.ann import index_search
+from virtue.store.ann.ivf import Index
+from virtue.store.ann.segments import gaps
+from virtue.store.records import Effort, Kind, Tuning
+from virtue.store.vectors.exact import decoded
+
+TARGET = 0.95
+TOP = index_search.MEASURED_TOP
+SAMPLE = 500
+"""Queries of each kind."""
+FEWEST = 50
+"""Queries from which on a measurement says something."""
+WORK = 2e12
+"""Multiplications that an exact search of all queries may take; larger libraries are measured with fewer
+queries."""
+PROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+ENOUGH = 3
+"""Numbers of probes tried past the first that reaches the recall: more of them need less candidates,
+which may be cheaper in all."""
+TIMED, ROUNDS = 40, 5
+"""Queries that settings are timed with, and how often."""
+BLOCK = 65_536
+
+Own = Sequence[np.ndarray]
+"""For each query the rows that do not count: those of its own photo, which would be found too easily."""
+
+
+def sample_size(rows: int, dim: int, wanted: int = SAMPLE) -> int:
+    return max(FEWEST, min(wanted, int(WORK / max(1, rows * dim))))
+
+
+def exact_best(rows: np.ndarray, queries: np.ndarray, dead: np.ndarray, own: Own) -> np.ndarray:
+    """The ten best rows (n, 10) int64 of each query (n, dim) float32, -1 where there are less; all
+    queries at once, block by block."""
+    scores = np.full((len(queries), TOP), -np.inf, np.float32)
+    found = np.full((len(queries), TOP), -1, np.int64)
+    for first in range(0, len(rows), BLOCK):
+        part = decoded(rows[first : first + BLOCK])
+        products = queries @ part.T
+        products[:, dead[(dead >= first) & (dead < first + len(part))] - first] = -np.inf
+        for number, mine in enumerate(own):
+            products[number, mine[(mine >= first) & (mine < first + len(part))] - first] = -np.inf
+        count = min(TOP, len(part))
+        best = np.argpartition(-products, count - 1, axis=1)[:, :count]
+        scores = np.concatenate([scores, np.take_along_axis(products, best, axis=1)], axis=1)
+        found = np.concatenate([found, best + first], axis=1)
+        best = np.argpartition(-scores, TOP - 1, axis=1)[:, :TOP]
+        scores, found = np.take_along_axis(scores, best, axis=1), np.take_along_axis(found, best, axis=1)
+    return np.where(np.isfinite(scores), found, -1)
+
+
+def curve(
+    index: Index, rows: np.ndarray, dead: np.ndarray, queries: np.ndarray, own: Own, target: float = TARGET
+) -> tuple[tuple[Effort, ...], Effort]:
+    """For each number of probes the least candidates that reach the recall, or the most there are, and
+    what that costs; and the effort to use.
+
+    That is the cheapest whose recall is above the target by its standard error; if none is, the one of
+    highest recall.
+
+    Args:
+        queries: (n, dim) float32.
+        own: for each query, rows that do not count.
+    """
+    truth = exact_best(rows, queries, dead, own)
+    usable = index_search.Usable.of(len(rows), dead, None)
+    tried: list[tuple[Effort, bool]] = []
+    for probes in _probes(index.lists):
+        ranks = _ranks(index, probes, usable, queries, truth, own, len(rows))
+        tried.append(_least(probes, ranks, truth >= 0, target))
+        if sum(reached for _, reached in tried) > ENOUGH:
+            break
+    points = _timed(index, rows, usable, queries, [effort for effort, _ in tried])
+    able = [point for point, (_, reached) in zip(points, tried, strict=True) if reached]
+    if able:
+        chosen = min(able, key=lambda effort: effort.microseconds or 0)
+    else:
+        chosen = max(points, key=lambda effort: effort.recall or 0)
+    return tuple(points), chosen
+
+
+def guessed(kind: Kind, images: Effort, lists: int) -> Tuning:
+    """For texts, where there are none to measure with: what they needed beside images on made-up data."""
+    effort = Effort(min(lists, 2 * images.probes), 4 * images.factor)
+    return Tuning(kind, "text", 0, (effort,), effort)
+
+
+def _probes(lists: int) -> Iterable[int]:
+    yield from (probes for probes in PROBES if probes < lists)
+    yield lists
+
+
+def _ranks(
+    index: Index,
+    probes: int,
+    usable: index_search.Usable,
+    queries: np.ndarray,
+    truth: np.ndarray,
+    own: Own,
+    rows: int,
+) -> np.ndarray:
+    """At which place among the candidates, from 0, each of the true rows (n, 10) is; infinity: at none."""
+    most = max(FACTORS) * TOP + max((len(mine) for mine in own), default=0)
+    near = index.candidates(queries, probes, min(most, rows), usable.bits)
+    ranks = np.full(truth.shape, np.inf)
+    for number, mine in enumerate(own):
+        line = near[number]
+        line = line[(line >= 0) & ~np.isin(line, mine)]
+        places = {row: place for place, row in enumerate(line.tolist())}
+        ranks[number] = [places.get(row, np.inf) for row in truth[number].tolist()]
+    for first, stop in gaps(index.ranges, rows):  # scanned one by one, so they are always found
+        ranks[(truth >= first) & (truth < stop)] = 0
+    return ranks
+
+
+def _least(probes: int, ranks: np.ndarray, there: np.ndarray, target: float) -> tuple[Effort, bool]:
+    """The smallest factor that reaches the target, and whether one does."""
+    counts = np.maximum(1, there.sum(axis=1))
+    effort = Effort(probes, 1, 0.0)
+    for factor in FACTORS:
+        recalls = (there & (ranks < factor * TOP)).sum(axis=1) / counts
+        recall = float(recalls.mean())
+        error = float(recalls.std()) / len(recalls) ** 0.5
+        if recall > (effort.recall or 0):
+            effort = Effort(probes, factor, recall)
+        if recall - error >= target:
+            return effort, True
+    return effort, False
+
+
+def _timed(
+    index: Index,
+    rows: np.ndarray,
+    usable: index_search.Usable,
+    queries: np.ndarray,
+    efforts: Sequence[Effort],
+) -> list[Effort]:
+    """With what a query costs, in microseconds of one processor: the median over queries of the quickest of
+    the rounds, in which the efforts take turns. Other programs make a query slower, never quicker."""
+    some = queries[:TIMED]
+    taken = np.empty((len(efforts), ROUNDS, len(some)))
+    for turn in range(ROUNDS):
+        for number, effort in enumerate(efforts):
+            for place in range(len(some)):
+                began = time.thread_time_ns()
+                index_search.from_index(index, rows, some[place : place + 1], TOP, effort, usable)
+                taken[number, turn, place] = time.thread_time_ns() - began
+    medians = np.median(taken.min(axis=1), axis=1) / 1000
+    return [replace(e, microseconds=float(t)) for e, t in zip(efforts, medians, strict=True)]

@@ -1,0 +1,36 @@
+"""Brings an old catalogue up to date. Only imported for one: Alembic takes its time to load."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from virtue.store import layout as names
+from virtue.store.catalogue import database
+
+
+def upgrade(folder: Path, revision: str = "head") -> None:
+    """Migrates the catalogue in one transaction, after a copy of it was made beside it. The writer's
+    lock must be held."""
+    path = folder / names.CATALOGUE
+    with database.told(folder):
+        back_up(path, folder / names.BACKUP)
+        engine = database.engine(path, "write")
+        try:
+            with engine.begin() as connection:
+                config = Config()
+                config.set_main_option("script_location", "virtue:migrations")
+                config.attributes["connection"] = connection
+                command.upgrade(config, revision)
+        finally:
+            engine.dispose()
+
+
+def back_up(path: Path, copy: Path) -> None:
+    """A copy that holds what the write-ahead log holds too."""
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)

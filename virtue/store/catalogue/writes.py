@@ -1,0 +1,341 @@
+"""The steps that commits are made of. Each works inside the writer's transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Table, insert
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.engine import Connection
+
+from virtue.store.catalogue import schema
+from virtue.store.catalogue.queries import fetched, fetched_for
+from virtue.store.records import (
+    FOUND_SOURCES,
+    GIVEN_SOURCES,
+    KINDS,
+    Embedded,
+    FileRecord,
+    Kind,
+    NewCaption,
+    NewRegion,
+    PhotoInfo,
+    Source,
+)
+
+Ids = Collection[int]
+
+_SEPARATOR = os.fsencode(os.sep)
+_MOVED = "CAST(? || substr(path, ?) AS BLOB)"
+
+
+def photo_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
+    sql = "SELECT hash, id FROM photos WHERE hash IN ({})"
+    return {hash: id for hash, id in fetched_for(connection, sql, set(hashes))}
+
+
+def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes, int]:
+    """Adds photos, or what is new about them; ids by hash. A new photo is not live yet."""
+    if not infos:
+        return {}
+    ids = photo_ids(connection, [info.hash for info in infos])
+    following = next_id(connection, schema.photos)
+    for info in infos:
+        if info.hash not in ids:
+            ids[info.hash] = following
+            following += 1
+    columns = ("width", "height", "taken", "camera", "latitude", "longitude", "rating")
+    _put(
+        connection,
+        schema.photos,
+        [
+            {name: getattr(info, name) for name in columns}
+            | {"id": ids[info.hash], "hash": info.hash, "phash": _signed(info.phash), "live": 0}
+            for info in infos
+        ],
+        key="id",
+        renewed=(*columns, "phash"),
+    )
+    _each(connection, "DELETE FROM tags WHERE photo_id = ?", ids.values())
+    _insert(
+        connection,
+        schema.tags,
+        [{"photo_id": ids[info.hash], "tag": tag} for info in infos for tag in dict.fromkeys(info.tags)],
+    )
+    return ids
+
+
+def put_files(connection: Connection, files: Sequence[FileRecord]) -> set[int]:
+    """Adds paths, or what is new about them.
+
+    Returns:
+        The photos that gained or lost a path.
+
+    Raises:
+        ValueError: a file's photo was never stored.
+    """
+    touched = _photos_at(connection, (file.path for file in files))
+    ids = photo_ids(connection, (file.hash for file in files if file.hash is not None))
+    unknown = [file.path for file in files if file.hash is not None and file.hash not in ids]
+    if unknown:
+        raise ValueError(f"the photo of {unknown[0]!r} was never stored")
+    columns = ("size", "mtime_ns", "sidecar", "problem")
+    _put(
+        connection,
+        schema.files,
+        [
+            {name: getattr(file, name) for name in ("path", *columns)}
+            | {"photo_id": ids[file.hash] if file.hash is not None else None, "missing": 0}
+            for file in files
+        ],
+        key="path",
+        renewed=(*columns, "photo_id", "missing"),
+    )
+    return touched | set(ids.values())
+
+
+def mark_missing(connection: Connection, paths: Collection[bytes]) -> set[int]:
+    """Returns the photos that lie at these paths."""
+    touched = _photos_at(connection, paths)
+    _each(connection, "UPDATE files SET missing = 1 WHERE path = ?", paths)
+    return touched
+
+
+def drop_files(connection: Connection, paths: Iterable[bytes]) -> None:
+    _each(connection, "DELETE FROM files WHERE path = ?", paths)
+
+
+def _photos_at(connection: Connection, paths: Iterable[bytes]) -> set[int]:
+    sql = "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND path IN ({})"
+    return {photo for (photo,) in fetched_for(connection, sql, paths)}
+
+
+def settle_live(connection: Connection, photos: Ids | None = None) -> None:
+    """Notes for these photos (None: all) whether a path of them is still there."""
+    sql = "UPDATE photos SET live = EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id AND NOT missing)"
+    if photos is None:
+        connection.exec_driver_sql(sql)
+    else:
+        _each(connection, f"{sql} WHERE id = ?", photos)
+
+
+def put_regions(
+    connection: Connection, generation: int, photos: Sequence[tuple[int, Sequence[NewRegion]]], row: int
+) -> list[int]:
+    """Adds the regions of photos, their rows counting up from `row`; their ids, in order."""
+    first = next_id(connection, schema.regions)
+    values = [
+        {
+            "photo_id": photo,
+            "generation_id": generation,
+            **dict(zip(("x0", "y0", "x1", "y1"), region.box.corners, strict=True)),
+            "origin": region.origin,
+            "category": region.category,
+            "mask": region.mask,
+        }
+        for photo, regions in photos
+        for region in regions
+    ]
+    _insert(connection, schema.regions, _numbered(values, first, row))
+    return list(range(first, first + len(values)))
+
+
+def put_captions(
+    connection: Connection,
+    generation: int,
+    captions: Sequence[tuple[int, NewCaption, int | None]],
+    row: int,
+) -> None:
+    """Adds (photo id, caption, region id) captions, their rows counting up from `row`."""
+    values = [
+        {
+            "photo_id": photo,
+            "generation_id": generation,
+            "region_id": region,
+            "text": caption.text,
+            "source": caption.source,
+        }
+        for photo, caption, region in captions
+    ]
+    _insert(connection, schema.captions, _numbered(values, next_id(connection, schema.captions), row))
+
+
+def check_captions(photo: Embedded) -> None:
+    """Raises:
+    ValueError: a caption belongs to a region that is not there, or that may be lost alone."""
+    for caption in photo.captions:
+        if caption.region is None:
+            continue
+        if not 0 <= caption.region < len(photo.regions):
+            raise ValueError(f"the caption {caption.text!r} belongs to a region that is not there")
+        # Or repair, which drops what indexing finds again, would take the caption with the region.
+        if caption.source in GIVEN_SOURCES and photo.regions[caption.region].origin != "annotation":
+            raise ValueError(f"the caption {caption.text!r} was given, so its region must be an annotation")
+
+
+def put_checksums(connection: Connection, generation: int, kind: Kind, sums: Mapping[int, int]) -> None:
+    """Notes what blocks of rows sum up to."""
+    values = [
+        {"generation_id": generation, "kind": kind, "block": block, "crc": crc} for block, crc in sums.items()
+    ]
+    if values:
+        new = upsert(schema.checksums)
+        key = ["generation_id", "kind", "block"]
+        connection.execute(
+            new.on_conflict_do_update(index_elements=key, set_={"crc": new.excluded.crc}), values
+        )
+
+
+def drop_vectors(connection: Connection, generation: int, photos: Ids) -> None:
+    """Takes from photos all that this generation has of them."""
+    for kind in reversed(KINDS):
+        _remove(connection, kind, f"generation_id = {generation:d}", photos)
+    sql = f"DELETE FROM embeddings WHERE generation_id = {generation:d} AND photo_id = ?"
+    _each(connection, sql, photos)
+
+
+def drop_captions(connection: Connection, generation: int, photo: int, sources: Sequence[Source]) -> None:
+    listed = ", ".join(f"'{source}'" for source in sources)
+    _remove(connection, "captions", f"generation_id = {generation:d} AND source IN ({listed})", [photo])
+
+
+def drop_photos(connection: Connection, photos: Ids) -> None:
+    """Takes photos out of the catalogue altogether; tags and the like go with them."""
+    for kind in reversed(KINDS):
+        _remove(connection, kind, "TRUE", photos)
+    _each(connection, "DELETE FROM photos WHERE id = ?", photos)
+
+
+def disembody(connection: Connection, photos: Ids) -> None:
+    """Takes the vectors of photos, and all that indexing can find again; what a user handed over
+    stays, without a row."""
+    listed = ", ".join(f"'{source}'" for source in FOUND_SOURCES)
+    _remove(connection, "captions", f"source IN ({listed})", photos)
+    _remove(connection, "regions", "origin <> 'annotation'", photos)
+    for kind in KINDS:
+        _bury(connection, kind, "TRUE", photos)
+        _each(connection, f"UPDATE {kind} SET row = NULL WHERE photo_id = ?", photos)
+    _each(connection, "DELETE FROM embeddings WHERE photo_id = ?", photos)
+
+
+def keep_given(connection: Connection, generation: int) -> None:
+    """Moves into this generation, without rows, what a user handed over for photos that are not in
+    it: such as those that were missing when it was made."""
+    absent = f"photo_id NOT IN (SELECT photo_id FROM embeddings WHERE generation_id = {generation:d})"
+    move = f"SET generation_id = {generation:d}, row = NULL WHERE {absent}"
+    connection.exec_driver_sql(f"UPDATE regions {move} AND origin = 'annotation'")
+    connection.exec_driver_sql(f"UPDATE captions {move} AND source IN ('file', 'annotation')")
+
+
+def in_the_way(connection: Connection, old: bytes, new: bytes) -> bytes | None:
+    """A path that `move` would give to something while another has it."""
+    place, inside = below(old)
+    for table in ("files", "roots"):
+        sql = (
+            f"SELECT path FROM {table} WHERE NOT {inside} AND path IN "
+            f"(SELECT {_MOVED} FROM {table} WHERE {inside})"
+        )
+        found = fetched(connection, sql, (*place, _bare(new), len(_bare(old)) + 1, *place))
+        if found:
+            return bytes(found[0][0])
+    return None
+
+
+def move(connection: Connection, old: bytes, new: bytes) -> int:
+    """Gives all that lies at `old` or below it, and the roots among it, paths at `new`; how many files
+    that were."""
+    place, inside = below(old)
+    count = 0
+    for table in ("roots", "files"):
+        # By way of names that no path has: `new` may lie below `old`, or the other way round.
+        aside = f"UPDATE {table} SET path = {_MOVED} WHERE {inside}"
+        count = connection.exec_driver_sql(aside, (b"\0", len(_bare(old)) + 1, *place)).rowcount
+        back = f"UPDATE {table} SET path = {_MOVED} WHERE substr(path, 1, 1) = ?"
+        connection.exec_driver_sql(back, (_bare(new), 2, b"\0"))
+    top = (os.path.abspath(new), _bare(new), _bare(new) + _SEPARATOR)
+    connection.exec_driver_sql("UPDATE roots SET path = ? WHERE path IN (?, ?)", top)
+    return count
+
+
+def below(path: bytes) -> tuple[tuple[bytes, bytes, bytes], str]:
+    """Of a path and all below it, the parameters and the condition."""
+    bare = _bare(path)
+    place = (bare, bare + _SEPARATOR, bare + bytes([_SEPARATOR[0] + 1]))
+    return place, "(path = ? OR (path >= ? AND path < ?))"
+
+
+def _bare(path: bytes) -> bytes:
+    """The top of a disk ends in a separator, as no other path does."""
+    return path.rstrip(_SEPARATOR)
+
+
+def pathless(connection: Connection) -> list[int]:
+    """Photos that no path leads to, not even a missing one."""
+    sql = (
+        "SELECT id FROM photos WHERE live = 0 AND NOT EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id)"
+    )
+    return [photo for (photo,) in fetched(connection, sql)]
+
+
+def next_id(connection: Connection, table: Table) -> int:
+    """An id that no row of this table ever had."""
+    sql = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+    return int(connection.exec_driver_sql(sql, (table.name,)).scalar() or 0) + 1
+
+
+def _remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
+    _bury(connection, kind, condition, photos)
+    _each(connection, f"DELETE FROM {kind} WHERE photo_id = ? AND {condition}", photos)
+
+
+def _bury(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
+    _each(
+        connection,
+        "INSERT OR IGNORE INTO tombstones (generation_id, kind, row) "
+        f"SELECT generation_id, '{kind}', row FROM {kind} "
+        f"WHERE photo_id = ? AND row IS NOT NULL AND {condition}",
+        photos,
+    )
+
+
+def _each(connection: Connection, sql: str, keys: Iterable[Any]) -> None:
+    values = [(key,) for key in keys]
+    if values:
+        connection.exec_driver_sql(sql, values)
+
+
+def _numbered(values: list[dict[str, Any]], id: int, row: int) -> list[dict[str, Any]]:
+    return [{"id": id + n, "row": row + n, **value} for n, value in enumerate(values)]
+
+
+def _insert(connection: Connection, table: Table, values: list[dict[str, Any]]) -> None:
+    if values:
+        connection.execute(insert(table), _storable(values))
+
+
+def _put(
+    connection: Connection, table: Table, values: list[dict[str, Any]], key: str, renewed: Sequence[str]
+) -> None:
+    if values:
+        new = upsert(table)
+        renewal = {name: new.excluded[name] for name in renewed}
+        connection.execute(new.on_conflict_do_update(index_elements=[key], set_=renewal), _storable(values))
+
+
+def _storable(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Writes out, as escapes, the lone surrogates that file names in no encoding bring into texts:
+    UTF-8 has no place for them, and one would cost the whole commit."""
+    return [
+        {
+            name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+            for name, value in each.items()
+        }
+        for each in values
+    ]
+
+
+def _signed(number: int) -> int:
+    """SQLite's integers are signed 64 bits."""
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,1 @@
+"""Photos with their vectors on their way from one library to another."""

@@ -1,0 +1,282 @@
+"""A library as one Parquet file that anyone can read: a row for every region and every caption.
+
+docs/keeping.md describes the columns. Rows of a photo stand together, so that it is read, as it was
+written, a batch at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from virtue.errors import InputError, VirtueError
+from virtue.geometry import Box
+from virtue.store.catalogue import queries, writes
+from virtue.store.catalogue.database import sync_folder
+from virtue.store.records import (
+    Embedded,
+    FileRecord,
+    NewCaption,
+    NewRegion,
+    Origin,
+    PhotoInfo,
+    Root,
+    Source,
+)
+from virtue.store.transfer.stream import Cargo, Parcel
+from virtue.store.vectors import row_files
+
+FORMAT = 1
+"""Counted up when an older virtue could not read what is written."""
+KEY = b"virtue"
+"""Of the file's metadata: JSON with format, model, fingerprint, dim, roots."""
+BATCH = 4096
+"""Rows that are read or written at once."""
+REPEATED = ["kind", "photo", "taken", "camera", "settings", "origin", "category", "source"]
+"""Columns that are worth a dictionary."""
+
+NEEDED = ("photo", "width", "height", "settings")
+"""What a photo cannot be without."""
+
+ROWS, ORIGINS, SOURCES = ("region", "caption"), get_args(Origin), get_args(Source)
+
+Row = dict[str, Any]
+
+
+def write(path: Path, cargo: Cargo, parcels: Iterable[Parcel]) -> int:
+    """Writes photos to a file, complete or not at all; how many rows it has.
+
+    Raises:
+        InputError: pyarrow is not installed, or the file cannot be written.
+    """
+    pa, pq = _arrow()
+    unborn = path.with_name(path.name + ".part")
+    schema = _schema(cargo.dim).with_metadata({KEY: _to_json(cargo)})
+    count = 0
+    try:
+        with pq.ParquetWriter(unborn, schema, compression="zstd", use_dictionary=REPEATED) as writer:
+            pairs = (pair for parcel in parcels for pair in _rows(parcel, schema.names))
+            for some in queries.chunks(pairs, BATCH):
+                columns = [[row[name] for row, _ in some] for name in schema.names[:-1]]
+                vectors = np.stack([vector for _, vector in some]).astype(row_files.DTYPE)
+                arrays = [
+                    pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)
+                ]
+                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), cargo.dim))
+                writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+                count += len(some)
+        with open(unborn, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(unborn, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}): name another place"
+        ) from error
+    finally:
+        unborn.unlink(missing_ok=True)
+    return count
+
+
+def read(path: Path) -> tuple[Cargo, Callable[[], Iterator[Parcel]]]:
+    """What a file holds, and what gives its photos, as often as it is called. Reads all of it once, so
+    that nothing is begun with a file that ends in rubbish.
+
+    Raises:
+        InputError: pyarrow is not installed; the file is not there, was not written by `write`, or is
+            damaged.
+    """
+    _, pq = _arrow()
+    with _said(path):
+        with pq.ParquetFile(path) as file:
+            metadata, names = file.schema_arrow.metadata or {}, set(file.schema_arrow.names)
+        if KEY not in metadata:
+            raise InputError(f"{path} was not written by `virtue export`")
+        cargo = _from_json(path, metadata[KEY])
+        lacking = [name for name in _schema(cargo.dim).names if name not in names]
+        if lacking:
+            raise InputError(f"{path} lacks the columns {', '.join(lacking)}: export it again")
+        seen: set[bytes] = set()
+        for parcel in _parcels(path, cargo.dim):
+            if parcel.photo.info.hash in seen:
+                raise InputError(f"{path}: the rows of a photo do not stand together: sort it by photo")
+            seen.add(parcel.photo.info.hash)
+    return cargo, lambda: _parcels(path, cargo.dim)
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError("Parquet files need pyarrow, which is not installed: pip install pyarrow") from None
+    return pyarrow, pyarrow.parquet
+
+
+def _schema(dim: int) -> Any:
+    pa, _ = _arrow()
+    text, number, real = pa.string(), pa.int32(), pa.float64()
+    return pa.schema(
+        [
+            ("kind", text), ("photo", pa.binary()), ("width", number), ("height", number),
+            ("taken", text), ("camera", text), ("latitude", real), ("longitude", real),
+            ("rating", number), ("tags", pa.list_(text)), ("phash", pa.uint64()), ("settings", text),
+            ("paths", pa.list_(pa.binary())), ("sizes", pa.list_(pa.int64())),
+            ("mtimes_ns", pa.list_(pa.int64())), ("sidecars", pa.list_(text)),
+            ("missing", pa.list_(pa.bool_())),
+            ("region", number), ("x0", real), ("y0", real), ("x1", real), ("y1", real),
+            ("origin", text), ("category", text), ("mask", text),
+            ("caption", text), ("source", text),
+            ("vector", pa.list_(pa.float16(), dim)),
+        ]
+    )  # fmt: skip
+
+
+def _to_json(cargo: Cargo) -> bytes:
+    content = {
+        "format": FORMAT,
+        "model": cargo.model,
+        "fingerprint": cargo.fingerprint,
+        "dim": cargo.dim,
+        "roots": [{"path": os.fsdecode(root.path), "options": root.options} for root in cargo.roots],
+    }
+    return json.dumps(content).encode()
+
+
+def _from_json(path: Path, text: bytes) -> Cargo:
+    content = json.loads(text)
+    if content["format"] > FORMAT:
+        raise InputError(f"{path} was written by a newer virtue: upgrade virtue")
+    roots = tuple(Root(os.fsencode(root["path"]), root["options"]) for root in content["roots"])
+    return Cargo(content["model"], content["fingerprint"], int(content["dim"]), roots)
+
+
+# -- photos to rows -----------------------------------------------------------------------------------------
+
+
+def _rows(parcel: Parcel, names: list[str]) -> Iterator[tuple[Row, np.ndarray]]:
+    photo, info, files = parcel.photo, parcel.photo.info, parcel.files
+    row: Row = dict.fromkeys(names) | {
+        name: getattr(info, name)
+        for name in ("width", "height", "taken", "camera", "latitude", "longitude", "rating", "phash")
+    }
+    row |= {
+        "photo": info.hash,
+        "tags": list(info.tags),
+        "settings": photo.settings,
+        "paths": [file.path for file in files],
+        "sizes": [file.size for file in files],
+        "mtimes_ns": [file.mtime_ns for file in files],
+        "sidecars": [file.sidecar for file in files],
+        "missing": [file.path in parcel.missing for file in files],
+    }
+    for place, (region, vector) in enumerate(zip(photo.regions, photo.region_vectors, strict=True)):
+        corners = dict(zip(("x0", "y0", "x1", "y1"), region.box.corners, strict=True))
+        about = {"origin": region.origin, "category": region.category, "mask": region.mask}
+        yield row | {"kind": "region", "region": place} | corners | about, vector
+    for caption, vector in zip(photo.captions, photo.caption_vectors, strict=True):
+        told = {"region": caption.region, "caption": caption.text, "source": caption.source}
+        yield row | {"kind": "caption"} | told, vector
+
+
+# -- rows to photos -----------------------------------------------------------------------------------------
+
+
+def _parcels(path: Path, dim: int) -> Iterator[Parcel]:
+    with _said(path):
+        for _, group in groupby(_read(path, dim), lambda pair: pair[0]["photo"]):
+            yield _parcel(list(group), dim)
+
+
+def _read(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
+    pa, pq = _arrow()
+    schema = _schema(dim)
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH, columns=schema.names):
+            table = pa.Table.from_batches([batch]).select(schema.names).cast(schema).combine_chunks()
+            column = table.column("vector").combine_chunks()
+            if column.null_count or column.flatten().null_count:
+                raise ValueError("a vector is missing")
+            vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+            yield from zip(table.drop_columns("vector").to_pylist(), vectors.astype(np.float32), strict=True)
+
+
+def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> Parcel:
+    """Raises:
+    ValueError: the rows contradict each other, or hold what no library does."""
+    row = pairs[0][0]
+    lists = [row[name] for name in ("tags", "paths", "sizes", "mtimes_ns", "missing")]
+    lacking = any(row[name] is None for name in NEEDED) or any(some is None or None in some for some in lists)
+    if lacking:
+        raise ValueError("a photo lacks what every photo has")
+    of_kind: dict[str, list[tuple[Row, np.ndarray]]] = {"region": [], "caption": []}
+    for pair in pairs:
+        of_kind[_one_of(ROWS, pair[0]["kind"])].append(pair)
+    regions = sorted(of_kind["region"], key=lambda pair: pair[0]["region"])
+    if [each["region"] for each, _ in regions] != list(range(len(regions))):
+        raise ValueError("the regions of a photo are not numbered from 0 on")
+    photo = Embedded(
+        PhotoInfo(
+            row["photo"], row["width"], row["height"], row["taken"], row["camera"], row["latitude"],
+            row["longitude"], row["rating"], tuple(row["tags"]), row["phash"] or 0,
+        ),
+        row["settings"],
+        tuple(_region(each, row["width"], row["height"]) for each, _ in regions),
+        _stacked(regions, dim),
+        tuple(_caption(each) for each, _ in of_kind["caption"]),
+        _stacked(of_kind["caption"], dim),
+    )  # fmt: skip
+    writes.check_captions(photo)
+    files = zip(row["paths"], row["sizes"], row["mtimes_ns"], row["sidecars"], strict=True)
+    gone = zip(row["paths"], row["missing"], strict=True)
+    return Parcel(
+        photo,
+        tuple(FileRecord(*file, hash=row["photo"]) for file in files),
+        frozenset(path for path, missing in gone if missing),
+    )
+
+
+def _region(row: Row, width: int, height: int) -> NewRegion:
+    box = Box(row["x0"], row["y0"], row["x1"], row["y1"])
+    if min(box.x0, box.y0) < 0 or box.x1 > width or box.y1 > height:
+        box.within(width, height)
+    return NewRegion(box, _one_of(ORIGINS, row["origin"]), row["category"], row["mask"])
+
+
+def _caption(row: Row) -> NewCaption:
+    if row["caption"] is None:
+        raise ValueError("a caption has no text")
+    return NewCaption(row["caption"], _one_of(SOURCES, row["source"]), row["region"])
+
+
+def _one_of(known: Sequence[str], value: str) -> Any:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {', '.join(known)}")
+    return value
+
+
+def _stacked(pairs: list[tuple[Row, np.ndarray]], dim: int) -> np.ndarray:
+    vectors = np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), dim)
+    row_files.checked(vectors, len(pairs), dim, "a photo")
+    return vectors
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """Turns whatever is wrong with a file into one sentence that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}") from error
+    except (ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:
+        if isinstance(error, VirtueError) and str(path) in str(error):
+            raise
+        what = " ".join(str(error).split())
+        raise InputError(f"{path} is no sound export, or was cut off: {what}") from error

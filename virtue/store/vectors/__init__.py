@@ -1,0 +1,1 @@
+"""Row files, and the exact search of them."""

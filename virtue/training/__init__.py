@@ -1,1 +1,0 @@
-"""Making models: so far, assembling the bundled one (`python -m virtue.training.assemble_mini`)."""
