@@ -134,7 +134,7 @@ def test_masks_are_embedded_and_kept(shelf: Shelf, kind: str) -> None:
     assert given_regions(shelf) == [((10, 20, 30, 20), "mug")]
     with shelf.store.read() as snapshot:
         ranked = snapshot.search("regions", shelf.model.embed([text_item("blue")]), 1)
-        kept = snapshot.given(next(iter(snapshot.files().values())).hash).regions[0].mask
+        kept = snapshot.user_annotations(next(iter(snapshot.files().values())).hash).regions[0].mask
     assert ranked.scores[0] > 0.99
     assert (masks.decode(json.loads(kept)) == mask).all()
 

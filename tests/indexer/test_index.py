@@ -476,8 +476,8 @@ def test_reading_a_library_while_it_is_indexed_shows_the_last_commit(shelf: Shel
 
 
 def test_a_model_that_runs_in_several_threads_gives_the_same(shelf: Shelf) -> None:
-    class Laned(ColourModel):
-        lanes = 3
+    class ThreadedModel(ColourModel):
+        concurrent_calls = 3
 
     for number in range(50):
         shelf.photo(f"{number}.png", (number * 5, 100, 0), (10 + number, 10))
@@ -486,7 +486,7 @@ def test_a_model_that_runs_in_several_threads_gives_the_same(shelf: Shelf) -> No
     with shelf.store.read() as snapshot:
         rows = np.sort(np.asarray(snapshot.vectors("regions"), np.float32), axis=0)
     with Store.open(shelf.folder / "other", create=True) as other:
-        assert index(other, Laned(), shelf.photos, workers=2).indexed == 50
+        assert index(other, ThreadedModel(), shelf.photos, workers=2).indexed == 50
         with other.read() as snapshot:
             found = snapshot.files()
             assert (np.sort(np.asarray(snapshot.vectors("regions"), np.float32), axis=0) == rows).all()

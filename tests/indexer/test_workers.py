@@ -19,9 +19,9 @@ from virtue.indexer.walk import Found, walk
 from virtue.indexer.workers import Outcome, Pool
 
 
-def read_all(folder: Path, workers: int = 2, patience: float = 30.0, side: int | None = 64) -> list[Outcome]:
+def read_all(folder: Path, workers: int = 2, timeout: float = 30.0, side: int | None = 64) -> list[Outcome]:
     files = walk(os.fsencode(folder)).files.values()
-    with Pool(list(files), side, lambda found, hashed: True, workers, patience) as outcomes:
+    with Pool(list(files), side, lambda found, hashed: True, workers, timeout) as outcomes:
         return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -83,7 +83,7 @@ def test_a_worker_that_hangs_is_ended_and_costs_one_file(tmp_path: Path) -> None
                 os.kill(child, signal.SIGSTOP)
         return True
 
-    with Pool(files, 64, wanted, 1, patience=1.0) as outcomes:
+    with Pool(files, 64, wanted, 1, timeout=1.0) as outcomes:
         found = {o.found.path[-7:]: o.problem for o in outcomes if o}
     assert found.pop(b"002.png") == "reading it took more than 1 seconds"
     assert len(found) == 5

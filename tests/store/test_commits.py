@@ -69,7 +69,7 @@ def test_regions_come_back_with_their_photo(tmp_path: Path) -> None:
                 (2, "at last", "metadata", None, None),
                 (1, "my dog", "annotation", dog.region_id, dog.box),
             ]
-            handed = snapshot.given(name(1))
+            handed = snapshot.user_annotations(name(1))
             assert handed.regions == regions[1:]
             assert handed.captions == (NewCaption("my dog", "annotation", region=0),)
 
@@ -216,7 +216,7 @@ def test_a_new_model_takes_over_when_it_is_ready(store: Store) -> None:
         assert sorted(snapshot.search("regions", vectors(1, 3, 4), 10).rows.tolist()) == [0, 1, 2, 3]
         assert snapshot.counts().regions == 4
         # Photo 1 was missing and could not be embedded; what was given for it is not lost.
-        assert len(snapshot.given(name(1)).regions) == 1
+        assert len(snapshot.user_annotations(name(1)).regions) == 1
     assert sorted(path.name for path in store.folder.glob("*.f16")) == ["regions-2.f16"]
     assert store.verify() == []
 

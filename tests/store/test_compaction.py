@@ -37,7 +37,7 @@ def held(store: Store) -> list[tuple[bytes, float]]:
 
 def store_given(store: Store, number: int) -> tuple[NewRegion, ...]:
     with store.read() as snapshot:
-        return snapshot.given(name(number)).regions
+        return snapshot.user_annotations(name(number)).regions
 
 
 def test_dropped_rows_leave_the_disk_and_the_rest_is_found_as_before(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_dropped_rows_leave_the_disk_and_the_rest_is_found_as_before(tmp_path: P
         assert [pair for pair in held(store) if pair[0] != b"/photos/30.jpg"] == before
         with store.read() as snapshot:
             assert snapshot.known([name(3), name(4)]) == {name(3): "auto"}
-            assert [caption.text for caption in snapshot.given(name(3)).captions] == ["b"]
+            assert [caption.text for caption in snapshot.user_annotations(name(3)).captions] == ["b"]
         assert store.verify() == []
 
 

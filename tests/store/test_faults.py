@@ -158,7 +158,7 @@ def test_a_flipped_bit_is_found_and_mended(tmp_path: Path) -> None:
             assert len(found(snapshot)) == 4096
             assert snapshot.files()[b"/4500.jpg"].settings is None
             assert snapshot.files()[b"/0.jpg"].settings == "auto"
-            assert len(snapshot.given(name(5000)).regions) == 1
+            assert len(snapshot.user_annotations(name(5000)).regions) == 1
         with store.write("test") as writer:
             writer.commit([photo(4500)])
         assert store.verify() == []

@@ -206,7 +206,7 @@ class Machine(RuleBasedStateMachine):
             known = snapshot.known(name(number) for number in range(10))
             assert known == {name(n): model.photos[n].settings for n in model.embedded}
             for number, kept in model.photos.items():
-                handed = snapshot.given(name(number))
+                handed = snapshot.user_annotations(name(number))
                 assert [region.category for region in handed.regions] == [
                     f"thing {n}" for n in range(kept.given)
                 ]

@@ -77,7 +77,7 @@ def test_an_exported_library_is_imported_as_it_was(tmp_path: Path) -> None:
         assert two.store.verify() == []
         two.export_parquet(tmp_path / "y.parquet")
         with two.store.read() as snapshot:
-            assert snapshot.given(name(0)).captions == (NewCaption("b", "file", 0),)
+            assert snapshot.user_annotations(name(0)).captions == (NewCaption("b", "file", 0),)
             assert snapshot.generation is not None and snapshot.generation.model == "mini"
     before, after = held(tmp_path / "one"), held(tmp_path / "two")
     assert before[2].pop(b"/photos/4.jpg").problem is not None

@@ -32,7 +32,7 @@ class _Page:
         return bool(self.embedded or self.files or self.missing or self.captions)
 
 
-class Ledger:
+class CommitQueue:
     """One commit runs at a time, in a thread of its own; the next waits for it, so that no more than two
     pages are ever held. An error of a commit is raised by what comes after it."""
 

@@ -23,7 +23,7 @@ SAME = 0.7
 """Overlap (intersection over union) from which on a proposal adds nothing to a given region."""
 
 
-class Describer(Protocol):
+class PhotoEmbedder(Protocol):
     """The part of `Embedder` that indexing needs."""
 
     @property
@@ -41,7 +41,7 @@ class Describer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A photo to describe: at most `limit` proposals beside what is given; `sidecars` are texts."""
+    """A photo to embed: at most `limit` proposals beside what is given; `sidecars` are texts."""
 
     file: Found
     hash: bytes
@@ -52,18 +52,22 @@ class Job:
     sidecars: tuple[str, ...]
 
 
-def describe(
-    embedder: Describer, jobs: Sequence[Job], warn: Callable[[str], None]
+def embed_photos(
+    embedder: PhotoEmbedder, jobs: Sequence[Job], warn: Callable[[str], None]
 ) -> list[Embedded | InputError]:
     """All vectors of these photos; one pass over each picture, one call for all texts. A photo that the
     model cannot take is an error in its place. `warn` is told of captions that had to be left out."""
     try:
-        return list(_together(embedder, jobs, warn))
+        return list(_embed_batch(embedder, jobs, warn))
     except InputError as error:
-        return [error] if len(jobs) == 1 else [one for job in jobs for one in describe(embedder, [job], warn)]
+        if len(jobs) == 1:
+            return [error]
+        return [one for job in jobs for one in embed_photos(embedder, [job], warn)]
 
 
-def _together(embedder: Describer, jobs: Sequence[Job], warn: Callable[[str], None]) -> Iterator[Embedded]:
+def _embed_batch(
+    embedder: PhotoEmbedder, jobs: Sequence[Job], warn: Callable[[str], None]
+) -> Iterator[Embedded]:
     scenes = embedder.scenes([job.decoded.picture for job in jobs])
     regions = [_regions(embedder, job, scene) for job, scene in zip(jobs, scenes, strict=True)]
     region_vectors = _region_vectors(embedder, scenes, regions)
@@ -73,7 +77,7 @@ def _together(embedder: Describer, jobs: Sequence[Job], warn: Callable[[str], No
 
 
 def embed_captions(
-    embedder: Describer, captions: Sequence[Sequence[NewCaption]], warn: Callable[[str], None]
+    embedder: PhotoEmbedder, captions: Sequence[Sequence[NewCaption]], warn: Callable[[str], None]
 ) -> list[tuple[tuple[NewCaption, ...], np.ndarray]]:
     """Each list of captions with its vectors, (len(list), dim) float32. A caption that the model cannot
     take, because it is too long, is left out and told to `warn`."""
@@ -92,7 +96,7 @@ def embed_captions(
 
 
 def _caption_vector(
-    embedder: Describer, caption: NewCaption, warn: Callable[[str], None]
+    embedder: PhotoEmbedder, caption: NewCaption, warn: Callable[[str], None]
 ) -> np.ndarray | None:
     try:
         vector: np.ndarray = embedder.embed([Item(text=caption.text)])[0]
@@ -118,7 +122,7 @@ def _info(job: Job) -> PhotoInfo:
     )
 
 
-def _regions(embedder: Describer, job: Job, scene: Any) -> tuple[NewRegion, ...]:
+def _regions(embedder: PhotoEmbedder, job: Job, scene: Any) -> tuple[NewRegion, ...]:
     """The whole photo, what was given, then proposals up to the limit."""
     given = job.given.regions
     boxes = embedder.propose(scene, job.limit) if job.limit > len(given) else []
@@ -141,7 +145,7 @@ def _captions(job: Job) -> tuple[NewCaption, ...]:
 
 
 def _region_vectors(
-    embedder: Describer, scenes: Sequence[Any], regions: Sequence[tuple[NewRegion, ...]]
+    embedder: PhotoEmbedder, scenes: Sequence[Any], regions: Sequence[tuple[NewRegion, ...]]
 ) -> list[np.ndarray]:
     """Masks are as large as the original, so they are unpacked one at a time; the rest goes together."""
     pairs = [(scene, region) for scene, some in zip(scenes, regions, strict=True) for region in some]

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from virtue.errors import InputError, ModelMismatchError, StoreError
 from virtue.indexer.annotations import read_annotations
 from virtue.indexer.captions import read_captions
-from virtue.indexer.commit_queue import Ledger
-from virtue.indexer.embedding import Describer
+from virtue.indexer.commit_queue import CommitQueue
+from virtue.indexer.embedding import PhotoEmbedder
 from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, has_above, make_plan
-from virtue.indexer.requirements import Demands, Settings
+from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.roots import Options, Regions, Roots, checked_regions
 from virtue.indexer.user_annotations import Entry, matched
 from virtue.indexer.walk import Walk, absolute, is_below, walk
-from virtue.indexer.workers import PATIENCE
+from virtue.indexer.workers import FILE_TIMEOUT
 from virtue.pictures import printable
 from virtue.store import FileState, Generation
 
 if TYPE_CHECKING:
     from virtue.store import Snapshot, Store, Writer
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 E = TypeVar("E", bound=Entry)
@@ -88,7 +88,7 @@ class Report:
 
 def index(
     store: Store,
-    embedder: Describer,
+    embedder: PhotoEmbedder,
     paths: Path | Sequence[Path] = (),
     *,
     regions: str | int | None = None,
@@ -98,7 +98,7 @@ def index(
     rehash: bool = False,
     reembed: bool = False,
     workers: int | None = None,
-    patience: float = PATIENCE,
+    timeout: float = FILE_TIMEOUT,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Indexes photos below folders, or single files; without paths everything indexed before.
@@ -116,7 +116,7 @@ def index(
         reembed: let the embedder's vectors take the place of another model's, for all that is known; see
             `reindex`.
         workers: processes that decode. None: one for each CPU core, 8 at most.
-        patience: seconds after which a file that is still being decoded is given up.
+        timeout: seconds after which a file that is still being decoded is given up.
 
     Raises:
         InputError: a path does not exist; a file of annotations or captions is malformed.
@@ -140,7 +140,7 @@ def index(
         fresh = _choose(scope, roots, wanted, exclude)
         there = [top for top in tops if top in asked or os.path.exists(top)]
         found = _look(there, roots, progress, started)
-        demands = Demands(
+        requirements = EmbeddingRequirements(
             _match(annotated, annotations, tops, found, True, report),
             _match(captioned, captions, [], found, False, report),
         )
@@ -153,7 +153,7 @@ def index(
                 return Settings.parse(state.settings).regions
             return (options or Options()).limit
 
-        plan = make_plan(found, tops, known, demands, limit_of, rehash)
+        plan = make_plan(found, tops, known, requirements, limit_of, rehash)
         for top, lost in _emptied(plan, tops, found, known):
             if reembed:
                 raise InputError(
@@ -166,17 +166,17 @@ def index(
             )
         for folder, options in fresh:
             writer.remember_root(folder, options.to_json())
-        with Ledger(writer) as ledger:
-            pipeline = Pipeline(store, ledger, embedder, demands, known, limit_of, report)
-            with stopping_softly(ledger.finish):
+        with CommitQueue(writer) as queue:
+            pipeline = Pipeline(store, queue, embedder, requirements, known, limit_of, report)
+            with stopping_softly(queue.finish):
                 pipeline.start(plan)
                 opening = time.monotonic()
-                for done in pipeline.run(plan.opened, workers or usual_workers(), patience):
+                for done in pipeline.run(plan.opened, workers or usual_workers(), timeout):
                     if progress:
                         seconds = time.monotonic() - opening
                         progress(Progress("indexing", done, len(plan.opened), len(report.problems), seconds))
                 pipeline.finish(plan)
-            ledger.finish()
+            queue.finish()
         if reembed and pipeline.vanished:
             raise InputError(
                 f"{len(pipeline.vanished)} photos vanished while they were read, such as "
@@ -195,7 +195,7 @@ def index(
     return report
 
 
-def _target(snapshot: Snapshot, writer: Writer, embedder: Describer, reembed: bool) -> Generation:
+def _target(snapshot: Snapshot, writer: Writer, embedder: PhotoEmbedder, reembed: bool) -> Generation:
     active = snapshot.generation
     if active is not None and active.fingerprint != embedder.fingerprint and not reembed:
         other = f"model {active.model!r}" + (" of another version" if active.model == embedder.name else "")
@@ -289,4 +289,4 @@ def usual_workers() -> int:
     """One for each core that this process may use, but no more than any model keeps up with: each holds
     some 70 MB."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+    return min(cores, MAX_WORKERS)

@@ -13,7 +13,7 @@ from virtue.pictures import Picture
 class Task(NamedTuple):
     path: bytes
     side: int | None
-    patience: float
+    timeout: float
 
 
 class Hashed(NamedTuple):

@@ -9,26 +9,26 @@ from contextlib import ExitStack
 from typing import Protocol, Self, runtime_checkable
 
 from virtue.errors import InputError
-from virtue.indexer.embedding import Describer, Job, describe
+from virtue.indexer.embedding import PhotoEmbedder, Job, embed_photos
 from virtue.store import Embedded
 
 
 @runtime_checkable
-class Laned(Protocol):
-    """A model for the CPU that is best called by `lanes` threads at once, each keeping to few cores. A
+class ThreadedModel(Protocol):
+    """A model for the CPU that is best called by several threads at once, each keeping to few cores. A
     model without this is called by one, and shares its work out by itself."""
 
     @property
-    def lanes(self) -> int: ...
+    def concurrent_calls(self) -> int: ...
 
 
-class Lanes:
-    """Batches go in by `put`; they come back described, in order."""
+class ModelThreads:
+    """Embeds batches of photos, which go in by `put` and come back in order."""
 
-    def __init__(self, embedder: Describer, warn: Callable[[str], None]) -> None:
+    def __init__(self, embedder: PhotoEmbedder, warn: Callable[[str], None]) -> None:
         self._embedder = embedder
         self._warn = warn
-        self._count = embedder.model.lanes if isinstance(embedder.model, Laned) else None
+        self._count = embedder.model.concurrent_calls if isinstance(embedder.model, ThreadedModel) else None
         self._running: deque[tuple[Sequence[Job], Future[list[Embedded | InputError]]]] = deque()
         self._open = ExitStack()
 
@@ -48,11 +48,11 @@ class Lanes:
         self._open.close()
 
     def put(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Embedded | InputError]]:
-        """Gives back what was finished meanwhile; waits while all lanes are busy."""
+        """Gives back what was finished meanwhile; waits while all threads are busy."""
         if self._count is None or self._count == 1:
-            yield from zip(jobs, describe(self._embedder, jobs, self._warn), strict=True)
+            yield from zip(jobs, embed_photos(self._embedder, jobs, self._warn), strict=True)
             return
-        self._running.append((jobs, self._threads.submit(describe, self._embedder, jobs, self._warn)))
+        self._running.append((jobs, self._threads.submit(embed_photos, self._embedder, jobs, self._warn)))
         while len(self._running) > self._count or (self._running and self._running[0][1].done()):
             yield from self._first()
 

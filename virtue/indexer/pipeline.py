@@ -1,4 +1,4 @@
-"""Files that have to be opened -> worker processes -> the model -> the ledger, within bounded memory."""
+"""Files that have to be opened -> worker processes -> the model -> the queue, within bounded memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from virtue.errors import InputError
-from virtue.indexer.commit_queue import Ledger
-from virtue.indexer.embedding import Describer, Job, embed_captions
+from virtue.indexer.commit_queue import CommitQueue
+from virtue.indexer.embedding import PhotoEmbedder, Job, embed_captions
 from virtue.indexer.messages import Decoded, Hashed
-from virtue.indexer.model_threads import Lanes
+from virtue.indexer.model_threads import ModelThreads
 from virtue.indexer.plan import Plan, record
-from virtue.indexer.requirements import Demands, Settings
+from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.user_annotations import Part, fitted, joined, kept
 from virtue.indexer.walk import Found
 from virtue.indexer.workers import Outcome, Pool
@@ -41,17 +41,17 @@ class Pipeline:
     def __init__(
         self,
         store: Store,
-        ledger: Ledger,
-        embedder: Describer,
-        demands: Demands,
+        queue: CommitQueue,
+        embedder: PhotoEmbedder,
+        requirements: EmbeddingRequirements,
         known: Mapping[bytes, FileState],
         limit_of: Callable[[bytes, FileState | None], int],
         report: Report,
     ) -> None:
-        self._store, self._ledger, self._embedder = store, ledger, embedder
-        self._demands, self._known, self._limit_of, self._report = demands, known, limit_of, report
+        self._store, self._queue, self._embedder = store, queue, embedder
+        self._requirements, self._known, self._limit_of, self._report = requirements, known, limit_of, report
         self._embedded = {state.hash: state.settings for state in known.values() if state.hash}
-        self._lanes = Lanes(embedder, report.warnings.append)
+        self._threads = ModelThreads(embedder, report.warnings.append)
         self._lock = threading.Lock()
         self._in_work: dict[bytes, list[tuple[Found, Hashed]]] = {}
         self._batch: list[tuple[Found, Hashed, Decoded]] = []
@@ -66,48 +66,48 @@ class Pipeline:
         report.unchanged, report.relinked = plan.unchanged, plan.relinked
         report.missing = len(plan.missing)
         self._recaptioned = plan.recaptioned
-        self._ledger.add(files=plan.records, missing=plan.missing)
+        self._queue.add(files=plan.records, missing=plan.missing)
 
-    def run(self, files: list[Found], workers: int, patience: float) -> Iterator[int]:
+    def run(self, files: list[Found], workers: int, timeout: float) -> Iterator[int]:
         """Gives back, again and again, how many of the files are done."""
         if not files:
             return
         side = self._embedder.model.side
         done = 0
-        pool = Pool(files, side, self._is_wanted, min(workers, len(files)), patience)
-        with self._lanes, pool as outcomes:
+        pool = Pool(files, side, self._is_wanted, min(workers, len(files)), timeout)
+        with self._threads, pool as outcomes:
             for outcome in outcomes:
                 if outcome is None:
                     self._embed()
-                    self._settle(self._lanes.rest())
-                    self._ledger.commit_if_due()
+                    self._settle(self._threads.rest())
+                    self._queue.commit_if_due()
                 else:
                     self._take(outcome)
                     done += 1
                 yield done
             self._embed()
-            self._settle(self._lanes.rest())
+            self._settle(self._threads.rest())
 
     def finish(self, plan: Plan) -> None:
         """Embeds the captions of sidecars that changed, without opening their photos."""
         pending = iter(self._recaptioned.items())
         while some := dict(islice(pending, 256)):
-            texts = [self._demands.texts(photo, self._report.warnings) for photo in some]
+            texts = [self._requirements.texts(photo, self._report.warnings) for photo in some]
             captions = [[NewCaption(text, "sidecar") for text in beside] for beside in texts]
             told = embed_captions(self._embedder, captions, self._report.warnings.append)
             updates = [
                 CaptionUpdate(photo, *kept, ("sidecar",)) for photo, kept in zip(some, told, strict=True)
             ]
             self._report.recaptioned += len(updates)
-            self._ledger.add(files=[file for files in some.values() for file in files], captions=updates)
+            self._queue.add(files=[file for files in some.values() for file in files], captions=updates)
 
     def _is_wanted(self, found: Found, hashed: Hashed) -> bool:
         """Called by the pool's threads: whether this content must be decoded."""
         photo = hashed.hash
         limit = self._limit_of(found.path, self._known.get(found.path))
         with self._lock:
-            self._demands.add(photo, found.path, limit, found.sidecar is not None)
-            if photo in self._in_work or self._demands.satisfied(photo, self._embedded.get(photo)):
+            self._requirements.add(photo, found.path, limit, found.sidecar is not None)
+            if photo in self._in_work or self._requirements.satisfied(photo, self._embedded.get(photo)):
                 return False
             self._in_work[photo] = []
             return True
@@ -141,7 +141,7 @@ class Pipeline:
     def _refuse(self, found: Found, problem: str) -> None:
         self._report.problems.append((found.path, problem))
         if os.path.lexists(found.path):
-            self._ledger.add(files=[record(found, problem=problem)])
+            self._queue.add(files=[record(found, problem=problem)])
         else:
             # What the library has of it stays: a drive that is gone is no reason to lose it.
             self.vanished.append(found.path)
@@ -166,12 +166,12 @@ class Pipeline:
         if found.stamp != (before.sidecar if before else None):
             self._recaptioned.setdefault(photo, []).append(new)
         else:
-            self._ledger.add(files=[new])
+            self._queue.add(files=[new])
 
     def _embed(self) -> None:
         batch, self._batch = self._batch, []
         if batch:
-            self._settle(self._lanes.put([self._job(*photo) for photo in batch]))
+            self._settle(self._threads.put([self._job(*photo) for photo in batch]))
 
     def _settle(self, described: Iterable[tuple[Job, Embedded | InputError]]) -> None:
         for job, embedded in described:
@@ -183,7 +183,7 @@ class Pipeline:
                 self._report.reembedded += 1
             else:
                 self._report.indexed += 1
-            self._ledger.add(embedded=[embedded], files=[record(job.file, photo=job.hash)])
+            self._queue.add(embedded=[embedded], files=[record(job.file, photo=job.hash)])
             with self._lock:
                 self._embedded[job.hash] = job.settings
             for copy, read in self._leave(job.hash):
@@ -194,9 +194,9 @@ class Pipeline:
         state = self._known.get(found.path)
         with self._lock:
             before = self._embedded.get(photo)
-            settings = self._demands.settings(photo, Settings.parse(before) if before else None)
-            annotated, captioned = self._demands.annotations(photo), self._demands.captions(photo)
-            sidecars = self._demands.texts(photo, self._report.warnings)
+            settings = self._requirements.settings(photo, Settings.parse(before) if before else None)
+            annotated, captioned = self._requirements.annotations(photo), self._requirements.captions(photo)
+            sidecars = self._requirements.texts(photo, self._report.warnings)
         # An edited file takes along what its user had said of it, unless it says it anew.
         source = photo if photo in self._embedded else (state.hash if state else None)
         annotations, captions = self._kept(source, size)
@@ -212,7 +212,7 @@ class Pipeline:
         if photo is None:
             return Part(), Part()
         with self._store.read() as snapshot:
-            return kept(snapshot.given(photo), *size)
+            return kept(snapshot.user_annotations(photo), *size)
 
 
 def _as_read(found: Found, hashed: Hashed | None) -> Found:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from virtue.indexer.requirements import Demands
+from virtue.indexer.requirements import EmbeddingRequirements
 from virtue.indexer.walk import Found, Walk
 from virtue.store import FileRecord, FileState
 
@@ -29,7 +29,7 @@ def make_plan(
     walk: Walk,
     roots: list[bytes],
     known: Mapping[bytes, FileState],
-    demands: Demands,
+    requirements: EmbeddingRequirements,
     limit_of: Callable[[bytes, FileState | None], int],
     rehash: bool,
 ) -> Plan:
@@ -45,9 +45,9 @@ def make_plan(
         found = walk.files.get(path)
         if found is None or same_file(found, state):
             sidecar = found.sidecar if found else state.sidecar
-            demands.add(state.hash, path, limit_of(path, state), sidecar is not None)
+            requirements.add(state.hash, path, limit_of(path, state), sidecar is not None)
     for path, found in walk.files.items():
-        _sort_in(plan, found, known.get(path), demands, rehash)
+        _sort_in(plan, found, known.get(path), requirements, rehash)
     for path, reason in walk.problems.items():
         plan.problems.append((path, reason))
         before = known.get(path)
@@ -75,14 +75,16 @@ def vanished(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -
     ]
 
 
-def _sort_in(plan: Plan, found: Found, state: FileState | None, demands: Demands, rehash: bool) -> None:
+def _sort_in(
+    plan: Plan, found: Found, state: FileState | None, requirements: EmbeddingRequirements, rehash: bool
+) -> None:
     if state is None or not same_file(found, state) or rehash:
         plan.opened.append(found)
     elif state.problem is not None:
         plan.problems.append((found.path, state.problem))
         if state.missing:
             plan.records.append(record(found, problem=state.problem))
-    elif state.hash is None or not demands.satisfied(state.hash, state.settings):
+    elif state.hash is None or not requirements.satisfied(state.hash, state.settings):
         plan.opened.append(found)
     elif found.stamp != state.sidecar:
         plan.recaptioned.setdefault(state.hash, []).append(record(found, photo=state.hash))

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from virtue.errors import StoreError
-from virtue.indexer.embedding import Describer, Job
+from virtue.indexer.embedding import PhotoEmbedder, Job
 from virtue.indexer.indexing import Progress, Report, index, usual_workers
-from virtue.indexer.model_threads import Lanes
+from virtue.indexer.model_threads import ModelThreads
 from virtue.indexer.requirements import Settings
 from virtue.indexer.user_annotations import Part
 from virtue.indexer.walk import Found, walk
-from virtue.indexer.workers import PATIENCE, Outcome, Pool
+from virtue.indexer.workers import FILE_TIMEOUT, Outcome, Pool
 from virtue.store import FileState
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ class Estimate:
 
 def reindex(
     store: Store,
-    embedder: Describer,
+    embedder: PhotoEmbedder,
     *,
     workers: int | None = None,
-    patience: float = PATIENCE,
+    timeout: float = FILE_TIMEOUT,
     estimated: Callable[[Estimate], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
@@ -68,7 +68,7 @@ def reindex(
     done, and then the old ones go. Interrupted, it goes on where it was when it is called again.
 
     Args:
-        workers, patience, progress: see `index`.
+        workers, timeout, progress: see `index`.
         estimated: told, before it starts, what it will take.
 
     Raises:
@@ -77,13 +77,13 @@ def reindex(
         LockedError: another process is writing.
     """
     count = workers or usual_workers()
-    estimate = _estimate(store, embedder, count, patience)
+    estimate = _estimate(store, embedder, count, timeout)
     if estimated:
         estimated(estimate)
-    return index(store, embedder, reembed=True, workers=count, patience=patience, progress=progress)
+    return index(store, embedder, reembed=True, workers=count, timeout=timeout, progress=progress)
 
 
-def _estimate(store: Store, embedder: Describer, workers: int, patience: float) -> Estimate:
+def _estimate(store: Store, embedder: PhotoEmbedder, workers: int, timeout: float) -> Estimate:
     with store.read() as snapshot:
         states = snapshot.files()
         target = next((g for g in snapshot.generations() if g.fingerprint == embedder.fingerprint), None)
@@ -102,27 +102,27 @@ def _estimate(store: Store, embedder: Describer, workers: int, patience: float) 
     reachable = [path for path in sorted(left.values()) if os.path.isfile(path)]
     step = max(1, len(reachable) // (SAMPLE + 1))
     sample = {path: states[path] for path in reachable[::step][: SAMPLE + 1]}
-    return Estimate(len(left), _rate(embedder, sample, workers, patience), needed, free)
+    return Estimate(len(left), _rate(embedder, sample, workers, timeout), needed, free)
 
 
-def _rate(embedder: Describer, sample: dict[bytes, FileState], workers: int, patience: float) -> float:
+def _rate(embedder: PhotoEmbedder, sample: dict[bytes, FileState], workers: int, timeout: float) -> float:
     """Photos a second: of the model, or of decoding if that is slower, since both go on at once."""
     files = [walk(path).files[path] for path in sample]
     jobs: list[Job] = []
     ended: list[float] = []
-    with Pool(files, embedder.model.side, lambda found, hashed: True, workers, patience) as outcomes:
+    with Pool(files, embedder.model.side, lambda found, hashed: True, workers, timeout) as outcomes:
         for outcome in outcomes:
             if outcome is not None:
                 ended.append(time.monotonic())
                 jobs += _job(outcome, sample[outcome.found.path])
     if len(jobs) < 2:
         return 0.0
-    with Lanes(embedder, lambda warning: None) as lanes:
+    with ModelThreads(embedder, lambda warning: None) as threads:
         for some in (jobs[:1], jobs[1:]):
             began = time.monotonic()
             for job in some:
-                list(lanes.put([job]))
-            list(lanes.rest())
+                list(threads.put([job]))
+            list(threads.rest())
     model = (time.monotonic() - began) / len(jobs[1:])
     decoding = (ended[-1] - ended[0]) / len(ended[1:])
     return 1 / max(model, decoding, 1e-6)

@@ -34,7 +34,7 @@ class Settings:
         return Settings(int(values["regions"]), values["annotations"], values["captions"])
 
 
-class Demands:
+class EmbeddingRequirements:
     """Collected while paths are matched to contents: `add` first, then ask."""
 
     def __init__(self, annotated: dict[bytes, Annotated], captioned: dict[bytes, Captioned]) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from virtue.errors import PromptError
 from virtue.geometry import Box
-from virtue.store import Given, NewCaption, NewRegion
+from virtue.store import UserAnnotations, NewCaption, NewRegion
 
 SLACK = 1.0
 """Pixels by which a given box may leave its picture and is clipped: COCO's own boxes do, by rounding."""
@@ -61,7 +61,7 @@ def joined(first: Part, second: Part) -> Part:
     return Part(first.regions + second.regions, first.captions + moved, first.faults + second.faults)
 
 
-def kept(given: Given, width: int, height: int) -> tuple[Part, Part]:
+def kept(given: UserAnnotations, width: int, height: int) -> tuple[Part, Part]:
     """What the catalogue keeps for a photo, apart: of annotations, of captions. What no longer fits (the
     file was edited into another size) is left out."""
     told = {caption.region for caption in given.captions if caption.source == "file"}

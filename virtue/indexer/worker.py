@@ -47,7 +47,7 @@ def main() -> None:
         except (EOFError, pickle.UnpicklingError):
             return
         try:
-            with _hurry(task.patience):
+            with _hurry(task.timeout):
                 read(task, channel)
         except (PictureError, MemoryError) as error:
             channel.send(Refused(str(error) or "there is not enough memory to decode it"))
@@ -62,13 +62,13 @@ def read(task: Task, channel: Channel) -> None:
     with _opened(path) as stream:
         before = os.fstat(stream.fileno())
         digest = hashlib.file_digest(stream, "sha256").digest()
-        if not _asked(channel, Hashed(digest, before.st_size, before.st_mtime_ns), task.patience):
+        if not _asked(channel, Hashed(digest, before.st_size, before.st_mtime_ns), task.timeout):
             return
         stream.seek(0)
         with open_image(stream) as image:
             size = weight(image, task.side)
             if size > HEAVY:
-                _asked(channel, Heavy(size), task.patience)
+                _asked(channel, Heavy(size), task.timeout)
             picture = decode(image, task.side)
             metadata = read_metadata(image)
         after = os.fstat(stream.fileno())
@@ -89,20 +89,20 @@ def _opened(path: str) -> Iterator[BufferedReader]:
         raise PictureError((error.strerror or str(error)).lower()) from None
 
 
-def _asked(channel: Channel, message: Hashed | Heavy, patience: float) -> bool:
+def _asked(channel: Channel, message: Hashed | Heavy, timeout: float) -> bool:
     """What the other side says to that. It may take its time."""
     _set_alarm(0)
     channel.send(message)
     answer = channel.receive()
-    _set_alarm(patience * 1.5 + 5)
+    _set_alarm(timeout * 1.5 + 5)
     return bool(answer)
 
 
 @contextmanager
-def _hurry(patience: float) -> Iterator[None]:
+def _hurry(timeout: float) -> Iterator[None]:
     """The kernel ends this process even inside a decoder that hangs after its parent was killed; while the
-    parent lives, it is the one to lose patience first."""
-    _set_alarm(patience * 1.5 + 5)
+    parent lives, its time-out is the shorter one."""
+    _set_alarm(timeout * 1.5 + 5)
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from virtue.errors import VirtueError
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.walk import Found
 
-PATIENCE = 60.0
+FILE_TIMEOUT = 60.0
 """Seconds that a worker may spend on one file."""
 TICK = 2.0
 """Seconds after which whoever waits for a result is told that there is none yet."""
@@ -45,7 +45,7 @@ class Pool:
         side: as for `pictures.load`.
         wanted: called once a file, by many threads, with its content's hash; whether to decode it.
         workers: number of processes.
-        patience: seconds a file may take.
+        timeout: seconds a file may take.
 
     Never more than two pictures per worker wait to be taken, so memory stays bounded.
     """
@@ -56,10 +56,10 @@ class Pool:
         side: int | None,
         wanted: Callable[[Found, Hashed], bool],
         workers: int,
-        patience: float = PATIENCE,
+        timeout: float = FILE_TIMEOUT,
     ) -> None:
         self._files = iter(files)
-        self._side, self._wanted, self._patience = side, wanted, patience
+        self._side, self._wanted, self._timeout = side, wanted, timeout
         self._taking = threading.Lock()
         self._heavy = threading.Lock()
         self._stopped = threading.Event()
@@ -129,17 +129,17 @@ class Pool:
         hashed: Hashed | None = None
         decoded: Decoded | None = None
         try:
-            answer = worker.ask(Task(found.path, self._side, self._patience), self._patience)
+            answer = worker.ask(Task(found.path, self._side, self._timeout), self._timeout)
             if isinstance(answer, Hashed):
                 hashed = answer
                 wanted = self._wanted(found, hashed)
                 if not wanted:
                     worker.tell(False)
                     return Outcome(found, hashed, None, None)
-                answer = worker.ask(True, self._patience)
+                answer = worker.ask(True, self._timeout)
             if isinstance(answer, Heavy):
                 with self._heavy:
-                    answer = worker.ask(True, self._patience)
+                    answer = worker.ask(True, self._timeout)
             if isinstance(answer, Refused):
                 return Outcome(found, hashed, None, answer.reason)
             assert isinstance(answer, Decoded)
@@ -193,8 +193,8 @@ class _Worker:
         except OSError:
             self._process.kill()
 
-    def ask(self, message: object, patience: float) -> object:
-        timer = threading.Timer(patience, self._expire)
+    def ask(self, message: object, timeout: float) -> object:
+        timer = threading.Timer(timeout, self._expire)
         timer.start()
         try:
             self._channel.send(message)
@@ -203,7 +203,7 @@ class _Worker:
             self._process.kill()
             self._process.wait()
             if self._late:
-                raise _Lost(f"reading it took more than {patience:g} seconds") from None
+                raise _Lost(f"reading it took more than {timeout:g} seconds") from None
             raise _Lost(f"reading it ended the decoder ({self._end()})") from None
         finally:
             timer.cancel()

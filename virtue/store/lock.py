@@ -17,14 +17,14 @@ from virtue.store import layout as names
 
 
 @contextmanager
-def writer_lock(folder: Path, command: str, *, patience: float = 0.0) -> Iterator[None]:
+def writer_lock(folder: Path, command: str, *, timeout: float = 0.0) -> Iterator[None]:
     """Holds the lock; it is the system's, so it ends with the process however that ends.
 
     A note beside it says who holds it. The note means nothing unless the lock is held.
 
     Args:
         command: what the user ran, for the message that a second writer gets.
-        patience: seconds to wait for it.
+        timeout: seconds to wait for it.
 
     Raises:
         LockedError: another writer holds it.
@@ -32,7 +32,7 @@ def writer_lock(folder: Path, command: str, *, patience: float = 0.0) -> Iterato
     """
     if not folder.is_dir():  # which taking the lock would make
         raise StoreError(f"the library {folder} is not there any more: mount its drive, if that is it")
-    lock = FileLock(folder / names.LOCK, timeout=patience, thread_local=False)
+    lock = FileLock(folder / names.LOCK, timeout=timeout, thread_local=False)
     try:
         lock.acquire()
     except Timeout:

@@ -146,7 +146,7 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class UserAnnotations:
     """Regions and captions that a user handed over for a photo; `NewCaption.region` counts in
     `regions`."""
 

@@ -28,7 +28,7 @@ from virtue.store.records import (
     FileState,
     Find,
     Generation,
-    Given,
+    UserAnnotations,
     Kind,
     Place,
     QueryKind,
@@ -169,10 +169,10 @@ class Snapshot:
         stored = {kind: self.vectors(kind) for kind in KINDS}
         return parcels(self._connection, self._folder, self.generation, stored)
 
-    def given(self, hash: bytes) -> Given:
+    def user_annotations(self, hash: bytes) -> UserAnnotations:
         """The regions and captions that a user handed over for this photo. They exist nowhere else:
         who embeds the photo again hands them on."""
-        return regions.given(self._connection, hash)
+        return regions.user_annotations(self._connection, hash)
 
     def search(
         self,

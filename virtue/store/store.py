@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from virtue.store.writer import Writer
 
-PATIENCE = 10.0
+LOCK_TIMEOUT = 10.0
 """Seconds to wait for another process that makes or migrates the same library."""
 
 
@@ -169,7 +169,7 @@ def _make(place: Path) -> None:
     from virtue.store.lock import writer_lock
 
     names.prepare(place)
-    with writer_lock(place, "making the library", patience=PATIENCE):
+    with writer_lock(place, "making the library", timeout=LOCK_TIMEOUT):
         if not (place / names.CATALOGUE).exists():
             database.create(place)
 
@@ -201,7 +201,7 @@ def _migrate(place: Path, reading: Engine, read_only: bool) -> None:
     from virtue.store.catalogue.migrate import upgrade
     from virtue.store.lock import writer_lock
 
-    with writer_lock(place, "bringing the library up to date", patience=PATIENCE):
+    with writer_lock(place, "bringing the library up to date", timeout=LOCK_TIMEOUT):
         # Another process may have done it while this one waited.
         if not database.is_current(reading, place):
             upgrade(place)

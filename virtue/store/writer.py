@@ -253,7 +253,7 @@ class Writer:
 
     def discard(self, hashes: Iterable[bytes]) -> None:
         """Drops the vectors of these photos in every generation, so that the next indexing embeds
-        them again. What a user handed over for them is kept (`Snapshot.given`)."""
+        them again. What a user handed over for them is kept (`Snapshot.user_annotations`)."""
         with self._change() as connection:
             writes.disembody(connection, writes.photo_ids(connection, hashes).values())
 

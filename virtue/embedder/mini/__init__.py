@@ -40,7 +40,7 @@ class Mini:
     the vision model. Safe to share between threads."""
 
     name = "mini"
-    lanes = max(2, (os.cpu_count() or 1) // 2)
+    concurrent_calls = max(2, (os.cpu_count() or 1) // 2)
     """Threads that an indexer may call this model from at once: one picture fills one core."""
     dim = 768
     text_match = 0.5

@@ -28,7 +28,7 @@ SCHEMA = "0003"
 can be told to be older or newer by comparing them."""
 FREE = 5
 """The catalogue is written anew when one page of so many is free."""
-PATIENCE = 30.0
+BUSY_TIMEOUT = 30.0
 """Seconds to wait for SQLite's own short locks, which the writer's lock does not cover."""
 
 
@@ -39,7 +39,7 @@ def engine(path: Path, mode: Mode) -> Engine:
     begin = "BEGIN IMMEDIATE" if mode == "write" else "BEGIN"
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, timeout=PATIENCE, check_same_thread=False)
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False)
 
     made = create_engine("sqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1)
 
@@ -139,7 +139,7 @@ def vacuum(folder: Path) -> int:
     """Gives back to the disk what is free in the catalogue, if that is worth writing it anew; the bytes
     that this freed. The writer's lock must be held; readers are not disturbed."""
     path = folder / names.CATALOGUE
-    with told(folder), closing(sqlite3.connect(path, timeout=PATIENCE)) as plain:
+    with told(folder), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as plain:
         ((pages,),) = plain.execute("PRAGMA page_count")
         ((free,),) = plain.execute("PRAGMA freelist_count")
         if free * FREE < pages:

@@ -12,7 +12,7 @@ from virtue.store.catalogue.queries import fetched
 from virtue.store.records import (
     GIVEN_SOURCES,
     CaptionRecord,
-    Given,
+    UserAnnotations,
     NewCaption,
     NewRegion,
     Place,
@@ -107,7 +107,7 @@ def _box(x0: float | None, y0: float, x1: float, y1: float) -> Box | None:
     return None if x0 is None else Box(x0, y0, x1, y1)
 
 
-def given(connection: Connection, hash: bytes) -> Given:
+def user_annotations(connection: Connection, hash: bytes) -> UserAnnotations:
     photo = connection.exec_driver_sql("SELECT id FROM photos WHERE hash = ?", (hash,)).scalar()
     newest = connection.exec_driver_sql(_NEWEST, (photo,)).scalar()
     found = fetched(
@@ -123,7 +123,7 @@ def given(connection: Connection, hash: bytes) -> Given:
         "WHERE photo_id = ? AND generation_id = ? AND source IN (?, ?) ORDER BY id",
         (photo, newest, *GIVEN_SOURCES),
     )
-    return Given(
+    return UserAnnotations(
         tuple(NewRegion(Box(*values[1:5]), *values[5:]) for values in found),
         tuple(NewCaption(text, source, places.get(region)) for text, source, region in told),
     )
