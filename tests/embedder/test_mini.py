@@ -91,9 +91,11 @@ def test_rows_of_a_library_are_asked_as_what_they_were_made_of(embedder):
     rows = embedder.embed(items).astype(np.float16)
     for find in ("regions", "photos", "captions"):
         asked = np.concatenate([embedder.model.query(item, picture, find) for item in items])
-        np.testing.assert_allclose(embedder.requery(rows, find), asked, atol=2e-3)
+        np.testing.assert_allclose(embedder.rows_as_queries(rows, find), asked, atol=2e-3)
     with pytest.raises(InputError, match="cats"):
-        embedder.requery(rows, "cats")
+        embedder.rows_as_queries(rows, "cats")
+    with pytest.warns(DeprecationWarning, match="rows_as_queries"):
+        np.testing.assert_array_equal(embedder.requery(rows), embedder.rows_as_queries(rows))
 
 
 def test_a_picture_without_a_prompt_is_asked_at_several_sizes_its_own_first(embedder):

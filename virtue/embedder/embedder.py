@@ -11,7 +11,7 @@ import numpy as np
 
 from virtue.embedder import families
 from virtue.embedder.inputs import Input, Request, is_single, read
-from virtue.embedder.model import Find, Instructed, Item, Model, Scene, Weighing
+from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, Scene
 from virtue.errors import InputError, ModelError
 from virtue.geometry import Box
 from virtue.pictures import Picture
@@ -188,12 +188,17 @@ class Embedder:
         request = read(value, self.model.side)
         return self.model.query(self._items([request])[0], request.picture, find)
 
-    def requery(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
+    def rows_as_queries(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
         """Vectors of a library (n, dim) as questions for their like, (n, dim) float32 unit rows, without
         the pictures they were made of. The rows themselves, where a model asks as it stores."""
         _check_find(find)
         rows = _unit(np.atleast_2d(rows).astype(np.float32))
-        return self.model.requery(rows, find) if isinstance(self.model, Weighing) else rows
+        return self.model.rows_as_queries(rows, find) if isinstance(self.model, AsymmetricModel) else rows
+
+    def requery(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
+        """The old name of `rows_as_queries`."""
+        warnings.warn("Embedder.requery is now called rows_as_queries", DeprecationWarning, stacklevel=2)
+        return self.rows_as_queries(rows, find)
 
     def similarity(self, a: Any, b: Any) -> Any:
         """Cosines of all pairs: (n, m) float32; a torch tensor if `a` is one."""
@@ -218,14 +223,14 @@ class Embedder:
     @property
     def prompts(self) -> Mapping[str, str]:
         """The named instructions that the model knows."""
-        return self.model.prompts if isinstance(self.model, Instructed) else {}
+        return self.model.prompts if isinstance(self.model, InstructedModel) else {}
 
     def _told(self, name: str | None, words: str | None) -> tuple[str | None, str | None]:
         """An instruction for models that take one, words to put before texts for the others."""
         if name is not None and name not in self.prompts:
             known = f"it knows {', '.join(self.prompts)}" if self.prompts else "give prompt='words'"
             raise InputError(f"the model {self.name!r} knows no prompt called {name!r}: {known}")
-        if isinstance(self.model, Instructed):
+        if isinstance(self.model, InstructedModel):
             return words if name is None else self.prompts[name], None
         return None, words
 

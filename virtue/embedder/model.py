@@ -26,7 +26,7 @@ Scene = Any
 class Item:
     """One thing to embed: a text, a scene, a prompt on a scene, or a scene (and prompt) with a text.
     The prompt is in pixels of the scene's upright original and has been checked. `instruction` is for
-    models that are told in words what to do (`Instructed`); None: the model's own for such an item."""
+    models that are told in words what to do (`InstructedModel`); None: the model's own for such an item."""
 
     scene: Scene | None = None
     prompt: Prompt | None = None
@@ -64,15 +64,15 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class Weighing(Model, Protocol):
+class AsymmetricModel(Model, Protocol):
     """A model whose questions weigh the parts of a vector otherwise than its documents do."""
 
-    def requery(self, rows: np.ndarray, find: Find) -> np.ndarray:
+    def rows_as_queries(self, rows: np.ndarray, find: Find) -> np.ndarray:
         """(n, dim) float32, unit rows: what `embed` made, each asked as a question for its like."""
 
 
 @runtime_checkable
-class Instructed(Model, Protocol):
+class InstructedModel(Model, Protocol):
     """A model that reads `Item.instruction`: words around the item's text, in which `{text}` stands for it
     (without `{text}` they come before it)."""
 

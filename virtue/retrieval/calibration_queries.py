@@ -47,7 +47,7 @@ class SampleQueries:
         self._known: np.ndarray | None = None
 
     def __call__(self, find: Find, rows: np.ndarray) -> dict[QueryKind, np.ndarray]:
-        return {"image": self._embedder.requery(rows, find), "text": self._texts(find)}
+        return {"image": self._embedder.rows_as_queries(rows, find), "text": self._texts(find)}
 
     def _texts(self, find: Find) -> np.ndarray:
         """Most models ask alike whatever is looked for. One text tells; the others are not embedded again."""

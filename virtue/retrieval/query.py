@@ -52,15 +52,15 @@ class Part:
                 f"a part of a query cannot weigh {self.weight:g}: give a positive number, or a negative "
                 "one for what hits should not look like"
             )
-        if self.stored and (
+        if self.is_stored and (
             self.image is not None or self.text is not None or None not in (self.region_id, self.photo_id)
         ):
             raise InputError("a region or photo of the library goes alone: give the rest as further parts")
         if self.text is not None and not self.text.strip():
             raise InputError("the text to search for is empty: say what you look for")
-        if self.image is None and self.prompted:
+        if self.image is None and self.has_prompt:
             raise PromptError("a box, points or a mask need an image that they are drawn on: give one")
-        if self.image is None and self.text is None and not self.stored:
+        if self.image is None and self.text is None and not self.is_stored:
             raise InputError("nothing to search for: give words, an image, or both")
 
     @classmethod
@@ -119,12 +119,12 @@ class Part:
         )
 
     @property
-    def stored(self) -> bool:
+    def is_stored(self) -> bool:
         """It is of the library, where its vector is."""
         return self.region_id is not None or self.photo_id is not None
 
     @property
-    def prompted(self) -> bool:
+    def has_prompt(self) -> bool:
         return self.box is not None or bool(self.points) or self.mask is not None
 
     def as_input(self) -> Any:
@@ -200,7 +200,7 @@ class Query:
     @property
     def is_text(self) -> bool:
         """Nothing but words are asked for."""
-        return all(part.image is None and not part.stored for part in self.wanted)
+        return all(part.image is None and not part.is_stored for part in self.wanted)
 
     def __str__(self) -> str:
         asked = " + ".join(str(part) for part in self.wanted)

@@ -60,15 +60,15 @@ def query_vectors(embedder: Embedder, query: Query, find: Find, snapshot: Snapsh
 
 
 def _weights(parts: Sequence[Part]) -> list[float]:
-    hits = sum(part.weight for part in parts if part.stored)
-    if not hits or all(part.stored for part in parts):
+    hits = sum(part.weight for part in parts if part.is_stored)
+    if not hits or all(part.is_stored for part in parts):
         return [part.weight for part in parts]
-    return [LIKED * part.weight / hits if part.stored else part.weight for part in parts]
+    return [LIKED * part.weight / hits if part.is_stored else part.weight for part in parts]
 
 
 def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np.ndarray:
-    if part.stored:
-        return embedder.requery(snapshot.vectors("regions")[place_of(part, snapshot).row], find)
+    if part.is_stored:
+        return embedder.rows_as_queries(snapshot.vectors("regions")[place_of(part, snapshot).row], find)
     return np.atleast_2d(embedder.query(part.as_input(), find))
 
 

@@ -150,7 +150,7 @@ def _asked(
 ) -> Asked:
     kind: QueryKind = "text" if query.is_text else "image"
     vectors = query_vectors(embedder, query, find, snapshot)
-    stored = [part for part in (*query.parts, *query.without) if part.stored]
+    stored = [part for part in (*query.parts, *query.without) if part.is_stored]
     given = frozenset(place_of(part, snapshot).photo_id for part in stored)
     usual = snapshot.distribution(find, kind)
     return Asked(vectors, kind, usual, given, filters, wholes=find != "regions")

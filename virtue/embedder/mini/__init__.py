@@ -104,7 +104,7 @@ class Mini:
         wanted = IMAGE_MEANING * meanings if text is None else TEXT_MEANING * text
         return _join(np.repeat(wanted, len(looks), axis=0), looks)
 
-    def requery(self, rows: np.ndarray, find: Find) -> np.ndarray:
+    def rows_as_queries(self, rows: np.ndarray, find: Find) -> np.ndarray:
         """As `query` asks with a picture that has a prompt; a row without a look is a text's."""
         meanings, looks = (unit(part) for part in np.split(np.asarray(rows, np.float32), 2, axis=1))
         seen = looks.any(axis=1, keepdims=True)
