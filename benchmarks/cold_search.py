@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from virtue import Box, Embedder, Library
-from virtue.store import Embedded, FileRecord, NewRegion, PhotoInfo
+from virtue.store import EmbeddedPhoto, FileRecord, NewRegion, PhotoInfo
 
 REGIONS_A_PHOTO = 20
 WIDTH, HEIGHT = 4000, 3000
@@ -71,11 +71,11 @@ def fill(folder: Path, regions: int) -> None:
             writer.commit([embedded for embedded, _ in photos], [file for _, file in photos])
 
 
-def photo(rng: np.random.Generator, number: int, count: int, dim: int) -> tuple[Embedded, FileRecord]:
+def photo(rng: np.random.Generator, number: int, count: int, dim: int) -> tuple[EmbeddedPhoto, FileRecord]:
     digest = hashlib.sha256(str(number).encode()).digest()
     corners = rng.uniform(0, 0.5, (count - 1, 2)) * (WIDTH, HEIGHT)
     boxes = [Box(x, y, x + WIDTH / 3, y + HEIGHT / 3) for x, y in corners.tolist()]
-    found = Embedded(
+    found = EmbeddedPhoto(
         PhotoInfo(digest, WIDTH, HEIGHT),
         "benchmark",
         (NewRegion(Box(0, 0, WIDTH, HEIGHT), "whole"), *(NewRegion(box, "proposal") for box in boxes)),

@@ -114,9 +114,9 @@ class Virtue(Contender):
         return ()
 
     def tune(self) -> None:
-        efforts = self._snapshot.efforts("regions")
-        assert efforts is not None
-        self.efforts = {kind: [e.probes, e.factor] for kind, e in efforts.items()}
+        params = self._snapshot.search_params("regions")
+        assert params is not None
+        self.efforts = {kind: [p.nprobe, p.refine_factor] for kind, p in params.items()}
 
     def search(self, query: np.ndarray, kind: Kind) -> np.ndarray:
         return self._snapshot.search("regions", query, TOP, asked=kind).rows

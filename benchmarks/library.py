@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from virtue.geometry import Box
-from virtue.store import Embedded, FileRecord, NewRegion, PhotoInfo, Store
+from virtue.store import EmbeddedPhoto, FileRecord, NewRegion, PhotoInfo, Store
 from virtue.store import layout as names
 from virtue.store.ann import index_search, pca
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads
 from virtue.store.ann.ivf import Index, _scaled
 from virtue.store.catalogue import regions
-from virtue.store.records import Effort
+from virtue.store.records import SearchParams
 
 REGIONS = 20
 """Of each photo."""
@@ -51,10 +51,10 @@ def _photos(vectors: np.ndarray) -> range:
     return range(-(-len(vectors) // REGIONS))
 
 
-def _photo(number: int, vectors: np.ndarray) -> Embedded:
+def _photo(number: int, vectors: np.ndarray) -> EmbeddedPhoto:
     info = PhotoInfo(number.to_bytes(16, "big"), 4000, 3000)
     none = np.empty((0, vectors.shape[1]), np.float32)
-    return Embedded(info, "auto", BOXES[: len(vectors)], vectors, (), none)
+    return EmbeddedPhoto(info, "auto", BOXES[: len(vectors)], vectors, (), none)
 
 
 class LibraryFigures:
@@ -101,11 +101,11 @@ class LibraryFigures:
             record, files = snapshot._view.indexes["regions"]
             index = store._memory.index(snapshot.generation.id, "regions", files)
             assert index is not None
-            stored, effort = snapshot.vectors("regions"), record.effort("image")
+            stored, params = snapshot.vectors("regions"), record.search_params("image")
             taken = 0.0
             for number in range(len(queries)):
                 query = queries[number : number + 1]
-                near, seconds = _faiss_alone(index, query, effort)
+                near, seconds = _faiss_alone(index, query, params)
                 began = time.process_time()
                 ranked = index_search.scored(stored, np.unique(near[near >= 0]), query, 10)
                 plain.execute(
@@ -116,19 +116,19 @@ class LibraryFigures:
         return taken / len(queries) * 1e6
 
 
-def _faiss_alone(index: Index, query: np.ndarray, effort: Effort) -> tuple[np.ndarray, float]:
+def _faiss_alone(index: Index, query: np.ndarray, params: SearchParams) -> tuple[np.ndarray, float]:
     """The candidates from the first range, and the seconds of FAISS's two calls."""
     pointer = faiss.swig_ptr
     scaled = _scaled(pca.asked(query, index._by))
-    count = index_search.reach(effort.factor, 10)
-    usable = index._settings(effort.probes)
-    reaching = faiss.SearchParametersHNSW(efSearch=max(64, 2 * effort.probes)) if index._graph else None
-    near, lists = np.empty((1, effort.probes), np.float32), np.empty((1, effort.probes), np.int64)
+    count = index_search.reach(params.refine_factor, 10)
+    usable = index._settings(params.nprobe)
+    reaching = faiss.SearchParametersHNSW(efSearch=max(64, 2 * params.nprobe)) if index._graph else None
+    near, lists = np.empty((1, params.nprobe), np.float32), np.empty((1, params.nprobe), np.int64)
     scores, rows = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
     pointers = [pointer(each) for each in (scaled, near, lists, scores, rows)]
     q, n, li, s, r = pointers
     began = time.process_time()
     pca.asked(query, index._by)
-    index._quantiser.search_c(1, q, effort.probes, n, li, reaching)
+    index._quantiser.search_c(1, q, params.nprobe, n, li, reaching)
     index._parts[0].fast.search_preassigned_c(1, q, count, li, n, s, r, False, usable)
     return rows, time.process_time() - began

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from virtue.geometry import Box
-from virtue.store import Embedded, FileRecord, NewCaption, NewRegion, PhotoInfo, Snapshot, Writer
+from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Snapshot, Writer
 
 DIM = 32
 REGIONS = 20
@@ -65,10 +65,10 @@ def put(writer: Writer, state: State, numbers: Iterable[int] | None = None, mode
     )
 
 
-def _photo(number: int, edition: int, model: int) -> Embedded:
+def _photo(number: int, edition: int, model: int) -> EmbeddedPhoto:
     rows = vectors(number, edition, model)
     told = (NewCaption(f"photo {number}", "sidecar"),)
-    return Embedded(PhotoInfo(_name(number), 100, 80), str(edition), BOXES, rows[:-1], told, rows[-1:])
+    return EmbeddedPhoto(PhotoInfo(_name(number), 100, 80), str(edition), BOXES, rows[:-1], told, rows[-1:])
 
 
 def _name(number: int) -> bytes:

@@ -136,7 +136,7 @@ def read(folder: Path, number: int, until: float, seed: int) -> None:
                             (shelf.number_of(region.path), int(region.box.x0), round(float(score), 5))
                             for region, score in zip(found, ranked.scores, strict=True)
                         ]
-                        exact = snapshot.efforts("regions") is None
+                        exact = snapshot.search_params("regions") is None
                         answer = (snapshot.version, model, photo, edition, exact, hits)
                     print(json.dumps(answer), file=notes)
                     if time.time() > until:

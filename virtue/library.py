@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from virtue.indexer import Estimate, Progress, Report
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
-    from virtue.store import Fault, Store, Tuning
+    from virtue.store import Fault, Store, TuningResult
     from virtue.store.ann.maintenance import Say
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind
-    from virtue.store.transfer.stream import Exported, Taken
+    from virtue.store.transfer.stream import ExportSummary, ImportSummary
 
 DEFAULT_MODEL = "mini"
 
@@ -175,7 +175,7 @@ class Library:
         with self.store.read() as snapshot:
             return tuning_texts(snapshot, self.embedder)
 
-    def tune(self, *, recall: float = 0.95, say: Say | None = None) -> list[Tuning]:
+    def tune(self, *, recall: float = 0.95, say: Say | None = None) -> list[TuningResult]:
         """Measures how far searches must go in the indexes of this library to find that share of the
         ten best rows, for texts and for images, and makes searches go as far.
 
@@ -331,7 +331,7 @@ class Library:
             self._refresh_indexes()
         return waste
 
-    def export_parquet(self, file: str | os.PathLike[str]) -> Exported:
+    def export_parquet(self, file: str | os.PathLike[str]) -> ExportSummary:
         """Writes all photos that have vectors into one Parquet file; docs/keeping.md names its columns.
 
         Raises:
@@ -343,7 +343,7 @@ class Library:
 
         return export(self.store, Path(file))
 
-    def import_parquet(self, file: str | os.PathLike[str]) -> Taken:
+    def import_parquet(self, file: str | os.PathLike[str]) -> ImportSummary:
         """Takes in the photos of a file that `export_parquet` wrote, without opening one. Photos and paths
         that this library has already stay as they are.
 
@@ -353,14 +353,14 @@ class Library:
             LockedError: another process is writing.
         """
         from virtue.store.transfer.parquet import read
-        from virtue.store.transfer.stream import take
+        from virtue.store.transfer.stream import import_photos
 
         cargo, parcels = read(Path(file))
-        taken = take(self._open(create=True), "virtue import", str(file), cargo, parcels())
+        taken = import_photos(self._open(create=True), "virtue import", str(file), cargo, parcels())
         self._refresh_indexes()
         return taken
 
-    def merge(self, other: str | os.PathLike[str]) -> Taken:
+    def merge(self, other: str | os.PathLike[str]) -> ImportSummary:
         """Takes in the photos of another library, which stays as it is. Photos and paths that this one has
         already stay as they are.
 

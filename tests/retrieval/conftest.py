@@ -17,7 +17,7 @@ from virtue.embedder.model import Find, Item
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture, load
 from virtue.store import (
-    Embedded,
+    EmbeddedPhoto,
     FileRecord,
     NewCaption,
     NewRegion,
@@ -136,7 +136,7 @@ def fill(tmp_path: Path, embedder: Embedder) -> Iterator[Fill]:
         yield run
 
 
-def _stored(photo: Painted, folder: Path, embedder: Embedder) -> tuple[list[Embedded], list[FileRecord]]:
+def _stored(photo: Painted, folder: Path, embedder: Embedder) -> tuple[list[EmbeddedPhoto], list[FileRecord]]:
     name = photo.name if isinstance(photo.name, bytes) else photo.name.encode()
     path = bytes(folder) + b"/" + name
     with open(path, "wb") as stream:
@@ -148,7 +148,7 @@ def _stored(photo: Painted, folder: Path, embedder: Embedder) -> tuple[list[Embe
     captions += [NewCaption(text, "annotation", place) for place, text in photo.region_captions.items()]
     digest = hashlib.sha256(path).digest()
     texts = [caption.text for caption in captions]
-    embedded = Embedded(
+    embedded = EmbeddedPhoto(
         PhotoInfo(digest, *photo.size),
         "settings",
         regions,

@@ -14,7 +14,7 @@ import numpy as np
 from virtue.geometry import Box
 from virtue.store import (
     CaptionRecord,
-    Embedded,
+    EmbeddedPhoto,
     FileRecord,
     NewCaption,
     NewRegion,
@@ -48,7 +48,7 @@ def photo(
     settings: str = "auto",
     dim: int = DIM,
     info: PhotoInfo | None = None,
-) -> Embedded:
+) -> EmbeddedPhoto:
     """The photo of that number: the whole, `proposals`, and `given` annotated regions."""
     regions = (
         NewRegion(Box(0, 0, 100, 80), "whole"),
@@ -57,7 +57,7 @@ def photo(
     )
     told = tuple(captions)
     seed = number if seed is None else seed
-    return Embedded(
+    return EmbeddedPhoto(
         info or PhotoInfo(name(number), 100, 80),
         settings,
         regions,

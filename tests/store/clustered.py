@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.store.builders import file, name
 from virtue.geometry import Box
-from virtue.store import Embedded, NewCaption, NewRegion, PhotoInfo, Snapshot, Store, Writer
+from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo, Snapshot, Store, Writer
 
 DIM = 32
 REGIONS = 20
@@ -42,14 +42,14 @@ def texts(count: int, seed: int) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def photos(first: int, count: int, world: int = 0, captions: bool = False) -> list[Embedded]:
+def photos(first: int, count: int, world: int = 0, captions: bool = False) -> list[EmbeddedPhoto]:
     """Photos of `REGIONS` regions each, perhaps each with a caption."""
     made = []
     for number in range(first, first + count):
         told = (NewCaption(f"photo {number}", "sidecar"),) * captions
         rows = vectors(REGIONS, number, world)
         said = texts(1, number)[:captions]
-        made.append(Embedded(PhotoInfo(name(number), 100, 80), "auto", BOXES, rows, told, said))
+        made.append(EmbeddedPhoto(PhotoInfo(name(number), 100, 80), "auto", BOXES, rows, told, said))
     return made
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.store.builders import DIM, name, vectors
 from virtue.geometry import Box
-from virtue.store import Embedded, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
 from virtue.store.records import Kind
 
 NASTY = "'; DROP TABLE photos; --"
@@ -109,9 +109,9 @@ def shots(seed: int, count: int = 40) -> list[Shot]:
     return made
 
 
-def embedded(shot: Shot) -> Embedded:
+def embedded(shot: Shot) -> EmbeddedPhoto:
     rows, said = vectors(len(shot.regions), 1), vectors(len(shot.captions), 2)
-    return Embedded(shot.info, "auto", tuple(shot.regions), rows, tuple(shot.captions), said)
+    return EmbeddedPhoto(shot.info, "auto", tuple(shot.regions), rows, tuple(shot.captions), said)
 
 
 def stored(folder: Path, made: list[Shot]) -> Store:

@@ -13,7 +13,7 @@ from virtue.errors import StoreError
 from virtue.geometry import Box
 from virtue.store import (
     CaptionUpdate,
-    Embedded,
+    EmbeddedPhoto,
     FileRecord,
     NewCaption,
     NewRegion,
@@ -51,7 +51,7 @@ def test_regions_come_back_with_their_photo(tmp_path: Path) -> None:
         NewCaption("my dog", "annotation", region=1),
         NewCaption("at last", "metadata"),
     )
-    embedded = Embedded(info, "auto", regions, vectors(2, 1), captions, vectors(3, 2))
+    embedded = EmbeddedPhoto(info, "auto", regions, vectors(2, 1), captions, vectors(3, 2))
     with Store.open(tmp_path / "library", create=True) as store:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
@@ -244,7 +244,7 @@ def test_reading_goes_on_with_the_last_commit_while_another_writes(store: Store)
 )
 def test_vectors_that_are_wrong_are_refused(store: Store, wrong: np.ndarray) -> None:
     good = photo(8)
-    bad = Embedded(good.info, "auto", good.regions, wrong, (), vectors(0, 1))
+    bad = EmbeddedPhoto(good.info, "auto", good.regions, wrong, (), vectors(0, 1))
     with store.write("test") as writer, pytest.raises(ValueError, match=f"regions of {name(8).hex()}"):
         writer.commit([bad], [file("/photos/8.jpg", 8)])
     with store.read() as snapshot:

@@ -196,11 +196,11 @@ def test_an_index_is_made_anew_of_what_is_left(tmp_path: Path) -> None:
             writer.forget([b"/photos/%d.jpg" % n for n in range(0, 150, 3)])
             writer.compact()
             with store.read() as snapshot:
-                assert snapshot.efforts("regions") is None
+                assert snapshot.search_params("regions") is None
                 assert recall(snapshot, clustered(20, 901)) == 1
             writer.refresh_indexes(exact=WORTH)
         with store.read() as snapshot:
-            assert snapshot.efforts("regions") is not None
+            assert snapshot.search_params("regions") is not None
             assert recall(snapshot, clustered(50, 902)) >= 0.92
             assert len(snapshot.vectors("regions")) == 2000
         assert store.verify() == []

@@ -162,7 +162,7 @@ def test_a_library_that_is_held_is_searched_exactly(place: str, tmp_path: Path) 
     folder = tmp_path / "library"
     with no_warnings(), indexed(folder, 150) as store, held(folder, place) as device:
         with device.read() as ours, store.read() as theirs:
-            assert ours.efforts("regions") is not None
+            assert ours.search_params("regions") is not None
             compared(ours, theirs, 5)
             allowed = np.random.default_rng(6).random(3_000) < 0.8
             compared(ours, theirs, 6, allowed=allowed)

@@ -25,7 +25,7 @@ from tests.store.clustered import (
     vectors,
 )
 from virtue.store import Store
-from virtue.store.records import Effort
+from virtue.store.records import SearchParams
 
 PHOTOS = 150
 
@@ -61,7 +61,7 @@ def test_it_is_the_index_that_answers(store: Store) -> None:
         missed = 0
         for query in vectors(50, 996):
             exact = snapshot.exact("regions", query[None], 10)
-            near = snapshot.search("regions", query, 10, effort=Effort(1, 1))
+            near = snapshot.search("regions", query, 10, params=SearchParams(1, 1))
             missed += len(set(exact.rows.tolist()) - set(near.rows.tolist()))
         assert missed > 0
 
@@ -70,7 +70,7 @@ def test_all_probes_and_many_candidates_miss_nothing(store: Store) -> None:
     with store.read() as snapshot:
         for query in vectors(30, 995):
             exact = snapshot.exact("regions", query[None], 10)
-            near = snapshot.search("regions", query, 10, effort=Effort(10_000, 64))
+            near = snapshot.search("regions", query, 10, params=SearchParams(10_000, 64))
             assert near.rows.tolist() == exact.rows.tolist()
             assert near.scores.tolist() == exact.scores.tolist()
 
@@ -79,7 +79,7 @@ def test_a_row_scores_as_the_best_of_several_queries(store: Store) -> None:
     with store.read() as snapshot:
         asked = vectors(3, 994)
         exact = snapshot.exact("regions", asked, 10)
-        near = snapshot.search("regions", asked, 10, effort=Effort(10_000, 64))
+        near = snapshot.search("regions", asked, 10, params=SearchParams(10_000, 64))
         assert near.rows.tolist() == exact.rows.tolist()
         assert near.scores.tolist() == exact.scores.tolist()
 
@@ -90,7 +90,7 @@ def test_queries_with_nothing_to_say_in_half_of_the_columns(store: Store) -> Non
     with store.read() as snapshot:
         for query in half:
             exact = snapshot.exact("regions", query[None], 10)
-            near = snapshot.search("regions", query, 10, effort=Effort(10_000, 64))
+            near = snapshot.search("regions", query, 10, params=SearchParams(10_000, 64))
             assert near.rows.tolist() == exact.rows.tolist()
         assert len(snapshot.search("regions", np.zeros(DIM), 10).rows) == 10
 
@@ -129,7 +129,7 @@ def test_rows_that_no_list_near_the_query_has_are_found_all_the_same(store: Stor
         order = snapshot.exact("regions", query, PHOTOS * REGIONS).rows
         allowed = np.zeros(PHOTOS * REGIONS, bool)
         allowed[order[-2_500:]] = True
-        ranked = snapshot.search("regions", query, 10, allowed, effort=Effort(1, 64))
+        ranked = snapshot.search("regions", query, 10, allowed, params=SearchParams(1, 64))
         assert len(ranked.rows) == 10
         assert allowed[ranked.rows].all()
 
@@ -197,9 +197,9 @@ def test_captions_have_an_index_of_their_own(tmp_path: Path) -> None:
                 exact = set(snapshot.exact("captions", query[None], 10).rows.tolist())
                 found += len(exact & set(snapshot.search("captions", query, 10, asked="text").rows.tolist()))
             assert found >= RECALL * 500
-            efforts = snapshot.efforts("captions")
-            assert efforts is not None
-            assert efforts["text"].recall is not None
+            search_params = snapshot.search_params("captions")
+            assert search_params is not None
+            assert search_params["text"].recall is not None
 
 
 def test_nothing_is_printed_while_training(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -223,13 +223,13 @@ def test_odd_dimensions_can_be_indexed(tmp_path: Path) -> None:
     from virtue.store.ann import training
     from virtue.store.ann.index_files import mapped, written
     from virtue.store.ann.ivf import Index, Part
-    from virtue.store.ann.segments import RangeFile
+    from virtue.store.ann.segments import IndexSegment
 
     rows = vectors(2000, 3, dim=7).astype(np.float16)
     new = training.trained(rows, np.arange(2000))
     made = training.encoded(new.index, new.scale, rows, np.arange(2000))
     size, crc = written(tmp_path, 1, made.index)
-    record = RangeFile(1, 0, 2000, made.count, made.residual, size, crc)
+    record = IndexSegment(1, 0, 2000, made.count, made.residual, size, crc)
     content = mapped(tmp_path, record)
     assert content is not None
     opened = Index([record], [Part(content)])

@@ -43,7 +43,7 @@ def record(store: Store) -> IndexRecord:
 
 
 def spans(store: Store) -> list[tuple[int, int]]:
-    return [(file.first, file.stop) for file in record(store).ranges]
+    return [(file.first, file.stop) for file in record(store).segments]
 
 
 def index_files(folder: Path) -> set[str]:
@@ -51,7 +51,7 @@ def index_files(folder: Path) -> set[str]:
 
 
 def named(store: Store) -> set[str]:
-    return {names.index_file(file.id) for file in record(store).ranges}
+    return {names.index_file(file.id) for file in record(store).segments}
 
 
 def grow(store: Store, first: int, count: int, world: int = 0) -> None:
@@ -66,7 +66,7 @@ def test_an_index_is_extended_in_its_training(tmp_path: Path) -> None:
         grow(store, 100, 5)
         assert spans(store) == [(0, 2000), (2000, 2100)]
         assert record(store).training == before.training
-        assert record(store).ranges[0] == before.ranges[0]
+        assert record(store).segments[0] == before.segments[0]
         assert index_files(store.folder) == named(store)
         with store.read() as snapshot:
             assert recall(snapshot, vectors(100, 900)) >= RECALL
@@ -92,7 +92,7 @@ def test_there_are_never_more_than_four_ranges(tmp_path: Path) -> None:
             assert [first for first, _ in covered] == [0, *(stop for _, stop in covered[:-1])]
             assert covered[-1][1] == 2000 + 60 * (number + 1)
             assert covered[0] == (0, 2000)
-            assert sum(file.encoded for file in record(store).ranges) == covered[-1][1]
+            assert sum(file.encoded for file in record(store).segments) == covered[-1][1]
         with store.read() as snapshot:
             assert recall(snapshot, vectors(100, 901)) >= RECALL
             for number in (0, 100, 112, 123):
@@ -143,7 +143,7 @@ def test_forgotten_rows_are_not_indexed_again(tmp_path: Path) -> None:
             add(writer, 100, 20)
             writer.forget([b"/photos/%d.jpg" % number for number in range(100, 110)])
             writer.refresh_indexes(exact=WORTH)
-        assert [file.encoded for file in record(store).ranges] == [2000, 200]
+        assert [file.encoded for file in record(store).segments] == [2000, 200]
 
 
 @pytest.mark.parametrize("harm", ["flipped", "gone", "short", "empty"])
@@ -182,7 +182,7 @@ def test_a_damaged_index_is_told_and_passed_by_and_made_anew(tmp_path: Path, har
 
 def test_an_index_that_is_lost_altogether_is_trained_again(tmp_path: Path) -> None:
     with indexed(tmp_path / "library", 100) as store:
-        efforts = record(store).efforts
+        tuned = record(store).tuned
         (file,) = store.folder.glob("index-*.faiss")
         file.write_bytes(b"\0" * file.stat().st_size)
         with store.read() as snapshot, pytest.warns(UserWarning, match="damaged"):
@@ -192,7 +192,7 @@ def test_an_index_that_is_lost_altogether_is_trained_again(tmp_path: Path) -> No
                 assert writer.tune() == []
             writer.repair()
         assert store.verify() == []
-        assert {asked for asked, _ in record(store).efforts} == {asked for asked, _ in efforts}
+        assert {kind for kind, _ in record(store).tuned} == {kind for kind, _ in tuned}
 
 
 def test_a_reader_keeps_its_version_while_the_index_is_swapped(tmp_path: Path) -> None:
@@ -310,16 +310,16 @@ def test_training_is_tuned_by_itself_for_each_kind_of_query(tmp_path: Path) -> N
             writer.generation("mini", "fingerprint", DIM)
             add(writer, 0, 150)
             (images, words) = writer.refresh_indexes(exact=WORTH, texts=lambda: texts(200, 1))
-            assert (images.asked, words.asked) == ("image", "text")
+            assert (images.query_kind, words.query_kind) == ("image", "text")
             assert words.queries == 200
             for tuning in (images, words):
                 assert tuning.chosen in tuning.curve
                 assert tuning.chosen.recall is not None and tuning.chosen.recall >= 0.95
                 assert tuning.chosen.microseconds is not None and tuning.chosen.microseconds > 0
-                assert [e.probes for e in tuning.curve] == sorted({e.probes for e in tuning.curve})
+                assert [e.nprobe for e in tuning.curve] == sorted({e.nprobe for e in tuning.curve})
         with store.read() as snapshot:
-            assert snapshot.efforts("regions") == {"image": images.chosen, "text": words.chosen}
-            assert snapshot.efforts("captions") is None
+            assert snapshot.search_params("regions") == {"image": images.chosen, "text": words.chosen}
+            assert snapshot.search_params("captions") is None
             found = 0
             for query in texts(50, 2):
                 exact = set(snapshot.exact("regions", query[None], 10).rows.tolist())
@@ -329,11 +329,11 @@ def test_training_is_tuned_by_itself_for_each_kind_of_query(tmp_path: Path) -> N
 
 def test_without_texts_to_tune_with_they_get_more_than_images(tmp_path: Path) -> None:
     with indexed(tmp_path / "library", 100) as store, store.read() as snapshot:
-        efforts = snapshot.efforts("regions")
-        assert efforts is not None
-        assert efforts["text"].recall is None
-        assert efforts["text"].probes > efforts["image"].probes
-        assert efforts["text"].factor > efforts["image"].factor
+        search_params = snapshot.search_params("regions")
+        assert search_params is not None
+        assert search_params["text"].recall is None
+        assert search_params["text"].nprobe > search_params["image"].nprobe
+        assert search_params["text"].refine_factor > search_params["image"].refine_factor
 
 
 def test_a_higher_recall_can_be_asked_for(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.store.builders import DIM, broken, file, found, name, photo, scored, vectors
-from virtue.store import CaptionUpdate, Embedded, NewCaption, Store
+from virtue.store import CaptionUpdate, EmbeddedPhoto, NewCaption, Store
 
 PHOTOS = st.integers(0, 5)
 PATHS = st.sampled_from([b"/a/1.jpg", b"/a/2.jpg", b"/a/b/3.jpg", b"/ab/4.jpg", b"/c/\xff\n5.jpg"])
@@ -62,7 +62,7 @@ class Machine(RuleBasedStateMachine):
         with self.store.write("begin") as writer:
             writer.generation("mini", "first", DIM)
 
-    def _new(self, number: int, regions: int, captions: int, given: int) -> Embedded:
+    def _new(self, number: int, regions: int, captions: int, given: int) -> EmbeddedPhoto:
         self.seed += 1
         told = [NewCaption(f"found {n}", "sidecar") for n in range(captions)]
         told += [NewCaption(f"given {n}", "annotation", region=regions + 1 + n) for n in range(given)]

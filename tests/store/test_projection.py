@@ -10,9 +10,9 @@ import pytest
 
 from tests.store.builders import file, name
 from tests.store.clustered import BOXES, RECALL, REGIONS, WORTH, no_warnings, recall, vectors
-from virtue.store import Embedded, PhotoInfo, Store, Writer
+from virtue.store import EmbeddedPhoto, PhotoInfo, Store, Writer
 from virtue.store.ann import pca
-from virtue.store.records import Effort
+from virtue.store.records import SearchParams
 
 DIM = 512
 NONE = np.empty((0, DIM), np.float32)
@@ -21,7 +21,7 @@ NONE = np.empty((0, DIM), np.float32)
 def add(writer: Writer, first: int, count: int) -> None:
     numbers = range(first, first + count)
     photos = [
-        Embedded(PhotoInfo(name(n), 100, 80), "auto", BOXES, vectors(REGIONS, n, dim=DIM), (), NONE)
+        EmbeddedPhoto(PhotoInfo(name(n), 100, 80), "auto", BOXES, vectors(REGIONS, n, dim=DIM), (), NONE)
         for n in numbers
     ]
     writer.commit(photos, [file(f"/photos/{n}.jpg", n) for n in numbers])
@@ -53,7 +53,7 @@ def test_scores_are_those_of_whole_rows(store: Store) -> None:
     with store.read() as snapshot:
         for queries in (vectors(1, 998, dim=DIM), vectors(3, 997, dim=DIM)):
             exact = snapshot.exact("regions", queries, 10)
-            near = snapshot.search("regions", queries, 10, effort=Effort(10_000, 64))
+            near = snapshot.search("regions", queries, 10, params=SearchParams(10_000, 64))
             assert near.rows.tolist() == exact.rows.tolist()
             assert near.scores.tolist() == exact.scores.tolist()
 
@@ -64,7 +64,7 @@ def test_queries_that_ask_for_half_of_the_columns(store: Store) -> None:
     with store.read() as snapshot:
         for query in half:
             exact = snapshot.exact("regions", query[None], 10)
-            near = snapshot.search("regions", query, 10, effort=Effort(10_000, 64))
+            near = snapshot.search("regions", query, 10, params=SearchParams(10_000, 64))
             assert near.rows.tolist() == exact.rows.tolist()
 
 

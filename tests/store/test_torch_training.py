@@ -22,7 +22,7 @@ from virtue.store.ann.faiss_runtime import faiss
 from virtue.store.ann.index_files import mapped
 from virtue.store.ann.ivf import emptied, read
 from virtue.store.ann.segments import index_of
-from virtue.store.records import Effort
+from virtue.store.records import SearchParams
 from virtue.store.vectors import device
 from virtue.store.vectors.exact import decoded
 
@@ -168,17 +168,17 @@ def test_searches_find_as_much(place: str, tmp_path: Path, monkeypatch: pytest.M
             hits = 0
             for query in asked:
                 exact = snapshot.exact("regions", query[None], 10)
-                near = snapshot.search("regions", query, 10, effort=Effort(8, 4))
+                near = snapshot.search("regions", query, 10, params=SearchParams(8, 4))
                 hits += len(set(exact.rows.tolist()) & set(near.rows.tolist()))
             found[where] = hits / (10 * len(asked))
     assert found[place] >= found["faiss"] - 0.01
 
 
-def ranges(store: Store) -> list[Any]:
+def segments(store: Store) -> list[Any]:
     with store.read() as snapshot:
         record = index_of(snapshot._connection, 1, "regions")
     assert record is not None
-    return [(file, mapped(store.folder, file)) for file in record.ranges]
+    return [(file, mapped(store.folder, file)) for file in record.segments]
 
 
 @pytest.mark.parametrize("place", DEVICES)
@@ -192,7 +192,7 @@ def test_what_torch_adds_to_an_index_is_what_faiss_adds(
             add(writer, 100, 20)
             writer.refresh_indexes(exact=WORTH)
             writer.forget([b"/photos/3.jpg"])
-        (_, before), (new, added) = ranges(store)
+        (_, before), (new, added) = segments(store)
         assert (new.first, new.stop, new.encoded) == (2_000, 2_400, 400)
         with store.read() as snapshot:
             rows = np.array(snapshot.vectors("regions"))
@@ -271,7 +271,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
         indexed(tmp_path / "library", 50)
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from virtue.store import device\n"
+        "from virtue.store.vectors import device\n"
         "print(device.has_cuda())\n"
         "try: device.called('cuda')\n"
         "except device.StoreError as error: print(error)\n"
@@ -283,7 +283,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
 def test_torch_is_not_loaded_where_there_is_no_gpu() -> None:
     program = (
         "import sys, numpy as np\n"
-        "from virtue.store import training\n"
+        "from virtue.store.ann import training\n"
         "from tests.store.clustered import vectors\n"
         "training.EXACT = 0\n"
         "training.trained(vectors(300, 1).astype(np.float16), np.arange(300))\n"

@@ -21,7 +21,7 @@ from tests.store.test_compaction import row_files
 from virtue import Library
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError, StoreError
 from virtue.geometry import Box
-from virtue.store import Embedded, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
 from virtue.store import layout as names
 
 SAID = [NewCaption("a", "sidecar"), NewCaption("b", "file", 2)]
@@ -112,7 +112,7 @@ paths = st.binary(min_size=1, max_size=6).filter(lambda path: b"\0" not in path)
 
 
 @st.composite
-def contents(draw: st.DrawFn) -> list[tuple[Embedded, list[FileRecord], list[bytes]]]:
+def contents(draw: st.DrawFn) -> list[tuple[EmbeddedPhoto, list[FileRecord], list[bytes]]]:
     made = []
     free = draw(st.lists(paths, unique=True, min_size=1, max_size=10))
     for number in range(draw(st.integers(1, min(4, len(free))))):
@@ -124,7 +124,7 @@ def contents(draw: st.DrawFn) -> list[tuple[Embedded, list[FileRecord], list[byt
             draw(st.lists(st.builds(NewCaption, texts, st.sampled_from(["file", "annotation"]), places)))
         )
         told += tuple(draw(st.lists(st.builds(NewCaption, texts, st.sampled_from(["sidecar", "metadata"])))))
-        embedded = Embedded(
+        embedded = EmbeddedPhoto(
             replace(draw(facts), hash=name(number)),
             draw(texts),
             own,
@@ -149,7 +149,8 @@ def contents(draw: st.DrawFn) -> list[tuple[Embedded, list[FileRecord], list[byt
 @settings(max_examples=40, deadline=None)
 @given(contents())
 def test_any_library_comes_back_from_a_file_as_it_was(
-    tmp_path_factory: pytest.TempPathFactory, photos: list[tuple[Embedded, list[FileRecord], list[bytes]]]
+    tmp_path_factory: pytest.TempPathFactory,
+    photos: list[tuple[EmbeddedPhoto, list[FileRecord], list[bytes]]],
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     with Library(folder / "one") as one, Library(folder / "two") as two, Library(folder / "three") as three:

@@ -21,7 +21,7 @@ from virtue.errors import InputError
 from virtue.geometry import Box
 from virtue.store import FileRecord, NewCaption, NewRegion, PhotoInfo, Store
 from virtue.store.catalogue.filters import FIELDS
-from virtue.store.records import KINDS, Effort, Kind
+from virtue.store.records import KINDS, Kind, SearchParams
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
@@ -418,7 +418,9 @@ def test_few_rows_are_read_and_many_are_found_by_the_index(
         allowed = snapshot.allowed("regions", text)
         assert allowed.sum() == share * 400 * REGIONS
         assert recall(snapshot, vectors(40, 970), allowed=allowed) >= (1 if exact else RECALL)
-        least = [snapshot.search("regions", q, 10, allowed, effort=Effort(1, 1)) for q in vectors(40, 971)]
+        least = [
+            snapshot.search("regions", q, 10, allowed, params=SearchParams(1, 1)) for q in vectors(40, 971)
+        ]
         assert all(len(ranked.rows) == 10 and allowed[ranked.rows].all() for ranked in least)
         best = [snapshot.exact("regions", q[None], 10, allowed) for q in vectors(40, 971)]
         # At the least effort an index misses rows, and a scan none.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
-    from virtue.store import Snapshot, Tuning
+    from virtue.store import SearchParams, Snapshot, TuningResult
 
 
 class IndexProgress:
@@ -161,19 +161,39 @@ def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
         print(f"see the {counts.problems} problems with: virtue status --problems", file=sys.stderr)
 
 
-def print_tunings(tunings: Iterable[Tuning], *, as_json: bool) -> None:
-    """For each kind of query what every effort reaches and costs; `*` marks the one in use. Lines of
+def print_tunings(tunings: Iterable[TuningResult], *, as_json: bool) -> None:
+    """For each kind of query what each setting reaches and costs; `*` marks the one in use. Lines of
     kind, asked by, lists read, candidates a hit, recall, microseconds, parted by tabs."""
     for tuning in tunings:
         if as_json:
-            print(json.dumps(asdict(tuning)))
+            print(json.dumps(_tuning_as_json(tuning)))
             continue
-        for effort in tuning.curve:
-            recall = "-" if effort.recall is None else f"{effort.recall:.3f}"
-            cost = "-" if effort.microseconds is None else f"{effort.microseconds:.0f}"
-            mark = " *" if effort == tuning.chosen else ""
-            fields = (tuning.kind, tuning.asked, effort.probes, effort.factor, recall, cost + mark)
-            print(*fields, sep="\t")
+        for params in tuning.curve:
+            recall = "-" if params.recall is None else f"{params.recall:.3f}"
+            cost = "-" if params.microseconds is None else f"{params.microseconds:.0f}"
+            mark = " *" if params == tuning.chosen else ""
+            settings = params.nprobe, params.refine_factor
+            print(tuning.kind, tuning.query_kind, *settings, recall, cost + mark, sep="\t")
+
+
+def _tuning_as_json(tuning: TuningResult) -> dict[str, Any]:
+    """With the keys that the command had from the start."""
+    return {
+        "kind": tuning.kind,
+        "asked": tuning.query_kind,
+        "queries": tuning.queries,
+        "curve": [_params_as_json(params) for params in tuning.curve],
+        "chosen": _params_as_json(tuning.chosen),
+    }
+
+
+def _params_as_json(params: SearchParams) -> dict[str, Any]:
+    return {
+        "probes": params.nprobe,
+        "factor": params.refine_factor,
+        "recall": params.recall,
+        "microseconds": params.microseconds,
+    }
 
 
 def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from virtue.store import CaptionUpdate, Embedded, FileRecord
+from virtue.store import CaptionUpdate, EmbeddedPhoto, FileRecord
 
 if TYPE_CHECKING:
     from virtue.store import Writer
@@ -23,7 +23,7 @@ FILES = 10_000
 @dataclass(slots=True)
 class _Page:
     since: float = field(default_factory=time.monotonic)
-    embedded: list[Embedded] = field(default_factory=list)
+    embedded: list[EmbeddedPhoto] = field(default_factory=list)
     files: list[FileRecord] = field(default_factory=list)
     missing: list[bytes] = field(default_factory=list)
     captions: list[CaptionUpdate] = field(default_factory=list)
@@ -50,7 +50,7 @@ class CommitQueue:
 
     def add(
         self,
-        embedded: Iterable[Embedded] = (),
+        embedded: Iterable[EmbeddedPhoto] = (),
         files: Iterable[FileRecord] = (),
         missing: Iterable[bytes] = (),
         captions: Iterable[CaptionUpdate] = (),

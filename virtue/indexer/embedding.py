@@ -17,7 +17,7 @@ from virtue.indexer.messages import Decoded
 from virtue.indexer.user_annotations import Part
 from virtue.indexer.walk import Found
 from virtue.pictures import Picture
-from virtue.store import Embedded, NewCaption, NewRegion, PhotoInfo
+from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo
 
 SAME = 0.7
 """Overlap (intersection over union) from which on a proposal adds nothing to a given region."""
@@ -54,7 +54,7 @@ class Job:
 
 def embed_photos(
     embedder: PhotoEmbedder, jobs: Sequence[Job], warn: Callable[[str], None]
-) -> list[Embedded | InputError]:
+) -> list[EmbeddedPhoto | InputError]:
     """All vectors of these photos; one pass over each picture, one call for all texts. A photo that the
     model cannot take is an error in its place. `warn` is told of captions that had to be left out."""
     try:
@@ -67,13 +67,13 @@ def embed_photos(
 
 def _embed_batch(
     embedder: PhotoEmbedder, jobs: Sequence[Job], warn: Callable[[str], None]
-) -> Iterator[Embedded]:
+) -> Iterator[EmbeddedPhoto]:
     scenes = embedder.scenes([job.decoded.picture for job in jobs])
     regions = [_regions(embedder, job, scene) for job, scene in zip(jobs, scenes, strict=True)]
     region_vectors = _region_vectors(embedder, scenes, regions)
     captions = embed_captions(embedder, [_captions(job) for job in jobs], warn)
     for job, places, vectors, told in zip(jobs, regions, region_vectors, captions, strict=True):
-        yield Embedded(_info(job), job.settings, places, vectors, *told)
+        yield EmbeddedPhoto(_info(job), job.settings, places, vectors, *told)
 
 
 def embed_captions(

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from typing import Protocol, Self, runtime_checkable
 
 from virtue.errors import InputError
-from virtue.indexer.embedding import PhotoEmbedder, Job, embed_photos
-from virtue.store import Embedded
+from virtue.indexer.embedding import Job, PhotoEmbedder, embed_photos
+from virtue.store import EmbeddedPhoto
 
 
 @runtime_checkable
@@ -29,7 +29,7 @@ class ModelThreads:
         self._embedder = embedder
         self._warn = warn
         self._count = embedder.model.concurrent_calls if isinstance(embedder.model, ThreadedModel) else None
-        self._running: deque[tuple[Sequence[Job], Future[list[Embedded | InputError]]]] = deque()
+        self._running: deque[tuple[Sequence[Job], Future[list[EmbeddedPhoto | InputError]]]] = deque()
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -47,7 +47,7 @@ class ModelThreads:
             future.cancel()
         self._open.close()
 
-    def put(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Embedded | InputError]]:
+    def put(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
         """Gives back what was finished meanwhile; waits while all threads are busy."""
         if self._count is None or self._count == 1:
             yield from zip(jobs, embed_photos(self._embedder, jobs, self._warn), strict=True)
@@ -56,10 +56,10 @@ class ModelThreads:
         while len(self._running) > self._count or (self._running and self._running[0][1].done()):
             yield from self._first()
 
-    def rest(self) -> Iterator[tuple[Job, Embedded | InputError]]:
+    def rest(self) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
         while self._running:
             yield from self._first()
 
-    def _first(self) -> Iterator[tuple[Job, Embedded | InputError]]:
+    def _first(self) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
         jobs, future = self._running.popleft()
         yield from zip(jobs, future.result(), strict=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from virtue.errors import InputError
 from virtue.indexer.commit_queue import CommitQueue
-from virtue.indexer.embedding import PhotoEmbedder, Job, embed_captions
+from virtue.indexer.embedding import Job, PhotoEmbedder, embed_captions
 from virtue.indexer.messages import Decoded, Hashed
 from virtue.indexer.model_threads import ModelThreads
 from virtue.indexer.plan import Plan, record
@@ -18,7 +18,7 @@ from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.user_annotations import Part, fitted, joined, kept
 from virtue.indexer.walk import Found
 from virtue.indexer.workers import Outcome, Pool
-from virtue.store import CaptionUpdate, Embedded, FileRecord, FileState, NewCaption
+from virtue.store import CaptionUpdate, EmbeddedPhoto, FileRecord, FileState, NewCaption
 
 if TYPE_CHECKING:
     from virtue.indexer.indexing import Report
@@ -173,7 +173,7 @@ class Pipeline:
         if batch:
             self._settle(self._threads.put([self._job(*photo) for photo in batch]))
 
-    def _settle(self, described: Iterable[tuple[Job, Embedded | InputError]]) -> None:
+    def _settle(self, described: Iterable[tuple[Job, EmbeddedPhoto | InputError]]) -> None:
         for job, embedded in described:
             if isinstance(embedded, InputError):
                 self._fail(job.file, job.hash, str(embedded))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from virtue.errors import StoreError
-from virtue.indexer.embedding import PhotoEmbedder, Job
+from virtue.indexer.embedding import Job, PhotoEmbedder
 from virtue.indexer.indexing import Progress, Report, index, usual_workers
 from virtue.indexer.model_threads import ModelThreads
 from virtue.indexer.requirements import Settings

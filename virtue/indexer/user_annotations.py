@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from virtue.errors import PromptError
 from virtue.geometry import Box
-from virtue.store import UserAnnotations, NewCaption, NewRegion
+from virtue.store import NewCaption, NewRegion, UserAnnotations
 
 SLACK = 1.0
 """Pixels by which a given box may leave its picture and is clipped: COCO's own boxes do, by rounding."""

@@ -23,11 +23,11 @@ from virtue.store.vectors import exact
 if TYPE_CHECKING:
     import torch
 
-    from virtue.store.ann.index_search import Usable
+    from virtue.store.ann.index_search import RowSelector
     from virtue.store.ann.ivf import Index, Part
     from virtue.store.vectors.gpu_rows import DeviceRows
 
-IndexFiles = Sequence[tuple[segments.RangeFile, np.ndarray | None]]
+IndexFiles = Sequence[tuple[segments.IndexSegment, np.ndarray | None]]
 """Files with their bytes, mapped; None: gone, or of another size."""
 
 ALLOWED = 8
@@ -80,7 +80,7 @@ class Memory:
         self._loading = threading.Lock()
         self._decoded: dict[tuple[int, Kind, int], exact.Decoded] = {}
         self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
-        self._usable: dict[tuple[int, int, Kind], Usable] = {}
+        self._usable: dict[tuple[int, int, Kind], RowSelector] = {}
         self._allowed: dict[Filtered, np.ndarray] = {}
         self._files: dict[int, np.ndarray] = {}
         self._parts: dict[int, Part] = {}
@@ -120,14 +120,14 @@ class Memory:
             self._dead = _of_version(self._dead, version) | {key: found}
         return found
 
-    def usable(self, version: int, generation: int, kind: Kind, rows: int, dead: np.ndarray) -> Usable:
+    def usable(self, version: int, generation: int, kind: Kind, rows: int, dead: np.ndarray) -> RowSelector:
         """Rows that searches without a filter may find."""
-        from virtue.store.ann.index_search import Usable
+        from virtue.store.ann.index_search import RowSelector
 
         key = (version, generation, kind)
         found = self._usable.get(key)
         if found is None:
-            found = Usable.of(rows, dead, None)
+            found = RowSelector.of(rows, dead, None)
             self._usable = _of_version(self._usable, version) | {key: found}
         return found
 
@@ -143,7 +143,7 @@ class Memory:
     def index_files(self, record: segments.IndexRecord) -> IndexFiles:
         """The files of an index. A snapshot takes hold of them at once, since a writer may remove them."""
         found = []
-        for file in record.ranges:
+        for file in record.segments:
             content = self._files.get(file.id)
             if content is None:
                 content = mapped(self._folder, file)
@@ -167,7 +167,7 @@ class Memory:
                 return None
             made = tuple(file for file, _ in sound)
             found = self._indexes.get((generation, kind))
-            if found is None or found.ranges != made:
+            if found is None or found.segments != made:
                 found = Index(made, [part for _, part in sound])
                 kept = {key: index for key, index in self._indexes.items() if key[0] == generation}
                 self._indexes = kept | {(generation, kind): found}
@@ -175,7 +175,7 @@ class Memory:
             self._opened[kind] = files, found
             return found
 
-    def _part(self, file: segments.RangeFile, content: np.ndarray | None) -> Part | None:
+    def _part(self, file: segments.IndexSegment, content: np.ndarray | None) -> Part | None:
         from virtue.store.ann.ivf import Part
 
         if file.id in self._parts or file.id in self._unsound:
@@ -194,7 +194,7 @@ class Memory:
 
     def _let_go(self) -> None:
         """An index takes much memory."""
-        used = {file.id for index in self._indexes.values() for file in index.ranges}
+        used = {file.id for index in self._indexes.values() for file in index.segments}
         self._parts = {id: part for id, part in self._parts.items() if id in used}
         self._files = {id: content for id, content in self._files.items() if id in used}
 

@@ -109,9 +109,9 @@ def _live(connection: Connection, generation: Generation, kind: Kind) -> np.ndar
     """(n,) int64, ascending."""
     sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL ORDER BY row"
     owned = np.array([row for (row,) in fetched(connection, sql, (generation.id,))], np.int64)
-    buried = queries.buried_rows(connection, generation.id, kind)
+    tombstoned = queries.tombstoned_rows(connection, generation.id, kind)
     count = queries.row_count(connection, generation.id, kind)
-    if not np.array_equal(np.union1d(owned, buried), np.arange(count)) or len(owned) + len(buried) != count:
+    if not np.array_equal(np.sort(np.concatenate([owned, tombstoned])), np.arange(count)):
         raise DamagedError(
             f"the rows of {kind} are not what the catalogue says: run `virtue verify --repair`, then "
             "compact again"

@@ -28,9 +28,9 @@ KINDS: tuple[Kind, ...] = ("regions", "captions")
 QUERY_KINDS: tuple[QueryKind, ...] = ("image", "text")
 FINDS: dict[Find, Kind] = {"regions": "regions", "photos": "regions", "captions": "captions"}
 """The rows that each is looked for among."""
-GIVEN_SOURCES: tuple[Source, ...] = ("file", "annotation")
+USER_SOURCES: tuple[Source, ...] = ("file", "annotation")
 """Captions that a user handed over once: the catalogue is the only place that has them."""
-FOUND_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
+INDEXED_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
 """Captions that indexing finds again beside or inside the photo."""
 
 
@@ -70,7 +70,7 @@ class NewCaption:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedded:
+class EmbeddedPhoto:
     """One photo with all its vectors: replaces whatever its generation had of that photo.
 
     `region_vectors` (len(regions), dim) and `caption_vectors` (len(captions), dim) are float32 with
@@ -93,7 +93,7 @@ class CaptionUpdate:
     hash: bytes
     captions: tuple[NewCaption, ...]
     vectors: np.ndarray
-    sources: tuple[Source, ...] = FOUND_SOURCES
+    sources: tuple[Source, ...] = INDEXED_SOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class SearchParams:
     """How far a search goes in an index.
 
     Attributes:
@@ -244,18 +244,18 @@ class Effort:
         microseconds: what a query cost, of one processor.
     """
 
-    probes: int
-    factor: int
+    nprobe: int
+    refine_factor: int
     recall: float | None = None
     microseconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class TuningResult:
     """What tuning found for one kind of query.
 
     Attributes:
-        asked: the kind of query.
+        query_kind: what the queries were made from.
         queries: how many it was measured with.
         curve: for each number of probes the cheapest effort that reaches the recall asked for, or the
             best there is.
@@ -263,7 +263,7 @@ class Tuning:
     """
 
     kind: Kind
-    asked: QueryKind
+    query_kind: QueryKind
     queries: int
-    curve: tuple[Effort, ...]
-    chosen: Effort
+    curve: tuple[SearchParams, ...]
+    chosen: SearchParams

@@ -23,23 +23,23 @@ from virtue.store.records import (
     QUERY_KINDS,
     CaptionRecord,
     Counts,
-    Effort,
     Fault,
     FileState,
     Find,
     Generation,
-    UserAnnotations,
     Kind,
     Place,
     QueryKind,
     Ranked,
     RegionRecord,
     Root,
+    SearchParams,
+    UserAnnotations,
 )
 from virtue.store.vectors import exact, row_files
 
 if TYPE_CHECKING:
-    from virtue.store.transfer.stream import Parcel
+    from virtue.store.transfer.stream import PhotoExport
 
 
 class Snapshot:
@@ -160,7 +160,7 @@ class Snapshot:
         sql = "SELECT path FROM files WHERE path IN ({})"
         return {path for (path,) in queries.fetched_for(self._connection, sql, paths)}
 
-    def parcels(self) -> Iterator[Parcel]:
+    def parcels(self) -> Iterator[PhotoExport]:
         """All photos that have vectors, whole, for another library."""
         from virtue.store.transfer.stream import parcels
 
@@ -182,7 +182,7 @@ class Snapshot:
         allowed: np.ndarray | None = None,
         *,
         asked: QueryKind = "image",
-        effort: Effort | None = None,
+        params: SearchParams | None = None,
     ) -> Ranked:
         """The best rows of the active generation; the score of a row is the highest of its dot
         products with the queries. Rows of photos that are gone do not count.
@@ -195,7 +195,7 @@ class Snapshot:
             queries: (k, dim) float32.
             allowed: (count of rows,) bool, True for rows that may appear; None: all.
             asked: what the queries were made from; they take another effort.
-            effort: how far to go in an index. None: what tuning found for this kind of query.
+            params: how far to go in an index. None: what tuning found for this kind of query.
 
         Raises:
             ValueError: the queries are of another dimension, or not finite; `allowed` is of another
@@ -216,7 +216,7 @@ class Snapshot:
             raise ValueError(f"allowed has shape {allowed.shape}, but there are {len(stored)} rows")
         # What asks for nothing is alike to all rows, and codes cannot be compared with it.
         if self._memory.device is None and kind in self._view.indexes and all(lengths):
-            found = self._looked_up(kind, queries, top, allowed, asked, effort)
+            found = self._looked_up(kind, queries, top, allowed, asked, params)
             if found is not None:
                 return found
         return self.exact(kind, queries, top, allowed)
@@ -264,7 +264,7 @@ class Snapshot:
         top: int,
         allowed: np.ndarray | None,
         asked: QueryKind,
-        effort: Effort | None,
+        params: SearchParams | None,
     ) -> Ranked | None:
         """What the index finds; None: it is of no use for this search."""
         from virtue.store.ann import index_search
@@ -275,24 +275,24 @@ class Snapshot:
         if allowed is None:
             usable = self._memory.usable(self.version, generation, kind, len(stored), dead)
         else:
-            usable = index_search.Usable.of(len(stored), dead, allowed)
+            usable = index_search.RowSelector.of(len(stored), dead, allowed)
         if not index_search.suits(top, usable, allowed is not None):
             return None
         index = self._memory.index(generation, kind, files)
         if index is None:
             return None
-        effort = effort or record.effort(asked)
+        params = params or record.search_params(asked)
         return index_search.best(
-            index, stored, queries, top, effort, usable, dead, allowed,
+            index, stored, queries, top, params, usable, dead, allowed,
             lambda first: self._memory.decoded(generation, kind, first),
         )  # fmt: skip
 
-    def efforts(self, kind: Kind) -> dict[QueryKind, Effort] | None:
+    def search_params(self, kind: Kind) -> dict[QueryKind, SearchParams] | None:
         """How far searches go in the index of this kind; None: there is none, and they are exact."""
         if kind not in self._view.indexes:
             return None
         record = self._view.indexes[kind][0]
-        return {asked: record.effort(asked) for asked in QUERY_KINDS}
+        return {asked: record.search_params(asked) for asked in QUERY_KINDS}
 
     def distribution(self, find: Find, asked: QueryKind) -> Distribution | None:
         """How the library's rows score for such queries at large; None: that was not measured."""

@@ -82,25 +82,25 @@ def _count_faults(connection: Connection, generation: Generation, kind: Kind, co
     sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL"
     owned = _numbers(fetched(connection, sql, (generation.id,)))
     sql = "SELECT row FROM tombstones WHERE generation_id = ? AND kind = ?"
-    buried = _numbers(fetched(connection, sql, (generation.id, kind)))
+    tombstoned = _numbers(fetched(connection, sql, (generation.id, kind)))
     outside = owned[(owned < 0) | (owned >= count)]
     if len(outside):
         what = f"{len(outside)} {kind} have rows that were never written"
         yield _lost(connection, "count", what, generation, kind, outside.tolist())
-    both = np.intersect1d(owned, buried)
+    both = np.intersect1d(owned, tombstoned)
     if len(both):
         what = f"{len(both)} {kind} have rows that are dropped"
         yield _lost(connection, "count", what, generation, kind, both.tolist())
-    unowned = _unowned(owned, buried, count)
+    unowned = _unowned(owned, tombstoned, count)
     if len(unowned):
         yield Fault("orphan", f"{len(unowned)} rows of {kind} belong to nothing")
-    if ((buried < 0) | (buried >= count)).any():
+    if ((tombstoned < 0) | (tombstoned >= count)).any():
         yield Fault("orphan", f"rows of {kind} are dropped that were never written")
 
 
 def _index_faults(connection: Connection, folder: Path) -> Iterator[tuple[int, Fault]]:
     """Index files that are not what was written, by their ids. They cost no photo anything."""
-    for _, kind, file in segments.all_ranges(connection):
+    for _, kind, file in segments.all_segments(connection):
         content = mapped(folder, file)
         if content is None or not is_sound(content, file):
             what = "is gone, or of another length" if content is None else "is not what was written"
@@ -108,8 +108,8 @@ def _index_faults(connection: Connection, folder: Path) -> Iterator[tuple[int, F
             yield file.id, Fault("index", said)
 
 
-def _unowned(owned: np.ndarray, buried: np.ndarray, count: int) -> np.ndarray:
-    return np.setdiff1d(np.arange(count), np.concatenate([owned, buried]))
+def _unowned(owned: np.ndarray, tombstoned: np.ndarray, count: int) -> np.ndarray:
+    return np.setdiff1d(np.arange(count), np.concatenate([owned, tombstoned]))
 
 
 def _numbers(found: list[tuple[int]]) -> np.ndarray:
@@ -150,9 +150,9 @@ def mended(connection: Connection, folder: Path) -> list[Fault]:
         )
     if not found:
         return []
-    segments.drop_ranges(connection, [id for id, _ in _index_faults(connection, folder)])
+    segments.drop_segments(connection, [id for id, _ in _index_faults(connection, folder)])
     lost = {hash for fault in found for hash in fault.hashes}
-    writes.disembody(connection, writes.photo_ids(connection, lost).values())
+    writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, lost).values())
     for generation, kind, count in queries.row_counts(connection):
         _settle_tombstones(connection, generation, kind, count)
         _settle_file(connection, folder, generation, kind, count)

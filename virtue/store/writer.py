@@ -22,12 +22,12 @@ from virtue.store.catalogue.database import disk, told
 from virtue.store.records import (
     KINDS,
     CaptionUpdate,
-    Embedded,
+    EmbeddedPhoto,
     Fault,
     FileRecord,
     Generation,
     Kind,
-    Tuning,
+    TuningResult,
 )
 from virtue.store.vectors import row_files
 from virtue.store.vectors.exact import EXACT
@@ -86,7 +86,7 @@ class Writer:
 
     def commit(
         self,
-        embedded: Sequence[Embedded] = (),
+        embedded: Sequence[EmbeddedPhoto] = (),
         files: Sequence[FileRecord] = (),
         missing: Iterable[bytes] = (),
         captions: Sequence[CaptionUpdate] = (),
@@ -121,7 +121,7 @@ class Writer:
                 self._update_captions(connection, update)
 
     def _checked(
-        self, photos: Sequence[Embedded], updates: Sequence[CaptionUpdate]
+        self, photos: Sequence[EmbeddedPhoto], updates: Sequence[CaptionUpdate]
     ) -> dict[Kind, list[np.ndarray]]:
         """All vectors of photos as they are stored."""
         if not photos and not updates:
@@ -144,7 +144,7 @@ class Writer:
         }
 
     def _put_photos(
-        self, connection: Connection, photos: Sequence[Embedded], vectors: dict[Kind, list[np.ndarray]]
+        self, connection: Connection, photos: Sequence[EmbeddedPhoto], vectors: dict[Kind, list[np.ndarray]]
     ) -> None:
         target = self._target().id
         ids = writes.put_photos(connection, [photo.info for photo in photos])
@@ -206,7 +206,7 @@ class Writer:
     def activate(self, generation: Generation) -> None:
         """Searches run on this generation from now on; all others are dropped, files too."""
         with self._change() as connection:
-            writes.keep_given(connection, generation.id)
+            writes.keep_user_annotations(connection, generation.id)
             others = (generation.id,)
             connection.exec_driver_sql("DELETE FROM generations WHERE id <> ?", others)
             connection.exec_driver_sql("UPDATE generations SET active = 1 WHERE id = ?", others)
@@ -255,7 +255,7 @@ class Writer:
         """Drops the vectors of these photos in every generation, so that the next indexing embeds
         them again. What a user handed over for them is kept (`Snapshot.user_annotations`)."""
         with self._change() as connection:
-            writes.disembody(connection, writes.photo_ids(connection, hashes).values())
+            writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, hashes).values())
 
     def repair(self) -> list[Fault]:
         """Mends what can be mended, by discarding the vectors that are lost; what was wrong.
@@ -279,7 +279,7 @@ class Writer:
         exact: int = EXACT,
         texts: Callable[[], np.ndarray] | None = None,
         say: Say | None = None,
-    ) -> list[Tuning]:
+    ) -> list[TuningResult]:
         """Brings the target's indexes up to date: makes one where there are too many rows to read them
         all, adds rows that came since, and trains anew where that has become too old. Searches use
         what was there until each is complete. New training is tuned at once. Several commits.
@@ -299,9 +299,9 @@ class Writer:
         kinds = self._to_index(exact)
         if not kinds:
             return []
-        from virtue.store.ann.manager import Indexes
+        from virtue.store.ann.manager import IndexManager
 
-        indexes = Indexes(self._folder, self._target(), self._looking, self._change)
+        indexes = IndexManager(self._folder, self._target(), self._looking, self._change)
         trained = [kind for kind in kinds if indexes.refresh(kind, exact, say)]
         self._tidy()
         vectors = texts() if trained and texts is not None else None
@@ -315,7 +315,7 @@ class Writer:
         images: np.ndarray | None = None,
         target: float = 0.95,
         say: Say | None = None,
-    ) -> list[Tuning]:
+    ) -> list[TuningResult]:
         """Measures how far searches must go in the index of this kind to find `target` of the ten best
         rows, and stores it, for each kind of query by itself.
 
@@ -334,9 +334,9 @@ class Writer:
         """
         if kind not in self._to_index():
             return []
-        from virtue.store.ann.manager import Indexes
+        from virtue.store.ann.manager import IndexManager
 
-        indexes = Indexes(self._folder, self._target(), self._looking, self._change)
+        indexes = IndexManager(self._folder, self._target(), self._looking, self._change)
         return indexes.tune(kind, texts, images, target, say)
 
     def refresh_distributions(self, ask: Ask) -> bool:
@@ -437,7 +437,7 @@ class Writer:
         to no generation and index files that belong to no index."""
         with self._turn, told(self._folder), self._engine.begin() as connection:
             counted = queries.row_counts(connection)
-            indexed = [file.id for _, _, file in segments.all_ranges(connection)]
+            indexed = [file.id for _, _, file in segments.all_segments(connection)]
         kept = {self._folder / names.index_file(id) for id in indexed}
         for generation, kind, count in counted:
             path = self._folder / names.row_file(kind, generation.id)

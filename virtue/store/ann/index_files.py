@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from virtue.store import layout as names
-from virtue.store.ann.segments import RangeFile
+from virtue.store.ann.segments import IndexSegment
 from virtue.store.catalogue.database import sync_folder
 
 PIECE = 1 << 20
@@ -44,7 +44,7 @@ def written(folder: Path, id: int, index: Any) -> tuple[int, int]:
     return size, crc
 
 
-def mapped(folder: Path, file: RangeFile) -> np.ndarray | None:
+def mapped(folder: Path, file: IndexSegment) -> np.ndarray | None:
     """The bytes of an index file, read from the disk as they are touched, and there even when a writer
     removes the file; None: it is gone, or of another size."""
     path = folder / names.index_file(file.id)
@@ -55,6 +55,6 @@ def mapped(folder: Path, file: RangeFile) -> np.ndarray | None:
     return content if len(content) == file.size else None
 
 
-def is_sound(content: np.ndarray, file: RangeFile) -> bool:
+def is_sound(content: np.ndarray, file: IndexSegment) -> bool:
     """FAISS reads what it is given, and a process that it takes down cannot tell why."""
     return len(content) == file.size and zlib.crc32(content.data) == file.crc

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from virtue.store.ann.ivf import Index
-from virtue.store.ann.segments import gaps
-from virtue.store.records import Effort, Ranked
+from virtue.store.ann.segments import uncovered_spans
+from virtue.store.records import Ranked, SearchParams
 from virtue.store.vectors import exact
 
 MEASURED_TOP = 10
@@ -25,7 +25,7 @@ evenly."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Usable:
+class RowSelector:
     """Which rows may appear.
 
     Attributes:
@@ -39,7 +39,7 @@ class Usable:
     count: int
 
     @classmethod
-    def of(cls, rows: int, dead: np.ndarray, allowed: np.ndarray | None) -> Usable:
+    def of(cls, rows: int, dead: np.ndarray, allowed: np.ndarray | None) -> RowSelector:
         if allowed is None and not len(dead):
             return cls(None, 1.0, rows)
         flags = np.ones(rows, bool) if allowed is None else allowed.copy()
@@ -48,7 +48,7 @@ class Usable:
         return cls(np.packbits(flags, bitorder="little"), count / max(1, rows), count)
 
 
-def suits(top: int, usable: Usable, filtered: bool) -> bool:
+def suits(top: int, usable: RowSelector, filtered: bool) -> bool:
     """Whether an index is of use: where few rows may appear, or most are wanted, reading them costs
     less."""
     return top * MANY <= usable.count and not (filtered and usable.count <= exact.FEW)
@@ -59,8 +59,8 @@ def best(
     rows: np.ndarray,
     queries: np.ndarray,
     top: int,
-    effort: Effort,
-    usable: Usable,
+    params: SearchParams,
+    usable: RowSelector,
     dead: np.ndarray,
     allowed: np.ndarray | None,
     kept: Callable[[int], exact.Decoded],
@@ -71,8 +71,8 @@ def best(
     Args:
         kept: the decoded rows of the span that starts at this row.
     """
-    found = [from_index(index, rows, queries, top, effort, usable)]
-    for first, stop in gaps(index.ranges, len(rows)):
+    found = [from_index(index, rows, queries, top, params, usable)]
+    for first, stop in uncovered_spans(index.segments, len(rows)):
         inside = dead[(dead >= first) & (dead < stop)] - first
         some = None if allowed is None else allowed[first:stop]
         ranked = exact.best(rows[first:stop], queries, top, inside, some, kept(first))
@@ -81,17 +81,17 @@ def best(
 
 
 def from_index(
-    index: Index, rows: np.ndarray, queries: np.ndarray, top: int, effort: Effort, usable: Usable
+    index: Index, rows: np.ndarray, queries: np.ndarray, top: int, params: SearchParams, usable: RowSelector
 ) -> Ranked:
     """The best of the rows that the index covers. Where too few may appear in the lists that were read,
     twice as many are read, until `top` are found or none is left."""
-    probes = min(index.lists, widened(effort.probes, index.lists, usable, top))
+    nprobe = min(index.lists, widened(params.nprobe, index.lists, usable, top))
     while True:
-        near = index.candidates(queries, probes, reach(effort.factor, top), usable.bits)
+        near = index.candidates(queries, nprobe, reach(params.refine_factor, top), usable.bits)
         numbers = _ascending(near)
-        if len(numbers) >= top or probes == index.lists:
+        if len(numbers) >= top or nprobe == index.lists:
             break
-        probes = min(index.lists, 2 * probes)
+        nprobe = min(index.lists, 2 * nprobe)
     return scored(rows, numbers, queries, top)
 
 
@@ -114,21 +114,21 @@ def _ascending(near: np.ndarray) -> np.ndarray:
     return near if near[0] >= 0 else near[np.searchsorted(near, 0) :]
 
 
-def widened(probes: int, lists: int, usable: Usable, top: int) -> int:
+def widened(nprobe: int, lists: int, usable: RowSelector, top: int) -> int:
     """Lists to read. Where a share of the rows may appear, the ten best of them are the ten / share best
     of all. For four times the hits, 1.4 times the lists were enough at 40 and 160 hits of 100,000 rows,
     and less than needed at 640: twice is on the safe side."""
     sparse = min(1 / math.sqrt(max(usable.share, 1e-9)), WIDEST)
     deep = math.sqrt(max(top, MEASURED_TOP) / MEASURED_TOP)
-    return math.ceil(max(probes * sparse * deep, MET * top * lists / max(1, usable.count)))
+    return math.ceil(max(nprobe * sparse * deep, MET * top * lists / max(1, usable.count)))
 
 
-def reach(factor: int, top: int) -> int:
+def reach(refine_factor: int, top: int) -> int:
     """Rows to score exactly. The errors of codes push a hit down by a share of its rank that is the
     smaller the deeper the hit."""
     if top <= MEASURED_TOP:
-        return factor * MEASURED_TOP
-    return max(2 * top, math.ceil(factor * math.sqrt(MEASURED_TOP * top)))
+        return refine_factor * MEASURED_TOP
+    return max(2 * top, math.ceil(refine_factor * math.sqrt(MEASURED_TOP * top)))
 
 
 def _merged(found: list[Ranked], top: int) -> Ranked:

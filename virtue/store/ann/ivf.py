@@ -9,7 +9,7 @@ import numpy as np
 
 from virtue.store.ann import pca
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads, give_back_memory
-from virtue.store.ann.segments import RangeFile
+from virtue.store.ann.segments import IndexSegment
 from virtue.store.ann.training import LARGEST
 
 LAST_ROW = 1 << 62
@@ -93,18 +93,18 @@ class Index:
         ranges: the files it was made from.
     """
 
-    def __init__(self, ranges: Sequence[RangeFile], parts: Sequence[Part]) -> None:
-        self.ranges = tuple(ranges)
+    def __init__(self, segments: Sequence[IndexSegment], parts: Sequence[Part]) -> None:
+        self.segments = tuple(segments)
         self._parts = tuple(parts)
         self._by = parts[0].by
         self._quantiser = parts[0].quantiser
         self._graph = hasattr(self._quantiser, "hnsw")
         self.lists: int = parts[0].fast.nlist
-        self._every = np.full(max(file.stop for file in ranges) // 8 + 1, 255, np.uint8)
+        self._every = np.full(max(file.stop for file in segments) // 8 + 1, 255, np.uint8)
         self._unfiltered: dict[int, Any] = {}
 
     def candidates(
-        self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None = None
+        self, queries: np.ndarray, nprobe: int, count: int, usable: np.ndarray | None = None
     ) -> np.ndarray:
         """The rows that look best to each query, by their codes.
 
@@ -119,14 +119,14 @@ class Index:
         """
         with faiss_threads(1):
             return self._candidates(
-                _scaled(pca.asked(queries, self._by)), min(probes, self.lists), count, usable
+                _scaled(pca.asked(queries, self._by)), min(nprobe, self.lists), count, usable
             )
 
     def _candidates(
-        self, queries: np.ndarray, probes: int, count: int, usable: np.ndarray | None
+        self, queries: np.ndarray, nprobe: int, count: int, usable: np.ndarray | None
     ) -> np.ndarray:
-        nearest, lists = self._probed(queries, probes)
-        settings = self._settings(probes) if usable is None else _settings(probes, usable)
+        nearest, lists = self._probed(queries, nprobe)
+        settings = self._settings(nprobe) if usable is None else _settings(nprobe, usable)
         scores = np.empty((len(self._parts), len(queries), count), np.float32)
         rows = np.empty(scores.shape, np.int64)
         for number, part in enumerate(self._parts):
@@ -143,20 +143,20 @@ class Index:
             )
         return rows[0] if len(rows) == 1 else _highest(scores, rows, count)
 
-    def _settings(self, probes: int) -> Any:
+    def _settings(self, nprobe: int) -> Any:
         """Of a search that may find all rows."""
-        if probes not in self._unfiltered:
-            self._unfiltered[probes] = _settings(probes, self._every)
-        return self._unfiltered[probes]
+        if nprobe not in self._unfiltered:
+            self._unfiltered[nprobe] = _settings(nprobe, self._every)
+        return self._unfiltered[nprobe]
 
-    def _probed(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, np.ndarray]:
-        nearest = np.empty((len(queries), probes), np.float32)
-        lists = np.empty((len(queries), probes), np.int64)
-        settings = faiss.SearchParametersHNSW(efSearch=max(64, 2 * probes)) if self._graph else None
+    def _probed(self, queries: np.ndarray, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
+        nearest = np.empty((len(queries), nprobe), np.float32)
+        lists = np.empty((len(queries), nprobe), np.int64)
+        settings = faiss.SearchParametersHNSW(efSearch=max(64, 2 * nprobe)) if self._graph else None
         self._quantiser.search_c(
             len(queries),
             faiss.swig_ptr(queries),
-            probes,
+            nprobe,
             faiss.swig_ptr(nearest),
             faiss.swig_ptr(lists),
             settings,
@@ -164,8 +164,8 @@ class Index:
         return nearest, lists
 
 
-def _settings(probes: int, usable: np.ndarray) -> Any:
-    return faiss.SearchParametersIVF(nprobe=probes, sel=faiss.IDSelectorBitmap(usable))
+def _settings(nprobe: int, usable: np.ndarray) -> Any:
+    return faiss.SearchParametersIVF(nprobe=nprobe, sel=faiss.IDSelectorBitmap(usable))
 
 
 def _scaled(queries: np.ndarray) -> np.ndarray:

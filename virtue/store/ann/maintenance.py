@@ -17,7 +17,7 @@ import numpy as np
 from virtue.store.ann import ivf, training
 from virtue.store.ann.faiss_runtime import faiss_threads
 from virtue.store.ann.index_files import is_sound, mapped, written
-from virtue.store.ann.segments import IndexRecord, RangeFile, Training, gaps
+from virtue.store.ann.segments import IndexRecord, IndexSegment, Training, uncovered_spans
 from virtue.store.records import Kind
 from virtue.store.vectors.exact import EXACT
 
@@ -38,11 +38,11 @@ Say = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class IndexUpdate:
     """An index as it shall be. `training` is None if it is as before."""
 
     training: Training | None
-    ranges: tuple[RangeFile, ...]
+    segments: tuple[IndexSegment, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,12 +53,12 @@ class _Piece:
     stop: int
     encoded: int
     residual: float
-    file: RangeFile | None = None
+    file: IndexSegment | None = None
     index: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Upkeep:
+class IndexMaintenance:
     """Of the index of one kind.
 
     Attributes:
@@ -72,13 +72,13 @@ class Upkeep:
     folder: Path
     kind: Kind
     rows: np.ndarray
-    buried: np.ndarray
+    tombstoned: np.ndarray
     record: IndexRecord | None
     following: int
     exact: int = EXACT
     say: Say | None = None
 
-    def made(self) -> Made | None:
+    def made(self) -> IndexUpdate | None:
         """What is to be done, done; None: nothing.
 
         Raises:
@@ -92,12 +92,12 @@ class Upkeep:
             return self._trained() if self.record is None else self._extended(self.record)
 
     def _numbers(self, first: int, stop: int) -> np.ndarray:
-        inside = self.buried[(self.buried >= first) & (self.buried < stop)]
+        inside = self.tombstoned[(self.tombstoned >= first) & (self.tombstoned < stop)]
         return np.setdiff1d(np.arange(first, stop), inside, assume_unique=True)
 
     # -- training -----------------------------------------------------------------------------------------
 
-    def _trained(self) -> Made:
+    def _trained(self) -> IndexUpdate:
         numbers = self._numbers(0, len(self.rows))
         if self.say:
             self.say(f"training the index of {self.kind}", 0, len(numbers))
@@ -113,7 +113,7 @@ class Upkeep:
         # Its rows count as far from their centroids as rows that it was not trained on, so that what is
         # added later compares.
         piece = _Piece(0, len(self.rows), whole.count, new.residual, index=whole.index)
-        return Made(settings, self._written([piece]))
+        return IndexUpdate(settings, self._written([piece]))
 
     def _step(self) -> training.Step | None:
         if self.say is None:
@@ -123,13 +123,13 @@ class Upkeep:
 
     # -- extending ----------------------------------------------------------------------------------------
 
-    def _extended(self, record: IndexRecord) -> Made | None:
+    def _extended(self, record: IndexRecord) -> IndexUpdate | None:
         """The index with the rows that it lacks, or trained anew; None: it lacks none worth the while."""
-        contents = [(file, mapped(self.folder, file)) for file in record.ranges]
+        contents = [(file, mapped(self.folder, file)) for file in record.segments]
         sound = {file: c for file, c in contents if c is not None and is_sound(c, file)}
         if not sound:
             return self._trained()
-        lacking = gaps(sound, len(self.rows))
+        lacking = uncovered_spans(sound, len(self.rows))
         if lacking and self._is_short_tail(lacking[-1]):
             lacking.pop()
         if not lacking:
@@ -143,7 +143,7 @@ class Upkeep:
         if _strayed(known, [*old, *new]) or self._is_uneven(known, list(sound.values()), new):
             return self._trained()
         pieces = self._merged(sorted([*old, *new], key=lambda piece: piece.first), sound)
-        return Made(None, self._written(pieces))
+        return IndexUpdate(None, self._written(pieces))
 
     def _is_short_tail(self, span: tuple[int, int]) -> bool:
         first, stop = span
@@ -158,7 +158,7 @@ class Upkeep:
         indexes = [ivf.read(content) for content in contents] + [piece.index for piece in new]
         return training.imbalance(indexes) > max(IMBALANCE, WORSE * known.imbalance)
 
-    def _merged(self, pieces: list[_Piece], contents: dict[RangeFile, np.ndarray]) -> list[_Piece]:
+    def _merged(self, pieces: list[_Piece], contents: dict[IndexSegment, np.ndarray]) -> list[_Piece]:
         """Neighbours made one, the smallest first, until there are few enough."""
 
         def opened(piece: _Piece) -> Any:
@@ -175,8 +175,8 @@ class Upkeep:
             pieces[at : at + 2] = [_Piece(a.first, b.stop, encoded, residual, index=joined)]
         return pieces
 
-    def _written(self, pieces: Sequence[_Piece]) -> tuple[RangeFile, ...]:
-        files: list[RangeFile] = []
+    def _written(self, pieces: Sequence[_Piece]) -> tuple[IndexSegment, ...]:
+        files: list[IndexSegment] = []
         following = self.following
         for piece in pieces:
             if piece.file is not None:
@@ -184,7 +184,7 @@ class Upkeep:
                 continue
             size, crc = written(self.folder, following, piece.index)
             files.append(
-                RangeFile(following, piece.first, piece.stop, piece.encoded, piece.residual, size, crc)
+                IndexSegment(following, piece.first, piece.stop, piece.encoded, piece.residual, size, crc)
             )
             following += 1
         return tuple(files)

@@ -12,19 +12,19 @@ from sqlalchemy.engine import Connection
 
 from virtue.store.ann import sampling, segments, tuning
 from virtue.store.ann.ivf import Index
-from virtue.store.ann.maintenance import Say, Upkeep
+from virtue.store.ann.maintenance import IndexMaintenance, Say
 from virtue.store.ann.sampling import Sample
 from virtue.store.cache import Memory
 from virtue.store.catalogue import queries, schema, writes
 from virtue.store.catalogue.database import disk
-from virtue.store.records import Generation, Kind, QueryKind, Tuning
+from virtue.store.records import Generation, Kind, QueryKind, TuningResult
 from virtue.store.vectors.exact import EXACT
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Indexes:
+class IndexManager:
     """Of one generation.
 
     Attributes:
@@ -46,10 +46,12 @@ class Indexes:
         with self.look() as connection:
             record = segments.index_of(connection, self.generation.id, kind)
             stored = self._rows(connection, kind)
-            buried = queries.buried_rows(connection, self.generation.id, kind)
+            tombstoned = queries.tombstoned_rows(connection, self.generation.id, kind)
             following = writes.next_id(connection, schema.index_ranges)
         with disk(self.folder):
-            made = Upkeep(self.folder, kind, stored, buried, record, following, exact, say).made()
+            made = IndexMaintenance(
+                self.folder, kind, stored, tombstoned, record, following, exact, say
+            ).made()
         if made is None:
             return False
         with self.change() as connection:
@@ -58,7 +60,7 @@ class Indexes:
             else:
                 assert record is not None
                 index = record.id
-            segments.put_ranges(connection, index, made.ranges)
+            segments.put_segments(connection, index, made.segments)
         return made.training is not None
 
     def tune(
@@ -68,7 +70,7 @@ class Indexes:
         images: np.ndarray | None = None,
         target: float = tuning.TARGET,
         say: Say | None = None,
-    ) -> list[Tuning]:
+    ) -> list[TuningResult]:
         """See `Writer.tune`."""
         with self.look() as connection:
             record = segments.index_of(connection, self.generation.id, kind)
@@ -82,17 +84,17 @@ class Indexes:
                 "text": self._sample(connection, "captions", kind, texts),
             }
         enough = {name: sample for name, sample in asked.items() if len(sample) >= tuning.FEWEST}
-        found: list[Tuning] = []
+        found: list[TuningResult] = []
         for name, s in enough.items():
             if say:
                 say(f"tuning searches of {kind} by {name}s", len(found), len(enough))
             curve = tuning.curve(index, stored, dead, s.queries, s.own, target)
-            found.append(Tuning(kind, name, len(s), *curve))
-        if [each.asked for each in found] == ["image"]:
+            found.append(TuningResult(kind, name, len(s), *curve))
+        if [each.query_kind for each in found] == ["image"]:
             found.append(tuning.guessed(kind, found[0].chosen, index.lists))
         with self.change() as connection:
             for each in found:
-                segments.put_effort(connection, record.id, each.asked, each.chosen)
+                segments.put_search_params(connection, record.id, each.query_kind, each.chosen)
         return found
 
     def _opened(self, record: segments.IndexRecord | None, kind: Kind) -> Index | None:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from virtue.store.catalogue import schema, writes
 from virtue.store.catalogue.queries import fetched
-from virtue.store.records import Effort, Kind, QueryKind
+from virtue.store.records import Kind, QueryKind, SearchParams
 
 Span = tuple[int, int]
 """First row, and the row after the last."""
@@ -40,7 +40,7 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class RangeFile:
+class IndexSegment:
     """One file of an index.
 
     Attributes:
@@ -61,24 +61,24 @@ class RangeFile:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """An index as the catalogue has it; `ranges` in order of rows."""
+    """An index as the catalogue has it; `segments` in order of rows, `tuned` what tuning found."""
 
     id: int
     training: Training
-    ranges: tuple[RangeFile, ...]
-    efforts: tuple[tuple[QueryKind, Effort], ...]
+    segments: tuple[IndexSegment, ...]
+    tuned: tuple[tuple[QueryKind, SearchParams], ...]
 
-    def effort(self, asked: QueryKind) -> Effort:
-        """The effort that a search takes for queries of this kind.
+    def search_params(self, query_kind: QueryKind) -> SearchParams:
+        """How far a search goes for queries of this kind.
 
         Unmeasured, it is what held on made-up data of a million rows and on texts off the
         distribution of the pictures: these need twice the probes and four times the candidates.
         """
-        measured = dict(self.efforts).get(asked)
+        measured = dict(self.tuned).get(query_kind)
         if measured is not None:
             return measured
-        probes = max(8, self.training.lists // 128)
-        return Effort(2 * probes, 32) if asked == "text" else Effort(probes, 8)
+        nprobe = max(8, self.training.lists // 128)
+        return SearchParams(2 * nprobe, 32) if query_kind == "text" else SearchParams(nprobe, 8)
 
 
 def index_of(connection: Connection, generation: int, kind: Kind) -> IndexRecord | None:
@@ -94,26 +94,30 @@ def index_of(connection: Connection, generation: int, kind: Kind) -> IndexRecord
         "SELECT id, first, stop, encoded, residual, size, crc FROM index_ranges "
         "WHERE index_id = ? ORDER BY first"
     )
-    ranges = tuple(RangeFile(*values) for values in fetched(connection, sql, (id,)))
+    segments = tuple(IndexSegment(*values) for values in fetched(connection, sql, (id,)))
     sql = "SELECT asked, probes, factor, recall, microseconds FROM efforts WHERE index_id = ?"
-    efforts = tuple((asked, Effort(*values)) for asked, *values in fetched(connection, sql, (id,)))
-    return IndexRecord(id, Training(*training), ranges, efforts)
+    tuned = tuple(
+        (query_kind, SearchParams(*values)) for query_kind, *values in fetched(connection, sql, (id,))
+    )
+    return IndexRecord(id, Training(*training), segments, tuned)
 
 
-def all_ranges(connection: Connection) -> list[tuple[int, Kind, RangeFile]]:
+def all_segments(connection: Connection) -> list[tuple[int, Kind, IndexSegment]]:
     """(generation id, kind, file) of every file that an index has."""
     sql = (
         "SELECT generation_id, kind, r.id, first, stop, encoded, r.residual, size, crc "
         "FROM index_ranges r JOIN indexes ON indexes.id = index_id ORDER BY r.id"
     )
-    return [(generation, kind, RangeFile(*values)) for generation, kind, *values in fetched(connection, sql)]
+    return [
+        (generation, kind, IndexSegment(*values)) for generation, kind, *values in fetched(connection, sql)
+    ]
 
 
-def gaps(ranges: Iterable[RangeFile], count: int) -> list[Span]:
+def uncovered_spans(segments: Iterable[IndexSegment], count: int) -> list[Span]:
     """The rows below `count` that no range covers, in order."""
     found: list[Span] = []
     at = 0
-    for each in sorted(ranges, key=lambda r: r.first):
+    for each in sorted(segments, key=lambda r: r.first):
         if each.first > at:
             found.append((at, each.first))
         at = max(at, each.stop)
@@ -136,25 +140,28 @@ def drop_index(connection: Connection, generation: int, kind: Kind) -> None:
     connection.exec_driver_sql(sql, (generation, kind))
 
 
-def put_ranges(connection: Connection, index: int, ranges: Sequence[RangeFile]) -> None:
+def put_segments(connection: Connection, index: int, segments: Sequence[IndexSegment]) -> None:
     """The files of an index from now on."""
     connection.exec_driver_sql("DELETE FROM index_ranges WHERE index_id = ?", (index,))
     values = [
-        {name: getattr(each, name) for name in RangeFile.__slots__} | {"index_id": index} for each in ranges
+        {name: getattr(each, name) for name in IndexSegment.__slots__} | {"index_id": index}
+        for each in segments
     ]
     if values:
         connection.execute(insert(schema.index_ranges), values)
 
 
-def drop_ranges(connection: Connection, ids: Iterable[int]) -> None:
+def drop_segments(connection: Connection, ids: Iterable[int]) -> None:
     values = [(id,) for id in ids]
     if values:
         connection.exec_driver_sql("DELETE FROM index_ranges WHERE id = ?", values)
 
 
-def put_effort(connection: Connection, index: int, asked: QueryKind, effort: Effort) -> None:
+def put_search_params(
+    connection: Connection, index: int, query_kind: QueryKind, params: SearchParams
+) -> None:
     connection.exec_driver_sql(
         "INSERT OR REPLACE INTO efforts (index_id, asked, probes, factor, recall, microseconds) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        (index, asked, effort.probes, effort.factor, effort.recall, effort.microseconds),
+        (index, query_kind, params.nprobe, params.refine_factor, params.recall, params.microseconds),
     )

@@ -77,7 +77,7 @@ class Trained:
     residual: float
 
 
-class Lattice(Protocol):
+class CoarseAssigner(Protocol):
     """The centroids of an index, at work. Rows are (n, dim) float32, not yet scaled; what comes back is how
     far they lie from their centroids, (n,) float32, in the scale of the index."""
 
@@ -94,7 +94,7 @@ class Tools(Protocol):
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
         """See `kmeans.clustered`."""
 
-    def lattice(self, index: Any, scale: float) -> Lattice:
+    def lattice(self, index: Any, scale: float) -> CoarseAssigner:
         """Of a faiss.IndexIVFPQ that has its centroids."""
 
 
@@ -104,7 +104,7 @@ class Faiss:
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
         return kmeans.clustered(sample, lists)
 
-    def lattice(self, index: Any, scale: float) -> Lattice:
+    def lattice(self, index: Any, scale: float) -> CoarseAssigner:
         return _FaissLattice(index, scale)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from virtue.store.ann import index_search
 from virtue.store.ann.ivf import Index
-from virtue.store.ann.segments import gaps
-from virtue.store.records import Effort, Kind, Tuning
+from virtue.store.ann.segments import uncovered_spans
+from virtue.store.records import Kind, SearchParams, TuningResult
 from virtue.store.vectors.exact import decoded
 
 TARGET = 0.95
@@ -68,7 +68,7 @@ def exact_best(rows: np.ndarray, queries: np.ndarray, dead: np.ndarray, own: Own
 
 def curve(
     index: Index, rows: np.ndarray, dead: np.ndarray, queries: np.ndarray, own: Own, target: float = TARGET
-) -> tuple[tuple[Effort, ...], Effort]:
+) -> tuple[tuple[SearchParams, ...], SearchParams]:
     """For each number of probes the least candidates that reach the recall, or the most there are, and
     what that costs; and the effort to use.
 
@@ -80,37 +80,37 @@ def curve(
         own: for each query, rows that do not count.
     """
     truth = exact_best(rows, queries, dead, own)
-    usable = index_search.Usable.of(len(rows), dead, None)
-    tried: list[tuple[Effort, bool]] = []
-    for probes in _probes(index.lists):
-        ranks = _ranks(index, probes, usable, queries, truth, own, len(rows))
-        tried.append(_least(probes, ranks, truth >= 0, target))
+    usable = index_search.RowSelector.of(len(rows), dead, None)
+    tried: list[tuple[SearchParams, bool]] = []
+    for nprobe in _probes(index.lists):
+        ranks = _ranks(index, nprobe, usable, queries, truth, own, len(rows))
+        tried.append(_least(nprobe, ranks, truth >= 0, target))
         if sum(reached for _, reached in tried) > ENOUGH:
             break
-    points = _timed(index, rows, usable, queries, [effort for effort, _ in tried])
+    points = _timed(index, rows, usable, queries, [params for params, _ in tried])
     able = [point for point, (_, reached) in zip(points, tried, strict=True) if reached]
     if able:
-        chosen = min(able, key=lambda effort: effort.microseconds or 0)
+        chosen = min(able, key=lambda params: params.microseconds or 0)
     else:
-        chosen = max(points, key=lambda effort: effort.recall or 0)
+        chosen = max(points, key=lambda params: params.recall or 0)
     return tuple(points), chosen
 
 
-def guessed(kind: Kind, images: Effort, lists: int) -> Tuning:
+def guessed(kind: Kind, images: SearchParams, lists: int) -> TuningResult:
     """For texts, where there are none to measure with: what they needed beside images on made-up data."""
-    effort = Effort(min(lists, 2 * images.probes), 4 * images.factor)
-    return Tuning(kind, "text", 0, (effort,), effort)
+    params = SearchParams(min(lists, 2 * images.nprobe), 4 * images.refine_factor)
+    return TuningResult(kind, "text", 0, (params,), params)
 
 
 def _probes(lists: int) -> Iterable[int]:
-    yield from (probes for probes in PROBES if probes < lists)
+    yield from (nprobe for nprobe in PROBES if nprobe < lists)
     yield lists
 
 
 def _ranks(
     index: Index,
-    probes: int,
-    usable: index_search.Usable,
+    nprobe: int,
+    usable: index_search.RowSelector,
     queries: np.ndarray,
     truth: np.ndarray,
     own: Own,
@@ -118,49 +118,49 @@ def _ranks(
 ) -> np.ndarray:
     """At which place among the candidates, from 0, each of the true rows (n, 10) is; infinity: at none."""
     most = max(FACTORS) * TOP + max((len(mine) for mine in own), default=0)
-    near = index.candidates(queries, probes, min(most, rows), usable.bits)
+    near = index.candidates(queries, nprobe, min(most, rows), usable.bits)
     ranks = np.full(truth.shape, np.inf)
     for number, mine in enumerate(own):
         line = near[number]
         line = line[(line >= 0) & ~np.isin(line, mine)]
         places = {row: place for place, row in enumerate(line.tolist())}
         ranks[number] = [places.get(row, np.inf) for row in truth[number].tolist()]
-    for first, stop in gaps(index.ranges, rows):  # scanned one by one, so they are always found
+    for first, stop in uncovered_spans(index.segments, rows):  # scanned one by one, so they are always found
         ranks[(truth >= first) & (truth < stop)] = 0
     return ranks
 
 
-def _least(probes: int, ranks: np.ndarray, there: np.ndarray, target: float) -> tuple[Effort, bool]:
+def _least(nprobe: int, ranks: np.ndarray, there: np.ndarray, target: float) -> tuple[SearchParams, bool]:
     """The smallest factor that reaches the target, and whether one does."""
     counts = np.maximum(1, there.sum(axis=1))
-    effort = Effort(probes, 1, 0.0)
-    for factor in FACTORS:
-        recalls = (there & (ranks < factor * TOP)).sum(axis=1) / counts
+    params = SearchParams(nprobe, 1, 0.0)
+    for refine_factor in FACTORS:
+        recalls = (there & (ranks < refine_factor * TOP)).sum(axis=1) / counts
         recall = float(recalls.mean())
         error = float(recalls.std()) / len(recalls) ** 0.5
-        if recall > (effort.recall or 0):
-            effort = Effort(probes, factor, recall)
+        if recall > (params.recall or 0):
+            params = SearchParams(nprobe, refine_factor, recall)
         if recall - error >= target:
-            return effort, True
-    return effort, False
+            return params, True
+    return params, False
 
 
 def _timed(
     index: Index,
     rows: np.ndarray,
-    usable: index_search.Usable,
+    usable: index_search.RowSelector,
     queries: np.ndarray,
-    efforts: Sequence[Effort],
-) -> list[Effort]:
+    search_params: Sequence[SearchParams],
+) -> list[SearchParams]:
     """With what a query costs, in microseconds of one processor: the median over queries of the quickest of
     the rounds, in which the efforts take turns. Other programs make a query slower, never quicker."""
     some = queries[:TIMED]
-    taken = np.empty((len(efforts), ROUNDS, len(some)))
+    taken = np.empty((len(search_params), ROUNDS, len(some)))
     for turn in range(ROUNDS):
-        for number, effort in enumerate(efforts):
+        for number, params in enumerate(search_params):
             for place in range(len(some)):
                 began = time.thread_time_ns()
-                index_search.from_index(index, rows, some[place : place + 1], TOP, effort, usable)
+                index_search.from_index(index, rows, some[place : place + 1], TOP, params, usable)
                 taken[number, turn, place] = time.thread_time_ns() - began
     medians = np.median(taken.min(axis=1), axis=1) / 1000
-    return [replace(e, microseconds=float(t)) for e, t in zip(efforts, medians, strict=True)]
+    return [replace(e, microseconds=float(t)) for e, t in zip(search_params, medians, strict=True)]

@@ -80,7 +80,7 @@ def dead_rows(connection: Connection, generation: int, kind: Kind) -> np.ndarray
     return np.array([row for (row,) in fetched(connection, sql, (generation, kind))], np.int64)
 
 
-def buried_rows(connection: Connection, generation: int, kind: Kind) -> np.ndarray:
+def tombstoned_rows(connection: Connection, generation: int, kind: Kind) -> np.ndarray:
     """Rows (n,) int64, ascending, that belong to nothing any more."""
     sql = "SELECT row FROM tombstones WHERE generation_id = ? AND kind = ? ORDER BY row"
     return np.array([row for (row,) in fetched(connection, sql, (generation, kind))], np.int64)

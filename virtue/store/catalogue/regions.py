@@ -10,13 +10,13 @@ from sqlalchemy.engine import Connection
 from virtue.geometry import Box
 from virtue.store.catalogue.queries import fetched
 from virtue.store.records import (
-    GIVEN_SOURCES,
+    USER_SOURCES,
     CaptionRecord,
-    UserAnnotations,
     NewCaption,
     NewRegion,
     Place,
     RegionRecord,
+    UserAnnotations,
 )
 
 # CROSS JOIN keeps SQLite to the order written: from the few rows asked for to the tables.
@@ -121,7 +121,7 @@ def user_annotations(connection: Connection, hash: bytes) -> UserAnnotations:
         connection,
         "SELECT text, source, region_id FROM captions "
         "WHERE photo_id = ? AND generation_id = ? AND source IN (?, ?) ORDER BY id",
-        (photo, newest, *GIVEN_SOURCES),
+        (photo, newest, *USER_SOURCES),
     )
     return UserAnnotations(
         tuple(NewRegion(Box(*values[1:5]), *values[5:]) for values in found),

@@ -13,10 +13,10 @@ from sqlalchemy.engine import Connection
 from virtue.store.catalogue import schema
 from virtue.store.catalogue.queries import fetched, fetched_for
 from virtue.store.records import (
-    FOUND_SOURCES,
-    GIVEN_SOURCES,
+    INDEXED_SOURCES,
     KINDS,
-    Embedded,
+    USER_SOURCES,
+    EmbeddedPhoto,
     FileRecord,
     Kind,
     NewCaption,
@@ -162,7 +162,7 @@ def put_captions(
     _insert(connection, schema.captions, _numbered(values, next_id(connection, schema.captions), row))
 
 
-def check_captions(photo: Embedded) -> None:
+def check_captions(photo: EmbeddedPhoto) -> None:
     """Raises:
     ValueError: a caption belongs to a region that is not there, or that may be lost alone."""
     for caption in photo.captions:
@@ -171,7 +171,7 @@ def check_captions(photo: Embedded) -> None:
         if not 0 <= caption.region < len(photo.regions):
             raise ValueError(f"the caption {caption.text!r} belongs to a region that is not there")
         # Or repair, which drops what indexing finds again, would take the caption with the region.
-        if caption.source in GIVEN_SOURCES and photo.regions[caption.region].origin != "annotation":
+        if caption.source in USER_SOURCES and photo.regions[caption.region].origin != "annotation":
             raise ValueError(f"the caption {caption.text!r} was given, so its region must be an annotation")
 
 
@@ -208,19 +208,19 @@ def drop_photos(connection: Connection, photos: Ids) -> None:
     _each(connection, "DELETE FROM photos WHERE id = ?", photos)
 
 
-def disembody(connection: Connection, photos: Ids) -> None:
+def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
     """Takes the vectors of photos, and all that indexing can find again; what a user handed over
     stays, without a row."""
-    listed = ", ".join(f"'{source}'" for source in FOUND_SOURCES)
+    listed = ", ".join(f"'{source}'" for source in INDEXED_SOURCES)
     _remove(connection, "captions", f"source IN ({listed})", photos)
     _remove(connection, "regions", "origin <> 'annotation'", photos)
     for kind in KINDS:
-        _bury(connection, kind, "TRUE", photos)
+        _tombstone(connection, kind, "TRUE", photos)
         _each(connection, f"UPDATE {kind} SET row = NULL WHERE photo_id = ?", photos)
     _each(connection, "DELETE FROM embeddings WHERE photo_id = ?", photos)
 
 
-def keep_given(connection: Connection, generation: int) -> None:
+def keep_user_annotations(connection: Connection, generation: int) -> None:
     """Moves into this generation, without rows, what a user handed over for photos that are not in
     it: such as those that were missing when it was made."""
     absent = f"photo_id NOT IN (SELECT photo_id FROM embeddings WHERE generation_id = {generation:d})"
@@ -286,11 +286,11 @@ def next_id(connection: Connection, table: Table) -> int:
 
 
 def _remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
-    _bury(connection, kind, condition, photos)
+    _tombstone(connection, kind, condition, photos)
     _each(connection, f"DELETE FROM {kind} WHERE photo_id = ? AND {condition}", photos)
 
 
-def _bury(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
+def _tombstone(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
     _each(
         connection,
         "INSERT OR IGNORE INTO tombstones (generation_id, kind, row) "

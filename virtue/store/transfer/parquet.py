@@ -21,7 +21,7 @@ from virtue.geometry import Box
 from virtue.store.catalogue import queries, writes
 from virtue.store.catalogue.database import sync_folder
 from virtue.store.records import (
-    Embedded,
+    EmbeddedPhoto,
     FileRecord,
     NewCaption,
     NewRegion,
@@ -30,7 +30,7 @@ from virtue.store.records import (
     Root,
     Source,
 )
-from virtue.store.transfer.stream import Cargo, Parcel
+from virtue.store.transfer.stream import ExportManifest, PhotoExport
 from virtue.store.vectors import row_files
 
 FORMAT = 1
@@ -50,7 +50,7 @@ ROWS, ORIGINS, SOURCES = ("region", "caption"), get_args(Origin), get_args(Sourc
 Row = dict[str, Any]
 
 
-def write(path: Path, cargo: Cargo, parcels: Iterable[Parcel]) -> int:
+def write(path: Path, manifest: ExportManifest, parcels: Iterable[PhotoExport]) -> int:
     """Writes photos to a file, complete or not at all; how many rows it has.
 
     Raises:
@@ -58,7 +58,7 @@ def write(path: Path, cargo: Cargo, parcels: Iterable[Parcel]) -> int:
     """
     pa, pq = _arrow()
     unborn = path.with_name(path.name + ".part")
-    schema = _schema(cargo.dim).with_metadata({KEY: _to_json(cargo)})
+    schema = _schema(manifest.dim).with_metadata({KEY: _to_json(manifest)})
     count = 0
     try:
         with pq.ParquetWriter(unborn, schema, compression="zstd", use_dictionary=REPEATED) as writer:
@@ -69,7 +69,7 @@ def write(path: Path, cargo: Cargo, parcels: Iterable[Parcel]) -> int:
                 arrays = [
                     pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)
                 ]
-                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), cargo.dim))
+                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), manifest.dim))
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
                 count += len(some)
         with open(unborn, "rb+") as file:
@@ -85,7 +85,7 @@ def write(path: Path, cargo: Cargo, parcels: Iterable[Parcel]) -> int:
     return count
 
 
-def read(path: Path) -> tuple[Cargo, Callable[[], Iterator[Parcel]]]:
+def read(path: Path) -> tuple[ExportManifest, Callable[[], Iterator[PhotoExport]]]:
     """What a file holds, and what gives its photos, as often as it is called. Reads all of it once, so
     that nothing is begun with a file that ends in rubbish.
 
@@ -99,16 +99,16 @@ def read(path: Path) -> tuple[Cargo, Callable[[], Iterator[Parcel]]]:
             metadata, names = file.schema_arrow.metadata or {}, set(file.schema_arrow.names)
         if KEY not in metadata:
             raise InputError(f"{path} was not written by `virtue export`")
-        cargo = _from_json(path, metadata[KEY])
-        lacking = [name for name in _schema(cargo.dim).names if name not in names]
+        manifest = _from_json(path, metadata[KEY])
+        lacking = [name for name in _schema(manifest.dim).names if name not in names]
         if lacking:
             raise InputError(f"{path} lacks the columns {', '.join(lacking)}: export it again")
         seen: set[bytes] = set()
-        for parcel in _parcels(path, cargo.dim):
+        for parcel in _parcels(path, manifest.dim):
             if parcel.photo.info.hash in seen:
                 raise InputError(f"{path}: the rows of a photo do not stand together: sort it by photo")
             seen.add(parcel.photo.info.hash)
-    return cargo, lambda: _parcels(path, cargo.dim)
+    return manifest, lambda: _parcels(path, manifest.dim)
 
 
 def _arrow() -> tuple[Any, Any]:
@@ -139,29 +139,29 @@ def _schema(dim: int) -> Any:
     )  # fmt: skip
 
 
-def _to_json(cargo: Cargo) -> bytes:
+def _to_json(manifest: ExportManifest) -> bytes:
     content = {
         "format": FORMAT,
-        "model": cargo.model,
-        "fingerprint": cargo.fingerprint,
-        "dim": cargo.dim,
-        "roots": [{"path": os.fsdecode(root.path), "options": root.options} for root in cargo.roots],
+        "model": manifest.model,
+        "fingerprint": manifest.fingerprint,
+        "dim": manifest.dim,
+        "roots": [{"path": os.fsdecode(root.path), "options": root.options} for root in manifest.roots],
     }
     return json.dumps(content).encode()
 
 
-def _from_json(path: Path, text: bytes) -> Cargo:
+def _from_json(path: Path, text: bytes) -> ExportManifest:
     content = json.loads(text)
     if content["format"] > FORMAT:
         raise InputError(f"{path} was written by a newer virtue: upgrade virtue")
     roots = tuple(Root(os.fsencode(root["path"]), root["options"]) for root in content["roots"])
-    return Cargo(content["model"], content["fingerprint"], int(content["dim"]), roots)
+    return ExportManifest(content["model"], content["fingerprint"], int(content["dim"]), roots)
 
 
 # -- photos to rows -----------------------------------------------------------------------------------------
 
 
-def _rows(parcel: Parcel, names: list[str]) -> Iterator[tuple[Row, np.ndarray]]:
+def _rows(parcel: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.ndarray]]:
     photo, info, files = parcel.photo, parcel.photo.info, parcel.files
     row: Row = dict.fromkeys(names) | {
         name: getattr(info, name)
@@ -189,7 +189,7 @@ def _rows(parcel: Parcel, names: list[str]) -> Iterator[tuple[Row, np.ndarray]]:
 # -- rows to photos -----------------------------------------------------------------------------------------
 
 
-def _parcels(path: Path, dim: int) -> Iterator[Parcel]:
+def _parcels(path: Path, dim: int) -> Iterator[PhotoExport]:
     with _said(path):
         for _, group in groupby(_read(path, dim), lambda pair: pair[0]["photo"]):
             yield _parcel(list(group), dim)
@@ -208,7 +208,7 @@ def _read(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
             yield from zip(table.drop_columns("vector").to_pylist(), vectors.astype(np.float32), strict=True)
 
 
-def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> Parcel:
+def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
     """Raises:
     ValueError: the rows contradict each other, or hold what no library does."""
     row = pairs[0][0]
@@ -222,7 +222,7 @@ def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> Parcel:
     regions = sorted(of_kind["region"], key=lambda pair: pair[0]["region"])
     if [each["region"] for each, _ in regions] != list(range(len(regions))):
         raise ValueError("the regions of a photo are not numbered from 0 on")
-    photo = Embedded(
+    photo = EmbeddedPhoto(
         PhotoInfo(
             row["photo"], row["width"], row["height"], row["taken"], row["camera"], row["latitude"],
             row["longitude"], row["rating"], tuple(row["tags"]), row["phash"] or 0,
@@ -236,7 +236,7 @@ def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> Parcel:
     writes.check_captions(photo)
     files = zip(row["paths"], row["sizes"], row["mtimes_ns"], row["sidecars"], strict=True)
     gone = zip(row["paths"], row["missing"], strict=True)
-    return Parcel(
+    return PhotoExport(
         photo,
         tuple(FileRecord(*file, hash=row["photo"]) for file in files),
         frozenset(path for path, missing in gone if missing),

@@ -19,7 +19,7 @@ from virtue.geometry import Box
 from virtue.store.catalogue import queries
 from virtue.store.catalogue.queries import fetched, fetched_for
 from virtue.store.records import (
-    Embedded,
+    EmbeddedPhoto,
     FileRecord,
     Generation,
     Kind,
@@ -40,7 +40,7 @@ AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Cargo:
+class ExportManifest:
     """What holds for all photos of a library: whose vectors they have, and the folders they lie in."""
 
     model: str
@@ -50,16 +50,16 @@ class Cargo:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parcel:
+class PhotoExport:
     """A photo with its vectors and its files; at those paths that are `missing` nothing is any more."""
 
-    photo: Embedded
+    photo: EmbeddedPhoto
     files: tuple[FileRecord, ...]
     missing: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportSummary:
     """`photos`, in so many `rows`; `left_out`: photos without vectors."""
 
     photos: int
@@ -68,7 +68,7 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ImportSummary:
     """What a library took. `photos`: new to it. `known`: it had them, with vectors, and left them as they
     are. `paths`: new to it, of either. `left_out`: photos all of whose paths it has for other photos."""
 
@@ -87,7 +87,9 @@ class Taken:
         return ", ".join(what for what, told in counts.items() if told)
 
 
-def parcels(connection: Connection, folder: Path, generation: Generation, rows: Rows) -> Iterator[Parcel]:
+def parcels(
+    connection: Connection, folder: Path, generation: Generation, rows: Rows
+) -> Iterator[PhotoExport]:
     """All photos of a generation that have vectors, in the order in which they came.
 
     Args:
@@ -119,7 +121,7 @@ def parcels(connection: Connection, folder: Path, generation: Generation, rows: 
 
 def _described(
     connection: Connection, generation: Generation, rows: Rows, found: Sequence[tuple[Any, ...]]
-) -> Iterator[Parcel]:
+) -> Iterator[PhotoExport]:
     ids = [values[0] for values in found]
     tags = _by_photo(connection, "SELECT photo_id, tag FROM tags WHERE photo_id IN ({}) ORDER BY 1, 2", ids)
     files = _by_photo(
@@ -144,8 +146,8 @@ def _described(
         own, told, lying = regions.get(photo, []), captions.get(photo, []), files.get(photo, [])
         places: dict[int | None, int | None] = {None: None}
         places |= {region: place for place, (region, *_) in enumerate(own)}
-        yield Parcel(
-            Embedded(
+        yield PhotoExport(
+            EmbeddedPhoto(
                 PhotoInfo(
                     hash, width, height, taken, camera, latitude, longitude, rating,
                     tuple(tag for (tag,) in tags.get(photo, [])), phash % (1 << 64),
@@ -166,7 +168,9 @@ def _by_photo(connection: Connection, sql: str, photos: Iterable[int]) -> dict[i
     return {photo: [values[1:] for values in some] for photo, some in groupby(found, itemgetter(0))}
 
 
-def take(store: Store, command: str, source: str, cargo: Cargo, parcels: Iterable[Parcel]) -> Taken:
+def import_photos(
+    store: Store, command: str, source: str, manifest: ExportManifest, photos: Iterable[PhotoExport]
+) -> ImportSummary:
     """Brings photos into a library, in commits of `AT_ONCE`; what it has already stays as it is.
 
     Args:
@@ -178,20 +182,20 @@ def take(store: Store, command: str, source: str, cargo: Cargo, parcels: Iterabl
         LockedError: another process is writing.
         StoreError: the disk is full, or fails.
     """
-    photos = known = paths = left_out = 0
+    taken = known = paths = left_out = 0
     with store.write(command) as writer:
         with store.read() as snapshot:
-            _check_model(snapshot.generation, cargo, source)
+            _check_model(snapshot.generation, manifest, source)
             roots = {root.path for root in snapshot.roots()}
-        writer.generation(cargo.model, cargo.fingerprint, cargo.dim)
-        for root in cargo.roots:
+        writer.generation(manifest.model, manifest.fingerprint, manifest.dim)
+        for root in manifest.roots:
             if root.path not in roots:
                 writer.remember_root(root.path, root.options)
-        for some in queries.chunks(parcels, AT_ONCE):
+        for some in queries.chunks(photos, AT_ONCE):
             with store.read() as snapshot:
                 there = snapshot.known(parcel.photo.info.hash for parcel in some)
                 held = snapshot.held(file.path for parcel in some for file in parcel.files)
-            new: list[Embedded] = []
+            new: list[EmbeddedPhoto] = []
             files: list[FileRecord] = []
             missing: list[bytes] = []
             for parcel in some:
@@ -206,38 +210,38 @@ def take(store: Store, command: str, source: str, cargo: Cargo, parcels: Iterabl
                 files += free
                 missing += [file.path for file in free if file.path in parcel.missing]
             writer.commit(new, files, missing)
-            photos, paths = photos + len(new), paths + len(files)
-    return Taken(photos, known, paths, left_out)
+            taken, paths = taken + len(new), paths + len(files)
+    return ImportSummary(taken, known, paths, left_out)
 
 
-def _check_model(active: Generation | None, cargo: Cargo, source: str) -> None:
-    if active is None or active.fingerprint == cargo.fingerprint:
+def _check_model(active: Generation | None, manifest: ExportManifest, source: str) -> None:
+    if active is None or active.fingerprint == manifest.fingerprint:
         return
-    version = " of another version" if active.model == cargo.model else ""
+    version = " of another version" if active.model == manifest.model else ""
     raise ModelMismatchError(
-        f"{source} holds vectors of model {cargo.model!r}, and this library those of "
+        f"{source} holds vectors of model {manifest.model!r}, and this library those of "
         f"{active.model!r}{version}: `virtue reindex --model NAME` brings one to the other's model"
     )
 
 
-def merge(store: Store, other: Path) -> Taken:
+def merge(store: Store, other: Path) -> ImportSummary:
     """Takes in the photos of another library. See `Library.merge`."""
     from virtue.store.store import Store
 
     if os.path.realpath(other) == os.path.realpath(store.folder):
         raise InputError(f"{other} is the library itself: name another one to take photos from")
     with Store.open(other, read_only=True) as source, source.read() as snapshot:
-        cargo = _cargo(snapshot, other)
-        return take(store, "virtue merge", str(other), cargo, snapshot.parcels())
+        manifest = _cargo(snapshot, other)
+        return import_photos(store, "virtue merge", str(other), manifest, snapshot.parcels())
 
 
-def export(store: Store, file: Path) -> Exported:
+def export(store: Store, file: Path) -> ExportSummary:
     """Writes a Parquet file. See `Library.export_parquet`."""
     from virtue.store.transfer.parquet import write
 
     photos = 0
 
-    def counted(parcels: Iterable[Parcel]) -> Iterator[Parcel]:
+    def counted(parcels: Iterable[PhotoExport]) -> Iterator[PhotoExport]:
         nonlocal photos
         for parcel in parcels:
             if parcel.photo.regions or parcel.photo.captions:
@@ -246,11 +250,11 @@ def export(store: Store, file: Path) -> Exported:
 
     with store.read() as snapshot:
         rows = write(file, _cargo(snapshot, store.folder), counted(snapshot.parcels()))
-        return Exported(photos, rows, snapshot.photos() - photos)
+        return ExportSummary(photos, rows, snapshot.photos() - photos)
 
 
-def _cargo(snapshot: Snapshot, folder: Path) -> Cargo:
+def _cargo(snapshot: Snapshot, folder: Path) -> ExportManifest:
     active = snapshot.generation
     if active is None:
         raise EmptyLibraryError(f"nothing is indexed in the library {folder}: there is nothing to take")
-    return Cargo(active.model, active.fingerprint, active.dim, tuple(snapshot.roots()))
+    return ExportManifest(active.model, active.fingerprint, active.dim, tuple(snapshot.roots()))
