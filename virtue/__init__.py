@@ -33,7 +33,13 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'virtue' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ImportError as error:
+        from virtue.distribution import explain_import
+
+        explain_import(error)
+        raise
 
 
 def __dir__() -> list[str]:

@@ -57,6 +57,31 @@ Database = Annotated[
         "else the user's data folder.",
     ),
 ]
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        from virtue import __version__
+        from virtue.distribution import FOLDER, describe_mix_up
+
+        print(f"virtue {__version__} in {FOLDER}")
+        if sentence := describe_mix_up():
+            note(f"virtue: {sentence}")
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=print_version, help="Which virtue this is, and where."
+        ),
+    ] = False,
+) -> None:
+    """Finds things in pictures: by words, by a picture, or by a box drawn on one."""
+
+
 ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
 Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
 Workers = Annotated[
@@ -525,6 +550,13 @@ def _run(words: list[str]) -> int:
         return ERROR
     except VirtueError as error:
         if "--debug" in words or os.environ.get("VIRTUE_DEBUG"):
+            raise
+        note(f"virtue: {error}" + (f" (type `{error.hint}`)" if error.hint else ""))
+        return ERROR
+    except ImportError as error:
+        from virtue.distribution import explain_import
+
+        if not explain_import(error):
             raise
         note(f"virtue: {error}")
         return ERROR

@@ -17,7 +17,16 @@ and says what to do next.
 
 
 class VirtueError(Exception):
-    """The root; catching it catches everything below and nothing else."""
+    """The root; catching it catches everything below and nothing else.
+
+    Attributes:
+        hint: what to type on a command line, such as "virtue index PATH"; None: the sentence says it all.
+            The sentence itself speaks to callers in Python.
+    """
+
+    def __init__(self, *sentence: object, hint: str | None = None) -> None:
+        super().__init__(*sentence)
+        self.hint = hint
 
 
 class InputError(VirtueError, ValueError):

@@ -141,7 +141,7 @@ def test_offline_asks_nobody(python, hub):
 def test_without_torch_it_says_what_to_install(python, hub):
     blocked = "import sys; sys.modules['torch'] = None\n"
     done = python(blocked + LOAD.format(name=NAME, more=""))
-    assert error(done) == f"{NAME} needs torch, which is not installed: pip install 'virtue[torch]'"
+    assert error(done) == f"{NAME} needs torch, which is not installed: pip install 'virtue-search[torch]'"
     assert hub.asked == []
 
 

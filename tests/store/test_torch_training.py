@@ -277,7 +277,10 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
         "except device.StoreError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["False", "the device 'cuda' needs torch: pip install 'virtue[torch]'"]
+    assert done.stdout.splitlines() == [
+        "False",
+        "the device 'cuda' needs torch: pip install 'virtue-search[torch]'",
+    ]
 
 
 def test_torch_is_not_loaded_where_there_is_no_gpu() -> None:

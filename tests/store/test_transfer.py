@@ -458,5 +458,5 @@ for does in ("export_parquet", "import_parquet"):
     command = [sys.executable, "-c", program, tmp_path / "one"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines() == 2 * [
-        "Parquet files need pyarrow, which is not installed: pip install pyarrow"
+        "Parquet files need pyarrow, which is not installed: pip install 'virtue-search[parquet]'"
     ]

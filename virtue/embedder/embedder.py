@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from virtue.distribution import install_hint
 from virtue.embedder import families
 from virtue.embedder.inputs import Input, Request, is_single, read
 from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, Scene
@@ -364,5 +365,5 @@ def _tensor(vectors: np.ndarray) -> Any:
     try:
         import torch
     except ModuleNotFoundError:
-        raise ModelError("convert_to_tensor needs torch: pip install 'virtue[torch]'") from None
+        raise ModelError(f"convert_to_tensor needs torch: {install_hint('torch')}") from None
     return torch.from_numpy(np.ascontiguousarray(vectors))

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virtue.distribution import install_hint
 from virtue.embedder import hub
 from virtue.embedder.model import Model
 from virtue.errors import ModelError
@@ -247,7 +248,7 @@ def _described(folder: Path) -> Mapping[str, Any]:
 def _device(asked: Name, name: str | None, threads: int | None) -> torch.device:
     for package in ("torch", "transformers"):
         if find_spec(package) is None:
-            raise ModelError(f"{asked} needs {package}, which is not installed: pip install 'virtue[torch]'")
+            raise ModelError(f"{asked} needs {package}, which is not installed: {install_hint('torch')}")
     import torch
 
     from virtue.embedder.torch_runtime import device_called

@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from virtue.distribution import install_hint
 from virtue.errors import InputError, VirtueError
 from virtue.geometry import Box
 from virtue.store.catalogue import queries, writes
@@ -116,7 +117,9 @@ def _arrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise InputError("Parquet files need pyarrow, which is not installed: pip install pyarrow") from None
+        raise InputError(
+            f"Parquet files need pyarrow, which is not installed: {install_hint('parquet')}"
+        ) from None
     return pyarrow, pyarrow.parquet
 
 

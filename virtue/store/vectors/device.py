@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from virtue.distribution import install_hint
 from virtue.errors import StoreError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def called(name: str) -> torch.device:
         StoreError: there is no such device here, or no torch.
     """
     if find_spec("torch") is None:
-        raise StoreError(f"the device {name!r} needs torch: pip install 'virtue[torch]'")
+        raise StoreError(f"the device {name!r} needs torch: {install_hint('torch')}")
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
