@@ -119,7 +119,7 @@ class Virtue(Contender):
         self.efforts = {kind: [p.nprobe, p.refine_factor] for kind, p in params.items()}
 
     def search(self, query: np.ndarray, kind: Kind) -> np.ndarray:
-        return self._snapshot.search("regions", query, TOP, asked=kind).rows
+        return self._snapshot.search("regions", query, TOP, query_kind=kind).rows
 
     def disk_bytes(self) -> int:
         library = self.data.folder / "library"

@@ -23,7 +23,7 @@ from virtue.evaluation.details import cut_details
 from virtue.evaluation.rows import photo_paths
 from virtue.evaluation.texts import read_texts
 from virtue.retrieval.threshold import DROPPED, KEPT, LOOKED_AT, UNUSUAL, lowest_kept
-from virtue.store.calibration import Distribution
+from virtue.store.calibration import ScoreDistribution
 
 TOP = 10
 MANY = 100
@@ -37,7 +37,7 @@ class Search(NamedTuple):
     right: np.ndarray
 
 
-Rule = Callable[[np.ndarray, Distribution], float]
+Rule = Callable[[np.ndarray, ScoreDistribution], float]
 """(scores, the library's distribution) -> the lowest score to keep."""
 
 
@@ -46,7 +46,7 @@ def rules() -> Iterator[tuple[str, Rule]]:
     for share in (0.99, 0.999):
         yield (
             f"percentile {100 * share:g}",
-            lambda scores, usual, share=share: usual.at(share),
+            lambda scores, usual, share=share: usual.quantile(share),
         )
     for share in (0.8, 0.85, 0.9):
         yield (
@@ -60,8 +60,8 @@ def rules() -> Iterator[tuple[str, Rule]]:
     yield name, lambda scores, usual: lowest_kept(scores[:LOOKED_AT].tolist(), usual)
 
 
-def _of_best(scores: np.ndarray, usual: Distribution, share: float) -> float:
-    middle = usual.at(0.5)
+def _of_best(scores: np.ndarray, usual: ScoreDistribution, share: float) -> float:
+    middle = usual.quantile(0.5)
     return middle + share * (float(scores[0]) - middle)
 
 
@@ -87,7 +87,7 @@ def searches(library: Library, queries: Sequence[tuple[Any, set[bytes]]]) -> lis
     return made
 
 
-def measure(made: Sequence[Search], usual: Distribution, rule: Rule) -> dict[str, float]:
+def measure(made: Sequence[Search], usual: ScoreDistribution, rule: Rule) -> dict[str, float]:
     kept = right_kept = right = absent = empty = 0
     for scores, good in made:
         fits = scores[:TOP] >= rule(scores, usual)
@@ -129,7 +129,7 @@ def main() -> None:
         for kind, queries in (("text", texts), ("image", details)):
             made = searches(library, queries)
             with library.store.read() as snapshot:
-                usual = snapshot.distribution("photos", kind)
+                usual = snapshot.score_distribution("photos", kind)
             assert usual is not None, "indexing measures it"
             for name, rule in rules():
                 print(json.dumps({"asked": kind, "rule": name, **measure(made, usual, rule)}), flush=True)

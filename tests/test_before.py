@@ -90,7 +90,7 @@ def test_an_index_from_before_finds_what_it_found(tmp_path: Path) -> None:
                 ranked = snapshot.exact(then["kind"], queries, 10)
             else:
                 kind = "text" if then["how"] == "text" else "image"
-                ranked = snapshot.search(then["kind"], queries, 10, asked=kind)
+                ranked = snapshot.search(then["kind"], queries, 10, query_kind=kind)
             assert ranked.rows.tolist() == then["rows"]
             scores = np.array([float.fromhex(score) for score in then["scores"]])
             np.testing.assert_allclose(ranked.scores, scores, atol=1e-6)

@@ -118,7 +118,7 @@ class Library:
             progress=progress,
         )
         self._refresh_indexes(say)
-        self._refresh_distributions()
+        self._refresh_calibration()
         return report
 
     def reindex(
@@ -150,7 +150,7 @@ class Library:
             self._model, self._embedder = model, None
         report = reindex(self._open(), self.embedder, workers=workers, estimated=estimated, progress=progress)
         self._refresh_indexes(say)
-        self._refresh_distributions()
+        self._refresh_calibration()
         return report
 
     def _refresh_indexes(self, say: Say | None = None) -> None:
@@ -160,14 +160,14 @@ class Library:
         with self.store.write("virtue index") as writer:
             writer.refresh_indexes(texts=self._tuning_texts, say=say)
 
-    def _refresh_distributions(self) -> None:
+    def _refresh_calibration(self) -> None:
         with self.store.read() as snapshot:
-            if not snapshot.distributions_due():
+            if not snapshot.is_calibration_due():
                 return
         from virtue.retrieval.calibration_queries import SampleQueries
 
         with self.store.write("virtue index") as writer:
-            writer.refresh_distributions(SampleQueries(self.embedder))
+            writer.refresh_calibration(SampleQueries(self.embedder))
 
     def _tuning_texts(self) -> np.ndarray:
         from virtue.retrieval.calibration_queries import tuning_texts
@@ -416,7 +416,9 @@ class Library:
         if self._store is None:
             from virtue.store import Store
 
-            self._store = Store.open(self.folder, create=create, read_only=self._read_only, hold=self._hold)
+            self._store = Store.open(
+                self.folder, create=create, read_only=self._read_only, vectors_device=self._hold
+            )
         return self._store
 
     def __enter__(self) -> Library:

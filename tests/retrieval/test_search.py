@@ -426,7 +426,7 @@ def test_min_score_may_leave_nothing(store: Store, embedder: Embedder) -> None:
 
 def measured(store: Store, embedder: Embedder) -> Store:
     with store.write("test") as writer:
-        writer.refresh_distributions(SampleQueries(embedder))
+        writer.refresh_calibration(SampleQueries(embedder))
     return store
 
 
@@ -451,10 +451,10 @@ def test_percentiles_fall_with_scores_and_come_from_the_kind_of_query(
     with zoo.read() as snapshot:
         for hit in hits:
             looked_for = "captions" if hit.via != "picture" else find
-            usual = snapshot.distribution(looked_for, asked)
+            usual = snapshot.score_distribution(looked_for, asked)
             assert usual is not None
             if hit.via != "both":
-                expected = 100 * usual.below(hit.score, 2 if asked == "image" else 1)
+                expected = 100 * usual.share_below(hit.score, 2 if asked == "image" else 1)
                 assert hit.percentile == pytest.approx(expected, abs=1e-4), vectors
 
 
@@ -464,10 +464,10 @@ def test_a_photo_found_both_ways_has_the_percentile_of_what_scored(fill: Fill, e
     hits = search(store, embedder, "red", find="photos", top=3)
     (found,) = [hit for hit in hits if hit.via == "both"]
     with store.read() as snapshot:
-        usual = snapshot.distribution("photos", "text")
+        usual = snapshot.score_distribution("photos", "text")
     assert usual is not None
     assert found.score == pytest.approx(1, abs=2e-3)  # by the picture: the caption has 0.7
-    assert found.percentile == pytest.approx(100 * usual.below(found.score), abs=1e-4)
+    assert found.percentile == pytest.approx(100 * usual.share_below(found.score), abs=1e-4)
 
 
 def test_auto_keeps_the_hits_that_fit(fill: Fill, embedder: Embedder) -> None:

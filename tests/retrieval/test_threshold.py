@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtue.retrieval.threshold import lowest_kept
-from virtue.store.calibration import SHARES, Distribution
+from virtue.store.calibration import QUANTILES, ScoreDistribution
 
-USUAL = Distribution((np.clip(SHARES, 0.5, 1) - 0.5).astype(np.float32) * 0.4)
+USUAL = ScoreDistribution((np.clip(QUANTILES, 0.5, 1) - 0.5).astype(np.float32) * 0.4)
 """Half of all scores are 0, and one in a hundred is above 0.196."""
 
 
@@ -42,4 +42,4 @@ def test_what_such_queries_usually_score_goes() -> None:
 def test_the_best_stays_if_it_is_unusual_and_never_one_that_scores_less(scores: list[float]) -> None:
     left = kept(*scores)
     assert left == scores[: len(left)]
-    assert bool(left) == (bool(scores) and scores[0] >= USUAL.at(0.99))
+    assert bool(left) == (bool(scores) and scores[0] >= USUAL.quantile(0.99))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.store.builders import DIM, file, filled, photo, vectors
 from virtue.store import NewCaption, Store
 from virtue.store import layout as names
-from virtue.store.calibration import SHARES, Distribution
+from virtue.store.calibration import QUANTILES, ScoreDistribution
 from virtue.store.records import Find, QueryKind
 
 TEXTS = vectors(7, 500)
@@ -26,7 +26,7 @@ def ask(find: Find, rows: np.ndarray) -> Mapping[QueryKind, np.ndarray]:
 
 def refreshed(store: Store) -> bool:
     with store.write("test") as writer:
-        return writer.refresh_distributions(ask)
+        return writer.refresh_calibration(ask)
 
 
 def test_they_are_the_quantiles_of_all_scores_of_the_rows_of_other_photos(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_they_are_the_quantiles_of_all_scores_of_the_rows_of_other_photos(tmp_pa
                 snapshot.vectors(kind).astype(np.float32) for kind in ("regions", "captions")
             )
             found = {
-                (find, kind): snapshot.distribution(find, kind)
+                (find, kind): snapshot.score_distribution(find, kind)
                 for find in ("regions", "photos", "captions")
                 for kind in ("image", "text")
             }
@@ -55,25 +55,25 @@ def test_they_are_the_quantiles_of_all_scores_of_the_rows_of_other_photos(tmp_pa
     for key, scores in expected.items():
         distribution = found[key]
         assert distribution is not None
-        nearest = np.quantile(scores, SHARES, method="nearest")
+        nearest = np.quantile(scores, QUANTILES, method="nearest")
         np.testing.assert_allclose(distribution.quantiles, nearest, atol=1e-6, err_msg=str(key))
 
 
 def test_they_are_measured_again_when_the_library_has_changed_by_a_fifth(tmp_path: Path) -> None:
     with filled(tmp_path / "library", 10) as store:
         with store.read() as snapshot:
-            assert snapshot.distributions_due()
-            assert snapshot.distribution("regions", "text") is None
+            assert snapshot.is_calibration_due()
+            assert snapshot.score_distribution("regions", "text") is None
         assert refreshed(store) and not refreshed(store)
         for number, due in ((10, False), (11, False), (12, True)):
             with store.write("test") as writer:
                 writer.commit([photo(number)], [file(f"/photos/{number}.jpg", number)])
             with store.read() as snapshot:
-                before = snapshot.distribution("regions", "text")
-                assert snapshot.distributions_due() == due
+                before = snapshot.score_distribution("regions", "text")
+                assert snapshot.is_calibration_due() == due
             assert refreshed(store) == due
         with store.read() as snapshot:
-            after = snapshot.distribution("regions", "text")
+            after = snapshot.score_distribution("regions", "text")
     assert before is not None and after is not None
     assert (before.quantiles != after.quantiles).any()
 
@@ -85,7 +85,7 @@ def test_rows_of_photos_that_are_gone_do_not_count(tmp_path: Path) -> None:
         assert refreshed(few) and refreshed(more)
         with few.read() as one, more.read() as other:
             for kind in ("image", "text"):
-                a, b = (snapshot.distribution("regions", kind) for snapshot in (one, other))
+                a, b = (snapshot.score_distribution("regions", kind) for snapshot in (one, other))
                 assert a is not None and b is not None
                 np.testing.assert_array_equal(a.quantiles, b.quantiles)
 
@@ -94,17 +94,17 @@ def test_one_photo_has_nothing_to_be_alike_to(tmp_path: Path) -> None:
     with filled(tmp_path / "library", 1) as store:
         assert refreshed(store)
         with store.read() as snapshot:
-            assert snapshot.distribution("regions", "image") is None
-            assert snapshot.distribution("regions", "text") is not None
-            assert not snapshot.distributions_due()
+            assert snapshot.score_distribution("regions", "image") is None
+            assert snapshot.score_distribution("regions", "text") is not None
+            assert not snapshot.is_calibration_due()
 
 
 def test_an_empty_library_has_nothing_to_measure(tmp_path: Path) -> None:
     with Store.open(tmp_path / "library", create=True) as store:
         assert not refreshed(store)
         with store.read() as snapshot:
-            assert not snapshot.distributions_due()
-            assert snapshot.distribution("regions", "text") is None
+            assert not snapshot.is_calibration_due()
+            assert snapshot.score_distribution("regions", "text") is None
 
 
 def test_they_go_with_their_generation(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_they_go_with_their_generation(tmp_path: Path) -> None:
             writer.commit([photo(0)])
             writer.activate(new)
         with store.read() as snapshot:
-            assert snapshot.distribution("regions", "text") is None
-            assert snapshot.distributions_due()
+            assert snapshot.score_distribution("regions", "text") is None
+            assert snapshot.is_calibration_due()
     with closing(sqlite3.connect(tmp_path / "library" / names.CATALOGUE)) as plain:
         assert plain.execute("SELECT count(*) FROM distributions").fetchone() == (0,)
 
@@ -128,20 +128,20 @@ SCORES = st.lists(st.floats(-1, 1, width=32, allow_subnormal=False), min_size=1,
 def test_a_higher_score_is_never_below_less(
     scores: list[float], one: float, other: float, vectors: int
 ) -> None:
-    distribution = Distribution(np.quantile(np.array(scores, np.float32), SHARES, method="nearest"))
-    low, high = (distribution.below(score, vectors) for score in sorted((one, other)))
+    distribution = ScoreDistribution(np.quantile(np.array(scores, np.float32), QUANTILES, method="nearest"))
+    low, high = (distribution.share_below(score, vectors) for score in sorted((one, other)))
     assert 0 <= low <= high <= 1
-    assert distribution.below(min(scores), vectors) == 0
-    assert distribution.below(max(scores) + 0.1, vectors) == 1
-    assert distribution.below(one, vectors + 1) <= distribution.below(one, vectors)
+    assert distribution.share_below(min(scores), vectors) == 0
+    assert distribution.share_below(max(scores) + 0.1, vectors) == 1
+    assert distribution.share_below(one, vectors + 1) <= distribution.share_below(one, vectors)
 
 
 @given(SCORES, st.integers(0, 100))
 def test_no_larger_share_lies_below_the_score_at_it(scores: list[float], hundredths: int) -> None:
-    distribution = Distribution(np.quantile(np.array(scores, np.float32), SHARES, method="nearest"))
-    score = distribution.at(hundredths / 100)
+    distribution = ScoreDistribution(np.quantile(np.array(scores, np.float32), QUANTILES, method="nearest"))
+    score = distribution.quantile(hundredths / 100)
     assert min(scores) <= score <= max(scores)
-    assert distribution.below(score) <= hundredths / 100 + 1e-6
+    assert distribution.share_below(score) <= hundredths / 100 + 1e-6
 
 
 @given(st.integers(0, 2**32), st.integers(1, 4), st.floats(0, 1))
@@ -150,6 +150,6 @@ def test_of_several_vectors_it_tells_no_more_than_is_so(seed: int, vectors: int,
     drawn = np.random.default_rng(seed)
     one = drawn.uniform(-1, 1, (vectors, 400))
     alike = drawn.random() * one + (1 - drawn.random()) * one[0]
-    pooled = Distribution(np.quantile(alike.astype(np.float32), SHARES, method="nearest"))
+    pooled = ScoreDistribution(np.quantile(alike.astype(np.float32), QUANTILES, method="nearest"))
     truth = (alike.max(axis=0) < score).mean()
-    assert pooled.below(score, vectors) <= truth + 0.02 * vectors
+    assert pooled.share_below(score, vectors) <= truth + 0.02 * vectors

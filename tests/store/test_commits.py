@@ -61,8 +61,8 @@ def test_regions_come_back_with_their_photo(tmp_path: Path) -> None:
             assert (dog.row, dog.path, dog.width, dog.height) == (1, b"/a.jpg", 400, 300)
             assert dog.box == Box(1.5, 2.25, 10, 20)
             assert (dog.origin, dog.category, dog.caption) == ("annotation", "dog", "my dog")
-            assert (dog.whole, dog.sole) == (False, False)
-            assert (whole.whole, whole.sole, whole.caption) == (True, False, "a beach")
+            assert (dog.is_full_image, dog.is_only_region) == (False, False)
+            assert (whole.is_full_image, whole.is_only_region, whole.caption) == (True, False, "a beach")
             assert whole.photo_id == dog.photo_id
             told = snapshot.captions(np.array([2, 1]))
             assert [(c.row, c.text, c.source, c.region_id, c.box) for c in told] == [
@@ -76,7 +76,9 @@ def test_regions_come_back_with_their_photo(tmp_path: Path) -> None:
 
 def test_a_photo_that_is_one_region_says_so(tmp_path: Path) -> None:
     with filled(tmp_path / "library", 2, proposals=0) as store, store.read() as snapshot:
-        assert [(region.whole, region.sole) for region in snapshot.regions([0, 1])] == [(True, True)] * 2
+        assert [(region.is_full_image, region.is_only_region) for region in snapshot.regions([0, 1])] == [
+            (True, True)
+        ] * 2
 
 
 def test_a_copy_and_a_return_need_no_vectors(store: Store) -> None:
@@ -103,7 +105,7 @@ def test_files_that_swap_their_names_in_two_commits_are_not_lost(store: Store) -
     with store.write("test") as writer:
         writer.commit(files=[file("/photos/0.jpg", 1), file("/photos/1.jpg", 2)])
         with store.read() as snapshot:
-            assert name(0) in snapshot.known([name(0)])
+            assert name(0) in snapshot.known_photos([name(0)])
         writer.commit(files=[file("/photos/2.jpg", 0)])
     with store.read() as snapshot:
         assert {n: s.hash for n, s in snapshot.files().items()} == {
@@ -118,7 +120,7 @@ def test_an_edited_photo_leaves_nothing_behind(store: Store) -> None:
     with store.write("test") as writer:
         writer.commit([photo(9)], [file("/photos/0.jpg", 9)])
     with store.read() as snapshot:
-        assert snapshot.known([name(0), name(9)]) == {name(9): "auto"}
+        assert snapshot.known_photos([name(0), name(9)]) == {name(9): "auto"}
         assert snapshot.counts().photos == 3
         assert snapshot.counts().regions == 6
 
@@ -281,7 +283,7 @@ def test_many_paths_are_asked_for_at_once(tmp_path: Path) -> None:
                 [photo(n, proposals=0) for n in range(count)], [file(f"/{n}.jpg", n) for n in range(count)]
             )
         with store.read() as snapshot:
-            assert len(snapshot.known(name(n) for n in range(count * 2))) == count
+            assert len(snapshot.known_photos(name(n) for n in range(count * 2))) == count
             assert len(snapshot.regions(range(count))) == count
             assert len(snapshot.files()) == count
         with store.write("test") as writer:

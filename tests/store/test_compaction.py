@@ -56,7 +56,7 @@ def test_dropped_rows_leave_the_disk_and_the_rest_is_found_as_before(tmp_path: P
         assert (store.folder / "regions-2.f16").stat().st_size == 22 * DIM * 2
         assert [pair for pair in held(store) if pair[0] != b"/photos/30.jpg"] == before
         with store.read() as snapshot:
-            assert snapshot.known([name(3), name(4)]) == {name(3): "auto"}
+            assert snapshot.known_photos([name(3), name(4)]) == {name(3): "auto"}
             assert [caption.text for caption in snapshot.user_annotations(name(3)).captions] == ["b"]
         assert store.verify() == []
 
@@ -184,7 +184,7 @@ def test_what_was_given_to_the_active_generation_meanwhile_is_not_lost(tmp_path:
             writer.commit(captions=[CaptionUpdate(name(1), (SAID[0],), vectors(1, 5))])
             new = writer.generation("other", "other", DIM)
             with store.read() as snapshot:
-                assert snapshot.known([name(0), name(1)], new) == {}
+                assert snapshot.known_photos([name(0), name(1)], new) == {}
             writer.activate(new)
         assert len(store_given(store, 0)) == 3
         assert store.verify() == []

@@ -147,7 +147,7 @@ def test_only_what_is_new_is_brought_over(place: str, monkeypatch: pytest.Monkey
 
 
 def held(folder: Path, place: str) -> Store:
-    return Store.open(folder, hold=place)
+    return Store.open(folder, vectors_device=place)
 
 
 def compared(ours: Snapshot, theirs: Snapshot, seed: int, **options: Any) -> None:
@@ -241,7 +241,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     indexed(tmp_path / "library", 20).close()
     for name in ("cuda:99", "nothing", "meta"):
         with pytest.raises(StoreError, match=f"there is no device '{name}' here: use one of cpu"):
-            Store.open(tmp_path / "library", hold=name)
+            Store.open(tmp_path / "library", vectors_device=name)
 
 
 @pytest.mark.parametrize("place", DEVICES)

@@ -86,11 +86,11 @@ def test_a_library_never_moves_in_with_other_files(tmp_path: Path) -> None:
 
 
 def test_making_a_library_that_was_half_made_succeeds(tmp_path: Path) -> None:
-    (tmp_path / names.UNBORN).write_bytes(b"half")
+    (tmp_path / names.UNFINISHED).write_bytes(b"half")
     (tmp_path / names.LOCK).touch()
     with Store.open(tmp_path, create=True) as store, store.read() as snapshot:
         assert snapshot.counts().photos == 0
-    assert not (tmp_path / names.UNBORN).exists()
+    assert not (tmp_path / names.UNFINISHED).exists()
 
 
 def test_making_a_library_twice_keeps_the_first(tmp_path: Path) -> None:

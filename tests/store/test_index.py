@@ -195,7 +195,9 @@ def test_captions_have_an_index_of_their_own(tmp_path: Path) -> None:
             found = 0
             for query in texts(50, 985):
                 exact = set(snapshot.exact("captions", query[None], 10).rows.tolist())
-                found += len(exact & set(snapshot.search("captions", query, 10, asked="text").rows.tolist()))
+                found += len(
+                    exact & set(snapshot.search("captions", query, 10, query_kind="text").rows.tolist())
+                )
             assert found >= RECALL * 500
             search_params = snapshot.search_params("captions")
             assert search_params is not None
@@ -250,5 +252,5 @@ def test_a_new_model_takes_over_with_an_index_of_its_own(tmp_path: Path) -> None
         with store.read() as snapshot:
             assert snapshot.generation is not None and snapshot.generation.model == "other"
             assert recall(snapshot, vectors(50, 984, world=1)) >= RECALL
-            assert snapshot.known([name(0)]) == {name(0): "auto"}
+            assert snapshot.known_photos([name(0)]) == {name(0): "auto"}
         assert store.verify() == []

@@ -323,7 +323,9 @@ def test_training_is_tuned_by_itself_for_each_kind_of_query(tmp_path: Path) -> N
             found = 0
             for query in texts(50, 2):
                 exact = set(snapshot.exact("regions", query[None], 10).rows.tolist())
-                found += len(exact & set(snapshot.search("regions", query, 10, asked="text").rows.tolist()))
+                found += len(
+                    exact & set(snapshot.search("regions", query, 10, query_kind="text").rows.tolist())
+                )
             assert found >= RECALL * 500
 
 
@@ -365,7 +367,7 @@ def test_a_library_of_the_first_schema_gets_indexes(tmp_path: Path) -> None:
             writer.refresh_indexes(exact=WORTH)
         with store.read() as snapshot:
             assert snapshot.exact("regions", vectors(1, 911), 10).rows.tolist() == before
-            assert snapshot.known([name(3)]) == {name(3): "auto"}
+            assert snapshot.known_photos([name(3)]) == {name(3): "auto"}
             assert recall(snapshot, vectors(50, 911)) >= RECALL
         assert store.verify() == []
     with closing(sqlite3.connect(tmp_path / "library" / names.BACKUP)) as copy:

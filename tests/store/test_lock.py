@@ -51,14 +51,14 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path) -> None:
             holder.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
             holder.wait()
             holder.stdout.close()
-        assert (store.folder / names.HOLDER).exists()
+        assert (store.folder / names.LOCK_NOTE).exists()
         with store.write("test") as writer:
             assert writer.forget([b"/photos"]) == 3
-        assert not (store.folder / names.HOLDER).exists()
+        assert not (store.folder / names.LOCK_NOTE).exists()
 
 
 def test_a_note_that_cannot_be_read_is_no_hindrance(tmp_path: Path) -> None:
     with filled(tmp_path / "library") as store, store.write("test"):
-        (store.folder / names.HOLDER).write_text("[]")
+        (store.folder / names.LOCK_NOTE).write_text("[]")
         with pytest.raises(LockedError, match="another process"), store.write("test"):
             pass

@@ -94,7 +94,7 @@ class Machine(RuleBasedStateMachine):
         """What indexing does: embeds what is not known, links what is."""
         with self.store.write("index") as writer:
             with self.store.read() as snapshot:
-                known = snapshot.known(name(number) for _, number in items)
+                known = snapshot.known_photos(name(number) for _, number in items)
             new = {number for _, number in items if name(number) not in known}
             embedded = [self._new(number, regions, captions, given) for number in sorted(new)]
             gone -= {path for path, _ in items}
@@ -203,7 +203,7 @@ class Machine(RuleBasedStateMachine):
                 else:
                     settings = model.photos[what].settings if what in model.embedded else None
                     assert (state.hash, state.problem, state.settings) == (name(what), None, settings)
-            known = snapshot.known(name(number) for number in range(10))
+            known = snapshot.known_photos(name(number) for number in range(10))
             assert known == {name(n): model.photos[n].settings for n in model.embedded}
             for number, kept in model.photos.items():
                 handed = snapshot.user_annotations(name(number))

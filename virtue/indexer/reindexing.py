@@ -88,7 +88,7 @@ def _estimate(store: Store, embedder: PhotoEmbedder, workers: int, timeout: floa
         states = snapshot.files()
         target = next((g for g in snapshot.generations() if g.fingerprint == embedder.fingerprint), None)
         there = {state.hash for state in states.values() if state.hash and not state.missing}
-        done = set(snapshot.known(there, target)) if target else set()
+        done = set(snapshot.known_photos(there, target)) if target else set()
         counts = snapshot.counts()
     left = {state.hash: path for path, state in states.items() if state.hash in there - done}
     rows = (counts.regions + counts.captions) / max(1, counts.photos)

@@ -34,7 +34,7 @@ EVERYDAY = (
 def tuning_texts(snapshot: Snapshot, embedder: Embedder) -> np.ndarray:
     """(n, dim) float32: queries for what the captions, categories and tags of this library say, and for
     everyday things; 500 at most. Never without the latter: captions may all speak of one thing."""
-    texts = [*snapshot.words(ENOUGH - len(EVERYDAY)), *EVERYDAY]
+    texts = [*snapshot.sample_texts(ENOUGH - len(EVERYDAY)), *EVERYDAY]
     return np.concatenate([np.atleast_2d(embedder.query(text, "regions"))[:1] for text in texts])
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.embedder.model import Find
     from virtue.store import Snapshot
-    from virtue.store.records import Place
+    from virtue.store.records import RegionLocation
 
 WITHOUT = 0.5
 """How much of what is to be left out is taken away from a query vector.
@@ -68,17 +68,17 @@ def _weights(parts: Sequence[Part]) -> list[float]:
 
 def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np.ndarray:
     if part.is_stored:
-        return embedder.rows_as_queries(snapshot.vectors("regions")[place_of(part, snapshot).row], find)
+        return embedder.rows_as_queries(snapshot.vectors("regions")[location_of(part, snapshot).row], find)
     return np.atleast_2d(embedder.query(part.as_input(), find))
 
 
-def place_of(part: Part, snapshot: Snapshot) -> Place:
+def location_of(part: Part, snapshot: Snapshot) -> RegionLocation:
     """Where the library has what this part is like.
 
     Raises:
         InputError: nowhere.
     """
-    place = snapshot.place(part.region_id, part.photo_id)
+    place = snapshot.locate(part.region_id, part.photo_id)
     if place is None:
         kind = "photo" if part.region_id is None else "region"
         id = part.photo_id if part.region_id is None else part.region_id

@@ -13,7 +13,7 @@ from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError
 from virtue.geometry import Box
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Query
-from virtue.retrieval.query_vectors import place_of, query_vectors
+from virtue.retrieval.query_vectors import location_of, query_vectors
 from virtue.retrieval.threshold import LOOKED_AT, lowest_kept
 from virtue.store import CaptionRecord, Generation, Ranked, RegionRecord
 from virtue.store.records import Find, Kind, QueryKind
@@ -21,7 +21,7 @@ from virtue.store.records import Find, Kind, QueryKind
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.store import Snapshot, Store
-    from virtue.store.calibration import Distribution
+    from virtue.store.calibration import ScoreDistribution
 
 FIRST, WIDER = 4, 4
 """Rows scanned for each hit at first (a photo has many regions that look alike, of which one is
@@ -46,7 +46,7 @@ class Asked(NamedTuple):
 
     vectors: np.ndarray
     kind: QueryKind
-    usual: Distribution | None
+    usual: ScoreDistribution | None
     """How the library scores for such queries."""
     given: frozenset[int]
     """Photos that the query names itself, and that do not come back as answers."""
@@ -56,7 +56,7 @@ class Asked(NamedTuple):
     """Whether whole photos count among regions even if they have others."""
 
     def percentile(self, score: float) -> float | None:
-        return None if self.usual is None else 100 * self.usual.below(score, len(self.vectors))
+        return None if self.usual is None else 100 * self.usual.share_below(score, len(self.vectors))
 
     def floor(self, min_score: MinScore, best: Callable[[], Sequence[Scored[Any]]]) -> float:
         """The score that hits must have at least; `best` gives those among which the gap is looked for.
@@ -76,7 +76,7 @@ class Asked(NamedTuple):
         return lowest_kept([score for score, _ in best()], self.usual)
 
     def search(self, snapshot: Snapshot, kind: Kind, depth: int) -> Ranked:
-        return snapshot.search(kind, self.vectors, depth, self.allowed(snapshot, kind), asked=self.kind)
+        return snapshot.search(kind, self.vectors, depth, self.allowed(snapshot, kind), query_kind=self.kind)
 
     def allowed(self, snapshot: Snapshot, kind: Kind) -> np.ndarray | None:
         """(count of rows,) bool; None: all."""
@@ -151,8 +151,8 @@ def _asked(
     kind: QueryKind = "text" if query.is_text else "image"
     vectors = query_vectors(embedder, query, find, snapshot)
     stored = [part for part in (*query.parts, *query.without) if part.is_stored]
-    given = frozenset(place_of(part, snapshot).photo_id for part in stored)
-    usual = snapshot.distribution(find, kind)
+    given = frozenset(location_of(part, snapshot).photo_id for part in stored)
+    usual = snapshot.score_distribution(find, kind)
     return Asked(vectors, kind, usual, given, filters, wholes=find != "regions")
 
 
@@ -167,7 +167,7 @@ def _best_regions(
     snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf, *, every: bool = False
 ) -> list[Scored[RegionRecord]]:
     def key(region: RegionRecord) -> Hashable:
-        if (region.whole and not region.sole) or region.photo_id in asked.given:
+        if (region.is_full_image and not region.is_only_region) or region.photo_id in asked.given:
             return None
         return region.region_id if every else region.photo_id
 
@@ -189,7 +189,7 @@ def _roomiest(
     best = {region.photo_id: (0.0, Scored(score, region)) for score, region in found}
     for region in snapshot.regions(rows):
         score = score_of[region.row]
-        if score < floor or (region.whole and not region.sole):
+        if score < floor or (region.is_full_image and not region.is_only_region):
             continue
         worth = score * (region.box.area / (region.width * region.height)) ** ROOMY
         if worth > best[region.photo_id][0]:

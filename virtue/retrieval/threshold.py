@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from virtue.store.calibration import Distribution
+from virtue.store.calibration import ScoreDistribution
 
 LOOKED_AT = 10
 """Hits among which the gap is looked for, however many are wanted."""
@@ -17,17 +17,17 @@ what is as good as the best stays, what is much worse goes. `benchmarks/min_scor
 other rules."""
 
 
-def lowest_kept(scores: Sequence[float], usual: Distribution) -> float:
+def lowest_kept(scores: Sequence[float], usual: ScoreDistribution) -> float:
     """The score from which on hits are kept: below the widest gap in their scores.
 
     Args:
         scores: of the best `LOOKED_AT` hits, best first.
         usual: of the scores of all rows for such queries.
     """
-    floor = usual.at(UNUSUAL)
+    floor = usual.quantile(UNUSUAL)
     if not scores or scores[0] < floor:
         return floor
-    middle = usual.at(0.5)
+    middle = usual.quantile(0.5)
     best = scores[0] - middle
     certain, possible = middle + KEPT * best, middle + DROPPED * best
     gaps = [

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class GenerationView:
     """What every snapshot of a version sees of the active generation.
 
     Attributes:
@@ -55,13 +55,13 @@ class View:
     broken: DamagedError | None
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all files are there, as long as they must be."""
         contents = [content for _, files in self.indexes.values() for _, content in files]
         return self.broken is None and not any(content is None for content in contents)
 
 
-class Memory:
+class StoreCache:
     """Of one store. Threads may share it.
 
     Args:
@@ -73,7 +73,7 @@ class Memory:
     """
 
     def __init__(self, folder: Path, device: torch.device | None = None) -> None:
-        self.view: View | None = None
+        self.view: GenerationView | None = None
         self.device = device
         self._folder = folder
         self._held: dict[tuple[int, Kind], DeviceRows] = {}

@@ -1,7 +1,7 @@
 """How high rows score for queries that do not mean them: what makes a score say something.
 
 For each kind of query, and for each thing that can be found, some queries are compared with some rows of
-the library, and the quantiles of all those scores are kept with the generation. A model may ask
+the library, and the quantiles of all those scores are kept with the generation. A model may make_queries
 differently for regions, photos and captions, and texts score otherwise than pictures do.
 """
 
@@ -13,37 +13,37 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.engine import Connection
 
-from virtue.store.catalogue.queries import dead_rows, fetched, row_count
+from virtue.store.catalogue.queries import dead_rows, fetch, row_count
 from virtue.store.records import FINDS, Find, Kind, QueryKind
 from virtue.store.vectors import exact
 
-ROWS = 20_000
+MAX_ROWS = 20_000
 """Rows that queries are compared with, at most."""
-IMAGES = 128
+MAX_IMAGES = 128
 """Regions that are asked with as pictures, at most."""
-GROWN = 1.2
+MAX_GROWTH = 1.2
 """The rows are so many times those of the last measurement when they are measured anew."""
 SEED = 0
-SHARES = np.concatenate([np.arange(99) / 100, 1 - np.logspace(-2, -5, 101), [1.0]])
+QUANTILES = np.concatenate([np.arange(99) / 100, 1 - np.logspace(-2, -5, 101), [1.0]])
 """(201,) of the scores, of which the quantiles are kept: by hundredths, and above by ever finer steps,
 since hits are what scores higher than nearly all."""
 
-Ask = Callable[[Find, np.ndarray], Mapping[QueryKind, np.ndarray]]
+MakeQueries = Callable[[Find, np.ndarray], Mapping[QueryKind, np.ndarray]]
 """(what is looked for, (n, dim) float32 rows) -> query vectors: (n, dim) float32 of kind "image", those rows
 asked with as pictures, and (m, dim) of kind "text", things that people look for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Distribution:
+class ScoreDistribution:
     """Of the scores that all rows together have for queries of one kind.
 
     Attributes:
-        quantiles: (201,) float32, ascending, of `SHARES`.
+        quantiles: (201,) float32, ascending, of `QUANTILES`.
     """
 
     quantiles: np.ndarray
 
-    def below(self, score: float, vectors: int = 1) -> float:
+    def share_below(self, score: float, vectors: int = 1) -> float:
         """The share of scores that this one is higher than, from 0 to 1.
 
         A query of several vectors has as many chances to score high. By how much its scores rise depends on
@@ -55,21 +55,21 @@ class Distribution:
     def _steps(self) -> tuple[np.ndarray, np.ndarray]:
         """Quantiles and shares, of equal quantiles the first."""
         first = np.concatenate([[True], self.quantiles[1:] > self.quantiles[:-1]])
-        return self.quantiles[first], SHARES[first]
+        return self.quantiles[first], QUANTILES[first]
 
-    def at(self, share: float) -> float:
+    def quantile(self, share: float) -> float:
         """The score that this share of the scores lies below."""
-        return float(np.interp(share, SHARES, self.quantiles))
+        return float(np.interp(share, QUANTILES, self.quantiles))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class Calibration:
     """`rows`: of the library, when it was measured."""
 
     find: Find
-    asked: QueryKind
+    query_kind: QueryKind
     rows: int
-    distribution: Distribution
+    scores: ScoreDistribution
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,25 +80,25 @@ class _Sample:
     photos: np.ndarray
 
 
-def due(connection: Connection, generation: int) -> list[Find]:
+def finds_due(connection: Connection, generation: int) -> list[Find]:
     """What was never measured, or when the library had much fewer rows, or much more."""
     sql = "SELECT find, max(rows) FROM distributions WHERE generation_id = ? GROUP BY find"
-    known = dict(fetched(connection, sql, (generation,)))
+    known = dict(fetch(connection, sql, (generation,)))
     late = []
     for find, kind in FINDS.items():
         count = row_count(connection, generation, kind)
-        if count and not known.get(find, 0) / GROWN <= count <= known.get(find, 0) * GROWN:
+        if count and not known.get(find, 0) / MAX_GROWTH <= count <= known.get(find, 0) * MAX_GROWTH:
             late.append(find)
     return late
 
 
-def measured(
+def measure(
     connection: Connection,
     generation: int,
     finds: list[Find],
     stored: Mapping[Kind, np.ndarray],
-    ask: Ask,
-) -> list[Measured]:
+    make_queries: MakeQueries,
+) -> list[Calibration]:
     """Without the rows of a picture's own photo: they are alike for a reason. What has no other photo to
     be compared with is left out.
 
@@ -106,53 +106,55 @@ def measured(
         stored: all rows of the generation, fp16.
     """
     rng = np.random.default_rng(SEED)
-    samples = {kind: _sampled(connection, generation, kind, stored[kind], rng) for kind in stored}
+    samples = {kind: _sample(connection, generation, kind, stored[kind], rng) for kind in stored}
     regions = samples["regions"]
-    asking = np.sort(rng.choice(len(regions.vectors), min(IMAGES, len(regions.vectors)), replace=False))
+    asking = np.sort(rng.choice(len(regions.vectors), min(MAX_IMAGES, len(regions.vectors)), replace=False))
     found = []
     for find in finds:
         rows = samples[FINDS[find]]
-        for asked, queries in ask(find, regions.vectors[asking]).items():
+        for query_kind, queries in make_queries(find, regions.vectors[asking]).items():
             scores = queries @ rows.vectors.T
-            if asked == "image":
+            if query_kind == "image":
                 scores = scores[regions.photos[asking][:, None] != rows.photos]
             if scores.size:
                 count = len(stored[FINDS[find]])
-                found.append(Measured(find, asked, count, Distribution(_quantiles(scores))))
+                found.append(Calibration(find, query_kind, count, ScoreDistribution(_quantiles(scores))))
     return found
 
 
-def _sampled(
+def _sample(
     connection: Connection, generation: int, kind: Kind, stored: np.ndarray, rng: np.random.Generator
 ) -> _Sample:
     living = np.setdiff1d(np.arange(len(stored)), dead_rows(connection, generation, kind))
-    chosen = np.sort(rng.choice(living, min(ROWS, len(living)), replace=False))
+    chosen = np.sort(rng.choice(living, min(MAX_ROWS, len(living)), replace=False))
     sql = (
         f"SELECT photo_id FROM json_each(?) asked CROSS JOIN {kind} ON row = asked.value "
         "AND generation_id = ? ORDER BY row"
     )
-    photos = fetched(connection, sql, (str(chosen.tolist()), generation))
+    photos = fetch(connection, sql, (str(chosen.tolist()), generation))
     return _Sample(exact.decoded(stored[chosen]), np.array(photos, np.int64).reshape(-1))
 
 
 def _quantiles(scores: np.ndarray) -> np.ndarray:
     ordered = np.sort(scores, axis=None)
-    return ordered[np.rint(SHARES * (len(ordered) - 1)).astype(int)]
+    return ordered[np.rint(QUANTILES * (len(ordered) - 1)).astype(int)]
 
 
-def put(connection: Connection, generation: int, found: list[Measured]) -> None:
+def save(connection: Connection, generation: int, found: list[Calibration]) -> None:
     """In place of what there was of those."""
     sql = (
         "INSERT OR REPLACE INTO distributions (generation_id, find, asked, rows, quantiles) "
         "VALUES (?, ?, ?, ?, ?)"
     )
     for each in found:
-        content = each.distribution.quantiles.astype("<f4").tobytes()
-        connection.exec_driver_sql(sql, (generation, each.find, each.asked, each.rows, content))
+        content = each.scores.quantiles.astype("<f4").tobytes()
+        connection.exec_driver_sql(sql, (generation, each.find, each.query_kind, each.rows, content))
 
 
-def of(connection: Connection, generation: int, find: Find, asked: QueryKind) -> Distribution | None:
+def load(
+    connection: Connection, generation: int, find: Find, query_kind: QueryKind
+) -> ScoreDistribution | None:
     """None: it was not measured."""
     sql = "SELECT quantiles FROM distributions WHERE generation_id = ? AND find = ? AND asked = ?"
-    found = fetched(connection, sql, (generation, find, asked))
-    return Distribution(np.frombuffer(found[0][0], "<f4")) if found else None
+    found = fetch(connection, sql, (generation, find, query_kind))
+    return ScoreDistribution(np.frombuffer(found[0][0], "<f4")) if found else None

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from virtue.errors import DamagedError
 from virtue.store import layout as names
 from virtue.store.catalogue import queries, schema, writes
-from virtue.store.catalogue.queries import fetched
+from virtue.store.catalogue.queries import fetch
 from virtue.store.records import KINDS, Generation, Kind
 from virtue.store.vectors import row_files
 
@@ -47,7 +47,7 @@ class Waste:
 
 def waste(connection: Connection, generation: Generation) -> Waste:
     sql = "SELECT count(*) FROM tombstones WHERE generation_id = ?"
-    ((dead,),) = fetched(connection, sql, (generation.id,))
+    ((dead,),) = fetch(connection, sql, (generation.id,))
     total = sum(queries.row_count(connection, generation.id, kind) for kind in KINDS)
     return Waste(dead, total, dead * generation.dim * row_files.DTYPE.itemsize)
 
@@ -108,7 +108,7 @@ def _compact_rows(connection: Connection, folder: Path, generation: Generation, 
 def _live(connection: Connection, generation: Generation, kind: Kind) -> np.ndarray:
     """(n,) int64, ascending."""
     sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL ORDER BY row"
-    owned = np.array([row for (row,) in fetched(connection, sql, (generation.id,))], np.int64)
+    owned = np.array([row for (row,) in fetch(connection, sql, (generation.id,))], np.int64)
     tombstoned = queries.tombstoned_rows(connection, generation.id, kind)
     count = queries.row_count(connection, generation.id, kind)
     if not np.array_equal(np.sort(np.concatenate([owned, tombstoned])), np.arange(count)):
@@ -130,7 +130,7 @@ def _copied(
     except FileNotFoundError:
         raise DamagedError(row_files.gone(path)) from None
     sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
-    noted = dict(fetched(connection, sql, (generation.id, kind)))
+    noted = dict(fetch(connection, sql, (generation.id, kind)))
     sums: dict[int, int] = {}
     done = 0
     for first in range(0, count, CHUNK):

@@ -12,10 +12,10 @@ from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
 from virtue.store.records import Kind
 
 CATALOGUE = "catalogue.db"
-UNBORN = "catalogue.db.new"
+UNFINISHED = "catalogue.db.new"
 BACKUP = "catalogue.db.backup"
 LOCK = "writer.lock"
-HOLDER = "writer.json"
+LOCK_NOTE = "writer.json"
 MOUNTS = Path("/proc/self/mountinfo")
 
 _ROW_FILE = re.compile(r"(?:regions|captions)-\d+\.f16")
@@ -80,7 +80,7 @@ def prepare(folder: Path) -> None:
     """Makes the folder for a new library; never moves in among someone else's files."""
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, and a library is a folder: name another")
-    ours = (CATALOGUE, UNBORN, LOCK, HOLDER)
+    ours = (CATALOGUE, UNFINISHED, LOCK, LOCK_NOTE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         strangers = [n for n in os.listdir(folder) if not n.startswith((".", *ours))]

@@ -39,7 +39,7 @@ def writer_lock(folder: Path, command: str, *, timeout: float = 0.0) -> Iterator
         raise LockedError(f"the library {folder} is being written {_holder(folder)}") from None
     except OSError as error:
         raise StoreError(f"the library {folder} cannot be written to: {error.strerror}") from error
-    note = folder / names.HOLDER
+    note = folder / names.LOCK_NOTE
     try:
         _leave_note(note, command)
         yield
@@ -65,7 +65,7 @@ def _leave_note(note: Path, command: str) -> None:
 
 def _holder(folder: Path) -> str:
     try:
-        note = json.loads((folder / names.HOLDER).read_text(encoding="utf-8"))
+        note = json.loads((folder / names.LOCK_NOTE).read_text(encoding="utf-8"))
         return (
             f"by process {note['pid']} on {note['host']} ({note['command']}) since {note['since']}: "
             "wait for it, or stop it"

@@ -157,7 +157,7 @@ class UserAnnotations:
 @dataclass(frozen=True, slots=True)
 class RegionRecord:
     """A region and the photo it lies in. `path` is the first path where that photo still is;
-    `whole`: it is the whole photo; `sole`: the photo has no other region; `caption`: its own, else
+    `is_full_image`: it is the whole photo; `is_only_region`: the photo has no other; `caption`: its own, else
     the photo's first."""
 
     row: int
@@ -169,13 +169,13 @@ class RegionRecord:
     box: Box
     origin: Origin
     category: str | None
-    whole: bool
-    sole: bool
+    is_full_image: bool
+    is_only_region: bool
     caption: str | None
 
 
-class Place(NamedTuple):
-    """Of a region."""
+class RegionLocation(NamedTuple):
+    """Where a region is found: its row, and its photo."""
 
     row: int
     photo_id: int
@@ -235,11 +235,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class SearchParams:
-    """How far a search goes in an index.
+    """How far a search goes in an index: `nprobe` lists, `refine_factor` candidates for each hit.
 
     Attributes:
-        probes: lists that are read.
-        factor: rows that are scored exactly, for each row that is wanted.
+        nprobe: lists that are read.
+        refine_factor: rows that are scored exactly, for each row that is wanted.
         recall: the share of the ten best rows that it found when it was measured; None: it was not.
         microseconds: what a query cost, of one processor.
     """
@@ -257,7 +257,7 @@ class TuningResult:
     Attributes:
         query_kind: what the queries were made from.
         queries: how many it was measured with.
-        curve: for each number of probes the cheapest effort that reaches the recall asked for, or the
+        curve: for each number of lists the cheapest parameters that reaches the recall asked for, or the
             best there is.
         chosen: the cheapest of those that reach it, now in use; if none does, the one of highest recall.
     """

@@ -14,8 +14,8 @@ from virtue.errors import DamagedError
 from virtue.store import calibration
 from virtue.store import layout as names
 from virtue.store.ann.segments import IndexRecord, index_of
-from virtue.store.cache import IndexFiles, Memory, View
-from virtue.store.calibration import Distribution
+from virtue.store.cache import GenerationView, IndexFiles, StoreCache
+from virtue.store.calibration import ScoreDistribution
 from virtue.store.catalogue import photos, queries, regions
 from virtue.store.catalogue.photos import Copy, Wholes
 from virtue.store.records import (
@@ -28,9 +28,9 @@ from virtue.store.records import (
     Find,
     Generation,
     Kind,
-    Place,
     QueryKind,
     Ranked,
+    RegionLocation,
     RegionRecord,
     Root,
     SearchParams,
@@ -54,24 +54,24 @@ class Snapshot:
     generation: Generation | None
     version: int
 
-    def __init__(self, connection: Connection, folder: Path, memory: Memory) -> None:
+    def __init__(self, connection: Connection, folder: Path, cache: StoreCache) -> None:
         self._connection = connection
         self._folder = folder
-        self._memory = memory
+        self._cache = cache
         self.version = queries.version(connection)
-        view = memory.view
+        view = cache.view
         if view is None or view.version != self.version:
-            view = self._viewed()
-            memory.view = view if view.whole else None
+            view = self._take_view()
+            cache.view = view if view.is_complete else None
         self._view = view
         self.generation = view.generation
 
-    def _viewed(self) -> View:
+    def _take_view(self) -> GenerationView:
         """Takes hold of all files at once, since a writer may remove those of an old generation or
         index at any time."""
         generation = queries.active(self._connection)
         if generation is None:
-            return View(self.version, None, {}, {}, None)
+            return GenerationView(self.version, None, {}, {}, None)
         mapped: dict[Kind, np.ndarray] = {}
         indexes: dict[Kind, tuple[IndexRecord, IndexFiles]] = {}
         broken: DamagedError | None = None
@@ -86,20 +86,20 @@ class Snapshot:
                 broken = error
             record = index_of(self._connection, generation.id, kind)
             if record is not None:
-                indexes[kind] = record, self._memory.index_files(record)
-        return View(self.version, generation, mapped, indexes, broken)
+                indexes[kind] = record, self._cache.index_files(record)
+        return GenerationView(self.version, generation, mapped, indexes, broken)
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the row files and those of indexes are there, as long as they must be."""
-        return self._view.whole
+        return self._view.is_complete
 
     def generations(self) -> list[Generation]:
         """All of them; more than one only while a library changes its model."""
         return queries.generations(self._connection)
 
     def roots(self) -> list[Root]:
-        found = queries.fetched(self._connection, "SELECT path, options FROM roots ORDER BY path")
+        found = queries.fetch(self._connection, "SELECT path, options FROM roots ORDER BY path")
         return [Root(*values) for values in found]
 
     def counts(self) -> Counts:
@@ -109,7 +109,7 @@ class Snapshot:
             "count(*) FILTER (WHERE missing), "
             "count(*) FILTER (WHERE NOT missing AND problem IS NOT NULL) FROM files"
         )
-        ((photos, files, missing, problems),) = queries.fetched(self._connection, sql)
+        ((photos, files, missing, problems),) = queries.fetch(self._connection, sql)
         found = {kind: self._searchable(kind) for kind in KINDS}
         return Counts(photos, files, missing, problems, **found, bytes=names.bytes_in(self._folder))
 
@@ -121,7 +121,7 @@ class Snapshot:
     def problems(self) -> list[tuple[bytes, str]]:
         """(path, reason) of the files that are there and cannot be read."""
         sql = "SELECT path, problem FROM files WHERE problem IS NOT NULL AND NOT missing ORDER BY path"
-        return [(path, problem) for path, problem in queries.fetched(self._connection, sql)]
+        return [(path, problem) for path, problem in queries.fetch(self._connection, sql)]
 
     def files(self, target: Generation | None = None) -> dict[bytes, FileState]:
         """Every path the catalogue knows.
@@ -134,31 +134,31 @@ class Snapshot:
             "LEFT JOIN photos ON photos.id = files.photo_id "
             "LEFT JOIN embeddings e ON e.photo_id = files.photo_id AND e.generation_id = ?"
         )
-        found = queries.fetched(self._connection, sql, (self._id(target),))
+        found = queries.fetch(self._connection, sql, (self._id(target),))
         return {
             path: FileState(size, time, sidecar, hash, problem, missing == 1, settings)
             for path, size, time, sidecar, hash, problem, missing, settings in found
         }
 
-    def known(self, hashes: Iterable[bytes], target: Generation | None = None) -> dict[bytes, str]:
+    def known_photos(self, hashes: Iterable[bytes], target: Generation | None = None) -> dict[bytes, str]:
         """Which of these photos are embedded in the target generation (None: the active one), and
         with what settings. A photo may be known though no path of it is left."""
         sql = (
             "SELECT hash, settings FROM photos CROSS JOIN embeddings ON photo_id = photos.id "
             "WHERE generation_id = ? AND hash IN ({})"
         )
-        found = queries.fetched_for(self._connection, sql, set(hashes), (self._id(target),))
+        found = queries.fetch_for(self._connection, sql, set(hashes), (self._id(target),))
         return {hash: settings for hash, settings in found}
 
-    def photos(self) -> int:
+    def photo_count(self) -> int:
         """How many the catalogue knows, also of those that are gone."""
-        ((count,),) = queries.fetched(self._connection, "SELECT count(*) FROM photos")
+        ((count,),) = queries.fetch(self._connection, "SELECT count(*) FROM photos")
         return int(count)
 
-    def held(self, paths: Iterable[bytes]) -> set[bytes]:
+    def known_paths(self, paths: Iterable[bytes]) -> set[bytes]:
         """Which of these paths the catalogue knows."""
         sql = "SELECT path FROM files WHERE path IN ({})"
-        return {path for (path,) in queries.fetched_for(self._connection, sql, paths)}
+        return {path for (path,) in queries.fetch_for(self._connection, sql, paths)}
 
     def parcels(self) -> Iterator[PhotoExport]:
         """All photos that have vectors, whole, for another library."""
@@ -181,7 +181,7 @@ class Snapshot:
         top: int,
         allowed: np.ndarray | None = None,
         *,
-        asked: QueryKind = "image",
+        query_kind: QueryKind = "image",
         params: SearchParams | None = None,
     ) -> Ranked:
         """The best rows of the active generation; the score of a row is the highest of its dot
@@ -194,14 +194,14 @@ class Snapshot:
         Args:
             queries: (k, dim) float32.
             allowed: (count of rows,) bool, True for rows that may appear; None: all.
-            asked: what the queries were made from; they take another effort.
+            query_kind: what the queries were made from; the index is searched further for texts.
             params: how far to go in an index. None: what tuning found for this kind of query.
 
         Raises:
             ValueError: the queries are of another dimension, or not finite; `allowed` is of another
                 length than the rows.
             DamagedError: a row file is gone or too short.
-            StoreError: the device where rows are held has not the memory.
+            StoreError: the device where rows are held has not the cache.
         """
         if self.generation is None:
             return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
@@ -215,8 +215,8 @@ class Snapshot:
         if allowed is not None and allowed.shape != (len(stored),):
             raise ValueError(f"allowed has shape {allowed.shape}, but there are {len(stored)} rows")
         # What asks for nothing is alike to all rows, and codes cannot be compared with it.
-        if self._memory.device is None and kind in self._view.indexes and all(lengths):
-            found = self._looked_up(kind, queries, top, allowed, asked, params)
+        if self._cache.device is None and kind in self._view.indexes and all(lengths):
+            found = self._search_index(kind, queries, top, allowed, query_kind, params)
             if found is not None:
                 return found
         return self.exact(kind, queries, top, allowed)
@@ -245,25 +245,25 @@ class Snapshot:
             flags.flags.writeable = False
             return flags
 
-        return self._memory.allowed((self.version, generation.id, kind, wholes, texts), find)
+        return self._cache.allowed((self.version, generation.id, kind, wholes, texts), find)
 
     def exact(self, kind: Kind, queries: np.ndarray, top: int, allowed: np.ndarray | None = None) -> Ranked:
         """As `search`, past any index; `queries` (k, dim) float32, finite."""
         if self.generation is None:
             return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
-        held = self._memory.held(self.generation.id, kind, self.generation.dim)
+        held = self._cache.held(self.generation.id, kind, self.generation.dim)
         if held is not None:
             return held.best(self.vectors(kind), queries, top, self._dead(kind), allowed)
-        kept = self._memory.decoded(self.generation.id, kind)
+        kept = self._cache.decoded(self.generation.id, kind)
         return exact.best(self.vectors(kind), queries, top, self._dead(kind), allowed, kept)
 
-    def _looked_up(
+    def _search_index(
         self,
         kind: Kind,
         queries: np.ndarray,
         top: int,
         allowed: np.ndarray | None,
-        asked: QueryKind,
+        query_kind: QueryKind,
         params: SearchParams | None,
     ) -> Ranked | None:
         """What the index finds; None: it is of no use for this search."""
@@ -273,18 +273,18 @@ class Snapshot:
         generation, (record, files) = self.generation.id, self._view.indexes[kind]
         stored, dead = self.vectors(kind), self._dead(kind)
         if allowed is None:
-            usable = self._memory.usable(self.version, generation, kind, len(stored), dead)
+            usable = self._cache.usable(self.version, generation, kind, len(stored), dead)
         else:
             usable = index_search.RowSelector.of(len(stored), dead, allowed)
         if not index_search.suits(top, usable, allowed is not None):
             return None
-        index = self._memory.index(generation, kind, files)
+        index = self._cache.index(generation, kind, files)
         if index is None:
             return None
-        params = params or record.search_params(asked)
+        params = params or record.search_params(query_kind)
         return index_search.best(
             index, stored, queries, top, params, usable, dead, allowed,
-            lambda first: self._memory.decoded(generation, kind, first),
+            lambda first: self._cache.decoded(generation, kind, first),
         )  # fmt: skip
 
     def search_params(self, kind: Kind) -> dict[QueryKind, SearchParams] | None:
@@ -292,15 +292,17 @@ class Snapshot:
         if kind not in self._view.indexes:
             return None
         record = self._view.indexes[kind][0]
-        return {asked: record.search_params(asked) for asked in QUERY_KINDS}
+        return {query_kind: record.search_params(query_kind) for query_kind in QUERY_KINDS}
 
-    def distribution(self, find: Find, asked: QueryKind) -> Distribution | None:
+    def score_distribution(self, find: Find, query_kind: QueryKind) -> ScoreDistribution | None:
         """How the library's rows score for such queries at large; None: that was not measured."""
-        return calibration.of(self._connection, self._id(None), find, asked)
+        return calibration.load(self._connection, self._id(None), find, query_kind)
 
-    def distributions_due(self) -> bool:
+    def is_calibration_due(self) -> bool:
         """Whether there are many more rows than when distributions were measured, or many fewer."""
-        return self.generation is not None and bool(calibration.due(self._connection, self.generation.id))
+        return self.generation is not None and bool(
+            calibration.finds_due(self._connection, self.generation.id)
+        )
 
     def vectors(self, kind: Kind) -> np.ndarray:
         """All rows of the active generation, dead ones too: (count, dim) fp16, read-only, mapped.
@@ -320,9 +322,9 @@ class Snapshot:
         """(n,) int64 row numbers of all regions of these photos."""
         return regions.rows_of(self._connection, self._id(None), photo_ids)
 
-    def place(self, region_id: int | None, photo_id: int | None = None) -> Place | None:
+    def locate(self, region_id: int | None, photo_id: int | None = None) -> RegionLocation | None:
         """Where a region is, or a photo as a whole, even if its files are gone; None: nowhere."""
-        return regions.place(self._connection, self._id(None), region_id, photo_id)
+        return regions.locate(self._connection, self._id(None), region_id, photo_id)
 
     def wholes(self) -> Wholes:
         """Every photo that is still there."""
@@ -343,14 +345,14 @@ class Snapshot:
         """The captions of these rows, in their order; rows of photos that are gone are left out."""
         return regions.captions(self._connection, self._id(None), rows)
 
-    def words(self, count: int) -> list[str]:
+    def sample_texts(self, count: int) -> list[str]:
         """Some of the captions, categories and tags, none twice."""
         sql = (
             "SELECT * FROM (SELECT text FROM captions WHERE generation_id = ?1 "
             "UNION SELECT category FROM regions WHERE generation_id = ?1 AND category IS NOT NULL "
             "UNION SELECT tag FROM tags) ORDER BY random() LIMIT ?2"
         )
-        return [text for (text,) in queries.fetched(self._connection, sql, (self._id(None), count))]
+        return [text for (text,) in queries.fetch(self._connection, sql, (self._id(None), count))]
 
     def is_large(self) -> bool:
         """Whether there is an index, or more rows than are quick to read one by one."""
@@ -365,7 +367,7 @@ class Snapshot:
 
     def _dead(self, kind: Kind) -> np.ndarray:
         assert self.generation is not None
-        return self._memory.dead(self._connection, self.version, self.generation.id, kind)
+        return self._cache.dead(self._connection, self.version, self.generation.id, kind)
 
     def _id(self, target: Generation | None) -> int:
         chosen = target or self.generation

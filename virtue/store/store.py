@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from virtue.errors import DamagedError, SchemaError, StoreError
 from virtue.store import layout as names
-from virtue.store.cache import Memory
+from virtue.store.cache import StoreCache
 from virtue.store.catalogue import database
 from virtue.store.records import Fault
 from virtue.store.snapshot import Snapshot
@@ -43,7 +43,7 @@ class Store:
         self.folder = folder
         self.read_only = read_only
         self._reading = reading
-        self._memory = Memory(folder, device)
+        self._cache = StoreCache(folder, device)
         self._free: list[Connection] = []
 
     @classmethod
@@ -53,14 +53,14 @@ class Store:
         *,
         create: bool = False,
         read_only: bool = False,
-        hold: str | None = None,
+        vectors_device: str | None = None,
     ) -> Store:
         """Opens the library in `folder`; use it as a context manager, or close it.
 
         Args:
             create: make one if there is none.
             read_only: never write, so that network mounts and read-only folders can be used.
-            hold: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors (two bytes a
+            vectors_device: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors (two bytes a
                 column) from the first search on. Searches are exact then, whether there is an index or
                 not; of most use where many millions of rows are searched often.
 
@@ -72,7 +72,7 @@ class Store:
                 there is no such device.
         """
         place = Path(os.path.abspath(folder))
-        device = _device(hold) if hold else None
+        device = _device(vectors_device) if vectors_device else None
         if not read_only:
             names.refuse_network(place)
         if create and not read_only and not (place / names.CATALOGUE).exists():
@@ -90,16 +90,16 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
         """The library as it is now, for as long as the block lasts."""
-        with database.told(self.folder), self._connected() as connection:
+        with database.translate_errors(self.folder), self._connected() as connection:
             connection.begin()
-            snapshot = Snapshot(connection, self.folder, self._memory)
-            while not snapshot.whole:
+            snapshot = Snapshot(connection, self.folder, self._cache)
+            while not snapshot.is_complete:
                 # A writer may have dropped the generation between the look at the catalogue and the
                 # look at its files. If nothing was written, they are truly gone.
                 seen = snapshot.version
                 connection.rollback()
                 connection.begin()
-                snapshot = Snapshot(connection, self.folder, self._memory)
+                snapshot = Snapshot(connection, self.folder, self._cache)
                 if snapshot.version == seen:
                     break
             yield snapshot

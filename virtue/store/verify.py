@@ -13,7 +13,7 @@ from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.ann.index_files import is_sound, mapped
 from virtue.store.catalogue import queries, writes
-from virtue.store.catalogue.queries import fetched
+from virtue.store.catalogue.queries import fetch
 from virtue.store.records import KINDS, Fault, FaultKind, Generation, Kind
 from virtue.store.vectors import row_files
 
@@ -38,10 +38,10 @@ def row_faults(connection: Connection, folder: Path, generation: Generation) -> 
 
 
 def _catalogue_faults(connection: Connection) -> Iterator[Fault]:
-    for (answer,) in fetched(connection, "PRAGMA integrity_check(10)"):
+    for (answer,) in fetch(connection, "PRAGMA integrity_check(10)"):
         if answer != "ok":
             yield Fault("catalogue", f"{names.CATALOGUE}: {answer}", repairable=False)
-    for table, row, parent, _ in fetched(connection, "PRAGMA foreign_key_check"):
+    for table, row, parent, _ in fetch(connection, "PRAGMA foreign_key_check"):
         yield Fault(
             "catalogue", f"{names.CATALOGUE}: row {row} of {table} lacks its {parent}", repairable=False
         )
@@ -49,7 +49,7 @@ def _catalogue_faults(connection: Connection) -> Iterator[Fault]:
         "SELECT hash FROM photos WHERE live <> "
         "EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id AND NOT missing)"
     )
-    wrong = len(fetched(connection, sql))
+    wrong = len(fetch(connection, sql))
     if wrong:
         yield Fault("count", f"{wrong} photos are taken for there though they are gone, or the reverse")
 
@@ -65,7 +65,7 @@ def _file_faults(
         yield _lost(connection, "rows", f"{path.name} is gone", generation, kind, range(count))
         return
     sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
-    noted = dict(fetched(connection, sql, (generation.id, kind)))
+    noted = dict(fetch(connection, sql, (generation.id, kind)))
     for block, (held, crc) in enumerate(row_files.checksums(path, count, generation.dim)):
         numbers = range(block * row_files.BLOCK, min((block + 1) * row_files.BLOCK, count))
         if held < len(numbers):
@@ -80,9 +80,9 @@ def _file_faults(
 def _count_faults(connection: Connection, generation: Generation, kind: Kind, count: int) -> Iterator[Fault]:
     """Rows that are not in exactly one place: a region or caption, or a tombstone."""
     sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL"
-    owned = _numbers(fetched(connection, sql, (generation.id,)))
+    owned = _numbers(fetch(connection, sql, (generation.id,)))
     sql = "SELECT row FROM tombstones WHERE generation_id = ? AND kind = ?"
-    tombstoned = _numbers(fetched(connection, sql, (generation.id, kind)))
+    tombstoned = _numbers(fetch(connection, sql, (generation.id, kind)))
     outside = owned[(owned < 0) | (owned >= count)]
     if len(outside):
         what = f"{len(outside)} {kind} have rows that were never written"
@@ -129,7 +129,7 @@ def _lost(
         f"SELECT DISTINCT hash, path FROM {kind} JOIN photos ON photos.id = {kind}.photo_id "
         "LEFT JOIN files ON files.photo_id = photos.id WHERE generation_id = ? AND row IN ({})"
     )
-    found = list(queries.fetched_for(connection, sql, lost, (generation.id,)))
+    found = list(queries.fetch_for(connection, sql, lost, (generation.id,)))
     hashes = tuple(sorted({hash for hash, _ in found}))
     paths = tuple(sorted({path for _, path in found if path is not None}))
     return Fault(fault, what, hashes, paths)
@@ -165,7 +165,7 @@ def _settle_tombstones(connection: Connection, generation: Generation, kind: Kin
     key = (generation.id, kind)
     connection.exec_driver_sql("DELETE FROM tombstones WHERE generation_id = ? AND kind = ?", key)
     sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL"
-    owned = _numbers(fetched(connection, sql, (generation.id,)))
+    owned = _numbers(fetch(connection, sql, (generation.id,)))
     free = [(*key, row) for row in _unowned(owned, owned[:0], count).tolist()]
     if free:
         connection.exec_driver_sql("INSERT INTO tombstones (generation_id, kind, row) VALUES (?, ?, ?)", free)

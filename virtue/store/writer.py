@@ -18,7 +18,7 @@ from virtue.errors import InputError
 from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.catalogue import database, queries, schema, writes
-from virtue.store.catalogue.database import disk, told
+from virtue.store.catalogue.database import translate_disk_errors, translate_errors
 from virtue.store.records import (
     KINDS,
     CaptionUpdate,
@@ -34,7 +34,7 @@ from virtue.store.vectors.exact import EXACT
 
 if TYPE_CHECKING:
     from virtue.store.ann.maintenance import Say
-    from virtue.store.calibration import Ask
+    from virtue.store.calibration import MakeQueries
     from virtue.store.compaction import Waste
 
 
@@ -54,7 +54,7 @@ class Writer:
         self._folder = folder
         self._engine = engine
         self._turn = threading.Lock()
-        with told(folder), engine.begin() as connection:
+        with translate_errors(folder), engine.begin() as connection:
             self.target = queries.active(connection)
         self._tidy()
 
@@ -65,7 +65,7 @@ class Writer:
         Raises:
             ValueError: the same model had vectors of another dimension.
         """
-        with self._turn, told(self._folder), self._engine.begin() as connection:
+        with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
             known = queries.generations(connection)
             found = next((g for g in known if g.fingerprint == fingerprint), None)
             if found is None:
@@ -339,12 +339,12 @@ class Writer:
         indexes = IndexManager(self._folder, self._target(), self._looking, self._change)
         return indexes.tune(kind, texts, images, target, say)
 
-    def refresh_distributions(self, ask: Ask) -> bool:
+    def refresh_calibration(self, make_queries: MakeQueries) -> bool:
         """Measures how rows score for sample queries, where that was never done or when the library was
         a fifth smaller or larger; whether anything was due.
 
         Args:
-            ask: makes the queries, so that the store need not know the model.
+            make_queries: gives them, so that the store need not know the model.
 
         Raises:
             DamagedError: a row file is gone or too short.
@@ -355,13 +355,13 @@ class Writer:
             return False
         target = self.target
         with self._looking() as connection:
-            finds = calibration.due(connection, target.id)
+            finds = calibration.finds_due(connection, target.id)
             if not finds:
                 return False
-            stored = {kind: queries.stored(connection, self._folder, target, kind) for kind in KINDS}
-            found = calibration.measured(connection, target.id, finds, stored, ask)
+            stored = {kind: queries.map_rows(connection, self._folder, target, kind) for kind in KINDS}
+            found = calibration.measure(connection, target.id, finds, stored, make_queries)
         with self._change() as connection:
-            calibration.put(connection, target.id, found)
+            calibration.save(connection, target.id, found)
         return True
 
     def _to_index(self, exact: int = EXACT) -> list[Kind]:
@@ -409,7 +409,7 @@ class Writer:
 
     def close(self) -> None:
         """Drops the photos that no path leads to."""
-        with self._turn, told(self._folder), self._engine.begin() as connection:
+        with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
             left = writes.pathless(connection)
             if left:
                 writes.drop_photos(connection, left)
@@ -418,12 +418,17 @@ class Writer:
     @contextmanager
     def _looking(self) -> Iterator[Connection]:
         """A transaction that changes nothing."""
-        with self._turn, told(self._folder), self._engine.begin() as connection:
+        with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _change(self) -> Iterator[Connection]:
-        with disk(self._folder), self._turn, told(self._folder), self._engine.begin() as connection:
+        with (
+            translate_disk_errors(self._folder),
+            self._turn,
+            translate_errors(self._folder),
+            self._engine.begin() as connection,
+        ):
             yield connection
             _count_commit(connection)
 
@@ -435,7 +440,7 @@ class Writer:
     def _tidy(self) -> None:
         """Cuts off what unfinished writes left behind the rows, and removes row files that belong
         to no generation and index files that belong to no index."""
-        with self._turn, told(self._folder), self._engine.begin() as connection:
+        with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
             counted = queries.row_counts(connection)
             indexed = [file.id for _, _, file in segments.all_segments(connection)]
         kept = {self._folder / names.index_file(id) for id in indexed}
@@ -456,7 +461,7 @@ def _below(connection: Connection, path: bytes) -> dict[bytes, int | None]:
     """Photos by path, of a path and of all below it; forgets its roots."""
     place, inside = writes.below(path)
     connection.exec_driver_sql(f"DELETE FROM roots WHERE {inside}", place)
-    return dict(queries.fetched(connection, f"SELECT path, photo_id FROM files WHERE {inside}", place))
+    return dict(queries.fetch(connection, f"SELECT path, photo_id FROM files WHERE {inside}", place))
 
 
 def _count_commit(connection: Connection) -> None:

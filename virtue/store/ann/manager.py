@@ -14,9 +14,9 @@ from virtue.store.ann import sampling, segments, tuning
 from virtue.store.ann.ivf import Index
 from virtue.store.ann.maintenance import IndexMaintenance, Say
 from virtue.store.ann.sampling import Sample
-from virtue.store.cache import Memory
+from virtue.store.cache import StoreCache
 from virtue.store.catalogue import queries, schema, writes
-from virtue.store.catalogue.database import disk
+from virtue.store.catalogue.database import translate_disk_errors
 from virtue.store.records import Generation, Kind, QueryKind, TuningResult
 from virtue.store.vectors.exact import EXACT
 
@@ -48,7 +48,7 @@ class IndexManager:
             stored = self._rows(connection, kind)
             tombstoned = queries.tombstoned_rows(connection, self.generation.id, kind)
             following = writes.next_id(connection, schema.index_ranges)
-        with disk(self.folder):
+        with translate_disk_errors(self.folder):
             made = IndexMaintenance(
                 self.folder, kind, stored, tombstoned, record, following, exact, say
             ).made()
@@ -100,11 +100,11 @@ class IndexManager:
     def _opened(self, record: segments.IndexRecord | None, kind: Kind) -> Index | None:
         if record is None:
             return None
-        memory = Memory(self.folder)
+        memory = StoreCache(self.folder)
         return memory.index(self.generation.id, kind, memory.index_files(record))
 
     def _rows(self, connection: Connection, kind: Kind) -> np.ndarray:
-        return queries.stored(connection, self.folder, self.generation, kind)
+        return queries.map_rows(connection, self.folder, self.generation, kind)
 
     def _sample(self, connection: Connection, source: Kind, target: Kind, given: np.ndarray | None) -> Sample:
         """Queries for the index of `target`: those that were given, or rows of `source`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.engine import Connection
 
-from virtue.store.catalogue.queries import fetched
+from virtue.store.catalogue.queries import fetch
 from virtue.store.records import Kind
 from virtue.store.vectors import exact
 
@@ -61,5 +61,5 @@ def from_rows(
         f"SELECT row FROM {source} WHERE generation_id = ?1 AND row IS NOT NULL AND photo_id = "
         f"(SELECT photo_id FROM {source} WHERE generation_id = ?1 AND row = ?2)"
     )
-    own = [np.array(fetched(connection, sql, (generation, int(row))), np.int64)[:, 0] for row in chosen]
+    own = [np.array(fetch(connection, sql, (generation, int(row))), np.int64)[:, 0] for row in chosen]
     return Sample(queries, tuple(own))

@@ -13,7 +13,7 @@ from sqlalchemy import insert
 from sqlalchemy.engine import Connection
 
 from virtue.store.catalogue import schema, writes
-from virtue.store.catalogue.queries import fetched
+from virtue.store.catalogue.queries import fetch
 from virtue.store.records import Kind, QueryKind, SearchParams
 
 Span = tuple[int, int]
@@ -86,7 +86,7 @@ def index_of(connection: Connection, generation: int, kind: Kind) -> IndexRecord
         "SELECT id, lists, scale, trained, residual, imbalance FROM indexes "
         "WHERE generation_id = ? AND kind = ?"
     )
-    found = fetched(connection, sql, (generation, kind))
+    found = fetch(connection, sql, (generation, kind))
     if not found:
         return None
     id, *training = found[0]
@@ -94,10 +94,10 @@ def index_of(connection: Connection, generation: int, kind: Kind) -> IndexRecord
         "SELECT id, first, stop, encoded, residual, size, crc FROM index_ranges "
         "WHERE index_id = ? ORDER BY first"
     )
-    segments = tuple(IndexSegment(*values) for values in fetched(connection, sql, (id,)))
+    segments = tuple(IndexSegment(*values) for values in fetch(connection, sql, (id,)))
     sql = "SELECT asked, probes, factor, recall, microseconds FROM efforts WHERE index_id = ?"
     tuned = tuple(
-        (query_kind, SearchParams(*values)) for query_kind, *values in fetched(connection, sql, (id,))
+        (query_kind, SearchParams(*values)) for query_kind, *values in fetch(connection, sql, (id,))
     )
     return IndexRecord(id, Training(*training), segments, tuned)
 
@@ -108,9 +108,7 @@ def all_segments(connection: Connection) -> list[tuple[int, Kind, IndexSegment]]
         "SELECT generation_id, kind, r.id, first, stop, encoded, r.residual, size, crc "
         "FROM index_ranges r JOIN indexes ON indexes.id = index_id ORDER BY r.id"
     )
-    return [
-        (generation, kind, IndexSegment(*values)) for generation, kind, *values in fetched(connection, sql)
-    ]
+    return [(generation, kind, IndexSegment(*values)) for generation, kind, *values in fetch(connection, sql)]
 
 
 def uncovered_spans(segments: Iterable[IndexSegment], count: int) -> list[Span]:

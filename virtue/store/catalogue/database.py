@@ -62,17 +62,17 @@ def engine(path: Path, mode: Mode) -> Engine:
 
 
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
+def translate_errors(folder: Path) -> Iterator[None]:
     """Turns what SQLite says into one sentence about the library."""
     try:
         yield
     except DBAPIError as error:
-        raise _translated(folder, error.orig) from error
+        raise _translate(folder, error.orig) from error
     except sqlite3.Error as error:
-        raise _translated(folder, error) from error
+        raise _translate(folder, error) from error
 
 
-def _translated(folder: Path, error: BaseException | None) -> StoreError:
+def _translate(folder: Path, error: BaseException | None) -> StoreError:
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     match code:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
@@ -81,7 +81,7 @@ def _translated(folder: Path, error: BaseException | None) -> StoreError:
                 "back from a backup, or remove the folder and index again"
             )
         case sqlite3.SQLITE_FULL:
-            return full(folder)
+            return disk_full(folder)
         case sqlite3.SQLITE_IOERR:
             return StoreError(
                 f"the disk of the library {folder} fails ({error}): check it and how much room it has; "
@@ -96,17 +96,17 @@ def _translated(folder: Path, error: BaseException | None) -> StoreError:
 
 
 @contextmanager
-def disk(folder: Path) -> Iterator[None]:
+def translate_disk_errors(folder: Path) -> Iterator[None]:
     """Turns what the system says of writing files into one sentence about the library."""
     try:
         yield
     except OSError as error:
         if error.errno in (ENOSPC, EDQUOT, EFBIG):
-            raise full(folder) from error
+            raise disk_full(folder) from error
         raise StoreError(f"the library {folder} cannot be written to: {error}") from error
 
 
-def full(folder: Path) -> StoreError:
+def disk_full(folder: Path) -> StoreError:
     return StoreError(
         f"the disk of the library {folder} is full: make room and run the command again; "
         "all that was committed is safe"
@@ -117,9 +117,9 @@ def create(folder: Path) -> None:
     """A new, empty catalogue, complete or not at all: it is made under another name."""
     from virtue.store.catalogue import schema
 
-    unborn = folder / names.UNBORN
-    with told(folder):
-        for half_made in folder.glob(f"{names.UNBORN}*"):
+    unborn = folder / names.UNFINISHED
+    with translate_errors(folder):
+        for half_made in folder.glob(f"{names.UNFINISHED}*"):
             half_made.unlink()
         unborn.touch()
         making = engine(unborn, "write")
@@ -139,7 +139,7 @@ def vacuum(folder: Path) -> int:
     """Gives back to the disk what is free in the catalogue, if that is worth writing it anew; the bytes
     that this freed. The writer's lock must be held; readers are not disturbed."""
     path = folder / names.CATALOGUE
-    with told(folder), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as plain:
+    with translate_errors(folder), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as plain:
         ((pages,),) = plain.execute("PRAGMA page_count")
         ((free,),) = plain.execute("PRAGMA freelist_count")
         if free * FREE < pages:
@@ -160,7 +160,7 @@ def is_current(reading: Engine, folder: Path) -> bool:
         SchemaError: it is newer.
         DamagedError: it is no catalogue at all.
     """
-    with told(folder), reading.connect() as connection:
+    with translate_errors(folder), reading.connect() as connection:
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if found is not None and found > SCHEMA:
         raise SchemaError(

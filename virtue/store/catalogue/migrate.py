@@ -17,7 +17,7 @@ def upgrade(folder: Path, revision: str = "head") -> None:
     """Migrates the catalogue in one transaction, after a copy of it was made beside it. The writer's
     lock must be held."""
     path = folder / names.CATALOGUE
-    with database.told(folder):
+    with database.translate_errors(folder):
         back_up(path, folder / names.BACKUP)
         engine = database.engine(path, "write")
         try:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy.engine import Connection
 
-from virtue.store.catalogue.queries import fetched, fetched_for
+from virtue.store.catalogue.queries import fetch, fetch_for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,13 +37,13 @@ def wholes(connection: Connection, generation: int) -> Wholes:
         "CROSS JOIN regions r ON r.photo_id = p.id AND r.generation_id = ? "
         "WHERE p.live AND r.origin = 'whole' AND r.row IS NOT NULL ORDER BY p.id"
     )
-    found = np.array(fetched(connection, sql, (generation,)), np.int64).reshape(-1, 4)
+    found = np.array(fetch(connection, sql, (generation,)), np.int64).reshape(-1, 4)
     ids, rows, phashes, areas = np.ascontiguousarray(found.T)
     return Wholes(ids, rows, phashes.view(np.uint64), areas)
 
 
 def photo_id(connection: Connection, hash: bytes) -> int | None:
-    found = fetched(connection, "SELECT id FROM photos WHERE hash = ?", (hash,))
+    found = fetch(connection, "SELECT id FROM photos WHERE hash = ?", (hash,))
     return int(found[0][0]) if found else None
 
 
@@ -53,7 +53,7 @@ def repeated(connection: Connection) -> list[int]:
         "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND NOT missing "
         "GROUP BY photo_id HAVING count(*) > 1 ORDER BY photo_id"
     )
-    return [photo for (photo,) in fetched(connection, sql)]
+    return [photo for (photo,) in fetch(connection, sql)]
 
 
 def copies(connection: Connection, photos: Collection[int]) -> dict[int, list[Copy]]:
@@ -63,7 +63,7 @@ def copies(connection: Connection, photos: Collection[int]) -> dict[int, list[Co
         "WHERE NOT missing AND photo_id IN ({})"
     )
     found: dict[int, list[Copy]] = {}
-    for photo, *copy in _by_path(fetched_for(connection, sql, photos)):
+    for photo, *copy in _by_path(fetch_for(connection, sql, photos)):
         found.setdefault(photo, []).append(Copy(*copy))
     return found
 

@@ -20,7 +20,7 @@ NAMED_AT_ONCE = 500
 """Values in one IN (...): older SQLites take 999 parameters."""
 
 
-def fetched(connection: Connection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def fetch(connection: Connection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows as plain tuples, from the driver itself: SQLAlchemy's results cost several times what
     SQLite takes to find them. A transaction must have begun."""
     driver = connection.connection.dbapi_connection
@@ -29,14 +29,14 @@ def fetched(connection: Connection, sql: str, values: Sequence[Any] = ()) -> lis
     return found
 
 
-def fetched_for(
+def fetch_for(
     connection: Connection, sql: str, keys: Iterable[Any], values: Sequence[Any] = ()
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of `sql`, whose `{}` stands for a list of keys, however many these are. `values` belong
     to parameters that come before that list."""
     for some in chunks(keys, NAMED_AT_ONCE):
         marks = ", ".join("?" * len(some))
-        yield from fetched(connection, sql.format(marks), (*values, *some))
+        yield from fetch(connection, sql.format(marks), (*values, *some))
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -46,12 +46,12 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def version(connection: Connection) -> int:
-    ((number,),) = fetched(connection, "SELECT version FROM library")
+    ((number,),) = fetch(connection, "SELECT version FROM library")
     return int(number)
 
 
 def generations(connection: Connection) -> list[Generation]:
-    found = fetched(connection, "SELECT id, model, fingerprint, dim, active FROM generations ORDER BY id")
+    found = fetch(connection, "SELECT id, model, fingerprint, dim, active FROM generations ORDER BY id")
     return [Generation(id, model, mark, dim, active == 1) for id, model, mark, dim, active in found]
 
 
@@ -61,7 +61,7 @@ def active(connection: Connection) -> Generation | None:
 
 def row_count(connection: Connection, generation: int, kind: Kind) -> int:
     sql = "SELECT count FROM row_files WHERE generation_id = ? AND kind = ?"
-    found = fetched(connection, sql, (generation, kind))
+    found = fetch(connection, sql, (generation, kind))
     return int(found[0][0]) if found else 0
 
 
@@ -77,16 +77,16 @@ def dead_rows(connection: Connection, generation: int, kind: Kind) -> np.ndarray
         f"SELECT row FROM photos CROSS JOIN {kind} ON photo_id = photos.id "
         "WHERE live = 0 AND generation_id = ?1 AND row IS NOT NULL"
     )
-    return np.array([row for (row,) in fetched(connection, sql, (generation, kind))], np.int64)
+    return np.array([row for (row,) in fetch(connection, sql, (generation, kind))], np.int64)
 
 
 def tombstoned_rows(connection: Connection, generation: int, kind: Kind) -> np.ndarray:
     """Rows (n,) int64, ascending, that belong to nothing any more."""
     sql = "SELECT row FROM tombstones WHERE generation_id = ? AND kind = ? ORDER BY row"
-    return np.array([row for (row,) in fetched(connection, sql, (generation, kind))], np.int64)
+    return np.array([row for (row,) in fetch(connection, sql, (generation, kind))], np.int64)
 
 
-def stored(connection: Connection, folder: Path, generation: Generation, kind: Kind) -> np.ndarray:
+def map_rows(connection: Connection, folder: Path, generation: Generation, kind: Kind) -> np.ndarray:
     """All rows of a generation, (count, dim) fp16, mapped.
 
     Raises:

@@ -8,13 +8,13 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.geometry import Box
-from virtue.store.catalogue.queries import fetched
+from virtue.store.catalogue.queries import fetch
 from virtue.store.records import (
     USER_SOURCES,
     CaptionRecord,
     NewCaption,
     NewRegion,
-    Place,
+    RegionLocation,
     RegionRecord,
     UserAnnotations,
 )
@@ -61,18 +61,18 @@ ORDER BY active, id DESC LIMIT 1
 
 
 def regions(connection: Connection, generation: int, rows: Sequence[int] | np.ndarray) -> list[RegionRecord]:
-    found = fetched(connection, _REGIONS, (_as_json(rows), generation))
+    found = fetch(connection, _REGIONS, (_as_json(rows), generation))
     return [
         RegionRecord(
             row, region, photo, path, width, height, Box(*corners),
-            origin, category, origin == "whole", sole == 1, caption,
+            origin, category, origin == "whole", only == 1, caption,
         )
-        for row, region, photo, path, width, height, *corners, origin, category, sole, caption in found
+        for row, region, photo, path, width, height, *corners, origin, category, only, caption in found
     ]  # fmt: skip
 
 
 def rows_of(connection: Connection, generation: int, photo_ids: Sequence[int]) -> np.ndarray:
-    found = fetched(
+    found = fetch(
         connection,
         "SELECT row FROM json_each(?) asked CROSS JOIN regions ON photo_id = asked.value "
         "WHERE generation_id = ? AND row IS NOT NULL",
@@ -81,22 +81,22 @@ def rows_of(connection: Connection, generation: int, photo_ids: Sequence[int]) -
     return np.array([row for (row,) in found], np.int64)
 
 
-def place(
+def locate(
     connection: Connection, generation: int, region_id: int | None, photo_id: int | None
-) -> Place | None:
-    found = fetched(
+) -> RegionLocation | None:
+    found = fetch(
         connection,
         "SELECT row, photo_id FROM regions WHERE generation_id = ?1 AND row IS NOT NULL "
         "AND (id = ?2 OR (photo_id = ?3 AND origin = 'whole')) LIMIT 1",
         (generation, region_id, photo_id),
     )
-    return Place(*found[0]) if found else None
+    return RegionLocation(*found[0]) if found else None
 
 
 def captions(
     connection: Connection, generation: int, rows: Sequence[int] | np.ndarray
 ) -> list[CaptionRecord]:
-    found = fetched(connection, _CAPTIONS, (_as_json(rows), generation))
+    found = fetch(connection, _CAPTIONS, (_as_json(rows), generation))
     return [
         CaptionRecord(row, caption, text, source, photo, path, width, height, region, _box(*corners))
         for row, caption, text, source, photo, path, width, height, region, *corners in found
@@ -110,14 +110,14 @@ def _box(x0: float | None, y0: float, x1: float, y1: float) -> Box | None:
 def user_annotations(connection: Connection, hash: bytes) -> UserAnnotations:
     photo = connection.exec_driver_sql("SELECT id FROM photos WHERE hash = ?", (hash,)).scalar()
     newest = connection.exec_driver_sql(_NEWEST, (photo,)).scalar()
-    found = fetched(
+    found = fetch(
         connection,
         "SELECT id, x0, y0, x1, y1, origin, category, mask FROM regions "
         "WHERE photo_id = ? AND generation_id = ? AND origin = 'annotation' ORDER BY id",
         (photo, newest),
     )
     places = {values[0]: place for place, values in enumerate(found)}
-    told = fetched(
+    captions = fetch(
         connection,
         "SELECT text, source, region_id FROM captions "
         "WHERE photo_id = ? AND generation_id = ? AND source IN (?, ?) ORDER BY id",
@@ -125,7 +125,7 @@ def user_annotations(connection: Connection, hash: bytes) -> UserAnnotations:
     )
     return UserAnnotations(
         tuple(NewRegion(Box(*values[1:5]), *values[5:]) for values in found),
-        tuple(NewCaption(text, source, places.get(region)) for text, source, region in told),
+        tuple(NewCaption(text, source, places.get(region)) for text, source, region in captions),
     )
 
 

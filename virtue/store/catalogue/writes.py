@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
 from virtue.store.catalogue import schema
-from virtue.store.catalogue.queries import fetched, fetched_for
+from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import (
     INDEXED_SOURCES,
     KINDS,
@@ -33,7 +33,7 @@ _MOVED = "CAST(? || substr(path, ?) AS BLOB)"
 
 def photo_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
     sql = "SELECT hash, id FROM photos WHERE hash IN ({})"
-    return {hash: id for hash, id in fetched_for(connection, sql, set(hashes))}
+    return {hash: id for hash, id in fetch_for(connection, sql, set(hashes))}
 
 
 def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes, int]:
@@ -109,7 +109,7 @@ def drop_files(connection: Connection, paths: Iterable[bytes]) -> None:
 
 def _photos_at(connection: Connection, paths: Iterable[bytes]) -> set[int]:
     sql = "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND path IN ({})"
-    return {photo for (photo,) in fetched_for(connection, sql, paths)}
+    return {photo for (photo,) in fetch_for(connection, sql, paths)}
 
 
 def settle_live(connection: Connection, photos: Ids | None = None) -> None:
@@ -237,7 +237,7 @@ def in_the_way(connection: Connection, old: bytes, new: bytes) -> bytes | None:
             f"SELECT path FROM {table} WHERE NOT {inside} AND path IN "
             f"(SELECT {_MOVED} FROM {table} WHERE {inside})"
         )
-        found = fetched(connection, sql, (*place, _bare(new), len(_bare(old)) + 1, *place))
+        found = fetch(connection, sql, (*place, _bare(new), len(_bare(old)) + 1, *place))
         if found:
             return bytes(found[0][0])
     return None
@@ -276,7 +276,7 @@ def pathless(connection: Connection) -> list[int]:
     sql = (
         "SELECT id FROM photos WHERE live = 0 AND NOT EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id)"
     )
-    return [photo for (photo,) in fetched(connection, sql)]
+    return [photo for (photo,) in fetch(connection, sql)]
 
 
 def next_id(connection: Connection, table: Table) -> int:

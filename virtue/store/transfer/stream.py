@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
 from virtue.geometry import Box
 from virtue.store.catalogue import queries
-from virtue.store.catalogue.queries import fetched, fetched_for
+from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import (
     EmbeddedPhoto,
     FileRecord,
@@ -112,7 +112,7 @@ def parcels(
             "FROM photos CROSS JOIN embeddings ON photo_id = id AND generation_id = ? "
             "WHERE id > ? ORDER BY id LIMIT ?"
         )
-        found = fetched(connection, sql, (generation.id, last, AT_ONCE))
+        found = fetch(connection, sql, (generation.id, last, AT_ONCE))
         if not found:
             return
         yield from _described(connection, generation, rows, found)
@@ -164,7 +164,7 @@ def _described(
 
 
 def _by_photo(connection: Connection, sql: str, photos: Iterable[int]) -> dict[int, list[tuple[Any, ...]]]:
-    found = fetched_for(connection, sql, photos)
+    found = fetch_for(connection, sql, photos)
     return {photo: [values[1:] for values in some] for photo, some in groupby(found, itemgetter(0))}
 
 
@@ -193,8 +193,8 @@ def import_photos(
                 writer.remember_root(root.path, root.options)
         for some in queries.chunks(photos, AT_ONCE):
             with store.read() as snapshot:
-                there = snapshot.known(parcel.photo.info.hash for parcel in some)
-                held = snapshot.held(file.path for parcel in some for file in parcel.files)
+                there = snapshot.known_photos(parcel.photo.info.hash for parcel in some)
+                held = snapshot.known_paths(file.path for parcel in some for file in parcel.files)
             new: list[EmbeddedPhoto] = []
             files: list[FileRecord] = []
             missing: list[bytes] = []
@@ -250,7 +250,7 @@ def export(store: Store, file: Path) -> ExportSummary:
 
     with store.read() as snapshot:
         rows = write(file, _cargo(snapshot, store.folder), counted(snapshot.parcels()))
-        return ExportSummary(photos, rows, snapshot.photos() - photos)
+        return ExportSummary(photos, rows, snapshot.photo_count() - photos)
 
 
 def _cargo(snapshot: Snapshot, folder: Path) -> ExportManifest:
