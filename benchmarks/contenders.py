@@ -17,8 +17,8 @@ from virtue.store import Store
 from virtue.store.ann import index_search
 from virtue.store.ann.faiss_runtime import cores, faiss, faiss_threads
 from virtue.store.ann.training import lists_for
-from virtue.store.ann.tuning import exact_best
-from virtue.store.vectors.exact import decoded
+from virtue.store.ann.tuning import true_best
+from virtue.store.vectors.exact import decode
 
 Kind = Literal["image", "text"]
 TARGET, TOP = 0.95, 10
@@ -39,7 +39,7 @@ class Data:
 
     def chunks(self) -> Iterator[np.ndarray]:
         for first in range(0, len(self.rows), CHUNK):
-            yield decoded(self.rows[first : first + CHUNK])
+            yield decode(self.rows[first : first + CHUNK])
 
 
 class Contender(ABC):
@@ -79,7 +79,7 @@ class Contender(ABC):
         none = np.empty(0, np.int64)
         for kind, every in self.data.tuning.items():
             queries = every[:TUNED_WITH]
-            truth = exact_best(self.data.rows, queries, none, [none] * len(queries))
+            truth = true_best(self.data.rows, queries, none, [none] * len(queries))
             able: list[tuple[bool, float, int, Any]] = []
             for setting in self.settings():
                 self.efforts[kind] = setting
@@ -106,7 +106,7 @@ class Virtue(Contender):
         self._open = ExitStack()
         store = self._open.enter_context(Store.open(self.data.folder / "library"))
         with store.write("benchmark") as writer:
-            writer.refresh_indexes(exact=0, texts=texts)
+            writer.refresh_indexes(max_scanned_floats=0, texts=texts)
         self.tune_seconds = time.monotonic() - began - self.build_seconds
         self._snapshot = self._open.enter_context(store.read())
 
@@ -163,7 +163,7 @@ class Classic(Contender):
         index = faiss.index_factory(dim, f"IVF{lists},PQ{dim // 8}x8", faiss.METRIC_INNER_PRODUCT)
         some = np.sort(np.random.default_rng(0).choice(count, min(count, 40 * lists), replace=False))
         with faiss_threads(1):  # many small tasks: two threads take longer
-            index.train(decoded(self.data.rows[some]))
+            index.train(decode(self.data.rows[some]))
         with faiss_threads():
             for chunk in self.data.chunks():
                 index.add(chunk)
@@ -178,7 +178,7 @@ class Classic(Contender):
         settings = faiss.SearchParametersIVF(nprobe=probes)
         with faiss_threads(1):
             near = self._index.search(query, factor * TOP, params=settings)[1][0]
-        return index_search.scored(self.data.rows, np.sort(near[near >= 0]), query, TOP).rows
+        return index_search.rescore(self.data.rows, np.sort(near[near >= 0]), query, TOP).rows
 
     def disk_bytes(self) -> int:
         return super().disk_bytes() + self.data.rows.nbytes

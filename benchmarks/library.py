@@ -15,7 +15,7 @@ from virtue.store import EmbeddedPhoto, FileRecord, NewRegion, PhotoInfo, Store
 from virtue.store import layout as names
 from virtue.store.ann import index_search, pca
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads
-from virtue.store.ann.ivf import Index, _scaled
+from virtue.store.ann.ivf import Index, _scale_queries
 from virtue.store.catalogue import regions
 from virtue.store.records import SearchParams
 
@@ -107,7 +107,7 @@ class LibraryFigures:
                 query = queries[number : number + 1]
                 near, seconds = _faiss_alone(index, query, params)
                 began = time.process_time()
-                ranked = index_search.scored(stored, np.unique(near[near >= 0]), query, 10)
+                ranked = index_search.rescore(stored, np.unique(near[near >= 0]), query, 10)
                 plain.execute(
                     regions._REGIONS, (str(ranked.rows.tolist()), snapshot.generation.id)
                 ).fetchall()
@@ -119,8 +119,8 @@ class LibraryFigures:
 def _faiss_alone(index: Index, query: np.ndarray, params: SearchParams) -> tuple[np.ndarray, float]:
     """The candidates from the first range, and the seconds of FAISS's two calls."""
     pointer = faiss.swig_ptr
-    scaled = _scaled(pca.asked(query, index._by))
-    count = index_search.reach(params.refine_factor, 10)
+    scaled = _scale_queries(pca.reduce_queries(query, index._by))
+    count = index_search.candidates_wanted(params.refine_factor, 10)
     usable = index._settings(params.nprobe)
     reaching = faiss.SearchParametersHNSW(efSearch=max(64, 2 * params.nprobe)) if index._graph else None
     near, lists = np.empty((1, params.nprobe), np.float32), np.empty((1, params.nprobe), np.int64)
@@ -128,7 +128,7 @@ def _faiss_alone(index: Index, query: np.ndarray, params: SearchParams) -> tuple
     pointers = [pointer(each) for each in (scaled, near, lists, scores, rows)]
     q, n, li, s, r = pointers
     began = time.process_time()
-    pca.asked(query, index._by)
+    pca.reduce_queries(query, index._by)
     index._quantiser.search_c(1, q, params.nprobe, n, li, reaching)
     index._parts[0].fast.search_preassigned_c(1, q, count, li, n, s, r, False, usable)
     return rows, time.process_time() - began

@@ -83,13 +83,13 @@ def _appended(state: State, k: int) -> State:
 def _extend(store: Store, k: int) -> None:
     with store.write("extend") as writer:
         shelf.put(writer, _photos(1000 + 5 * k, 5))
-        writer.refresh_indexes(exact=WORTH)
+        writer.refresh_indexes(max_scanned_floats=WORTH)
 
 
 def _retrain(store: Store, k: int) -> None:
     from virtue.store.ann import maintenance
 
-    maintenance.GROWTH = 0  # any row that is added makes the training too old
+    maintenance.MAX_GROWTH = 0  # any row that is added makes the training too old
     _extend(store, k)
 
 
@@ -109,7 +109,7 @@ def _compact(store: Store, k: int) -> None:
         else:
             writer.compact()
             if not k:
-                writer.refresh_indexes(exact=WORTH)
+                writer.refresh_indexes(max_scanned_floats=WORTH)
 
 
 def _compacted(state: State, k: int) -> State:
@@ -179,7 +179,7 @@ class Trial:
         with Store.open(self.template, create=True) as store, store.write("prepare") as writer:
             writer.generation("made up", "made up", shelf.DIM)
             shelf.put(writer, self.work.start)
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         self.work.prepare(self.template)
         self.usual = ENDLESS
         self.check("unharmed", self.run(ENDLESS))

@@ -97,7 +97,7 @@ def write(folder: Path, state: State, until: float, seed: int) -> None:
                         state = {number: state[number] for number in state if number not in gone}
                         writer.forget([shelf.path(number) for number in gone])
                     elif done == "index":
-                        writer.refresh_indexes(exact=WORTH)
+                        writer.refresh_indexes(max_scanned_floats=WORTH)
                     elif done == "compact":
                         writer.compact()
                     elif done == "model":

@@ -45,7 +45,7 @@ from benchmarks.contenders import CONTENDERS, Contender, Data, Kind, Peak, Virtu
 from benchmarks.library import LibraryFigures, fill
 from benchmarks.synthetic import Photos
 from virtue.store import Store
-from virtue.store.ann.tuning import exact_best
+from virtue.store.ann.tuning import true_best
 
 KINDS: tuple[Kind, ...] = ("image", "text")
 TUNING, JUDGING = 500, 500
@@ -87,7 +87,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         say("searching exactly")
         judges = {kind: queries[kind][1] for kind in KINDS}
         none = np.empty(0, np.int64)
-        truth = {kind: exact_best(stored, q, none, [none] * len(q)) for kind, q in judges.items()}
+        truth = {kind: true_best(stored, q, none, [none] * len(q)) for kind, q in judges.items()}
         data = Data(folder, stored, {kind: queries[kind][0] for kind in KINDS})
         contenders = []
         for name in options.contenders.split(","):

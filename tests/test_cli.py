@@ -413,7 +413,7 @@ def indexed_library(demo_library: Path, tmp_path: Path) -> Path:
     """As if its few hundred rows were too many to be read one by one."""
     folder = Path(shutil.copytree(demo_library, tmp_path / "indexed.virtue"))
     with Store.open(folder) as store, store.write("test") as writer:
-        writer.refresh_indexes(exact=0)
+        writer.refresh_indexes(max_scanned_floats=0)
     return folder
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult
-    from virtue.store.ann.maintenance import Say
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind
+    from virtue.store.records import ProgressCallback as Say
     from virtue.store.transfer.stream import ExportSummary, ImportSummary
 
 DEFAULT_MODEL = "mini"
@@ -158,7 +158,7 @@ class Library:
             if not snapshot.is_large():
                 return
         with self.store.write("virtue index") as writer:
-            writer.refresh_indexes(texts=self._tuning_texts, say=say)
+            writer.refresh_indexes(texts=self._tuning_texts, progress=say)
 
     def _refresh_calibration(self) -> None:
         with self.store.read() as snapshot:
@@ -197,7 +197,7 @@ class Library:
         texts = self._tuning_texts()
         with self.store.write("virtue tune") as writer:
             kinds: tuple[Kind, ...] = ("regions", "captions")
-            return [t for kind in kinds for t in writer.tune(kind, texts=texts, target=recall, say=say)]
+            return [t for kind in kinds for t in writer.tune(kind, texts=texts, target=recall, progress=say)]
 
     def search(
         self,

@@ -337,7 +337,7 @@ def test_an_empty_pattern_ends_what_was_left_out(shelf: Shelf) -> None:
 def test_rows_are_dropped_by_themselves_once_most_are_dead(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "FEWEST", 4)
+    monkeypatch.setattr(compaction, "MIN_DEAD_ROWS", 4)
     shelf.photo("a.png", "red")
     shelf.photo("b.png", "blue")
     shelf.index(regions=0)
@@ -352,7 +352,7 @@ def test_rows_are_dropped_by_themselves_once_most_are_dead(
 def test_dead_rows_that_cannot_be_dropped_are_a_warning(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "FEWEST", 1)
+    monkeypatch.setattr(compaction, "MIN_DEAD_ROWS", 1)
     shelf.photo("a.png", "red")
     shelf.index(regions=0)
     for number in range(3):

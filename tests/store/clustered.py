@@ -64,7 +64,7 @@ def indexed(folder: Path, count: int = 150, **options: Any) -> Store:
     with store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         add(writer, 0, count, **options)
-        writer.refresh_indexes(exact=WORTH)
+        writer.refresh_indexes(max_scanned_floats=WORTH)
     return store
 
 

@@ -198,7 +198,7 @@ def test_an_index_is_made_anew_of_what_is_left(tmp_path: Path) -> None:
             with store.read() as snapshot:
                 assert snapshot.search_params("regions") is None
                 assert recall(snapshot, clustered(20, 901)) == 1
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         with store.read() as snapshot:
             assert snapshot.search_params("regions") is not None
             assert recall(snapshot, clustered(50, 902)) >= 0.92
@@ -385,7 +385,7 @@ def test_compaction_of_a_growing_library_keeps_its_index_extendable(tmp_path: Pa
                 writer.forget([b"/photos/%d.jpg" % n for n in range(round * 10, round * 10 + 10)])
                 add(writer, 100 + round * 20, 20)
                 writer.compact()
-                writer.refresh_indexes(exact=WORTH)
+                writer.refresh_indexes(max_scanned_floats=WORTH)
         with store.read() as snapshot:
             assert recall(snapshot, clustered(50, 903)) >= 0.92
         assert store.verify() == []

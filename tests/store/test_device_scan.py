@@ -75,9 +75,9 @@ def test_best_is_what_a_scan_finds(
     queries[:, : int(zeros * dim)] = 0
     dead = np.flatnonzero(random.random(count) < gone)
     allowed = None if share is None else random.random(count) < share
-    theirs = exact.best(rows, queries, top, dead, allowed, exact.Decoded())
+    theirs = exact.best(rows, queries, top, dead, allowed, exact.DecodedRows())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "FEW", 0)
+        patch.setattr(exact, "MAX_GATHERED_ROWS", 0)
         patch.setattr(gpu_rows, "FLOATS", 1024 * dim)
         same(DeviceRows(called(place), "regions", dim).best(rows, queries, top, dead, allowed), theirs)
 
@@ -89,7 +89,7 @@ def test_scores_that_differ_by_rounding_alone_are_told_apart(place: str, dim: in
         query = vectors(1, seed, dim=dim)
         rows = alike(query[0], 5_000, seed)
         held = DeviceRows(called(place), "regions", dim)
-        theirs = exact.best(rows, query, 700, NONE, None, exact.Decoded())
+        theirs = exact.best(rows, query, 700, NONE, None, exact.DecodedRows())
         same(held.best(rows, query, 700, NONE, None), theirs)
 
 
@@ -100,7 +100,7 @@ def test_rows_that_a_careless_device_confuses_are_told_apart(
     """As where products are made of queries rounded to 11 bits: what is found stays the same."""
     queries = vectors(1, 1, dim=16)
     rows = alike(queries[0], 4_000, 2)
-    theirs = exact.best(rows, queries, 10, NONE, None, exact.Decoded())
+    theirs = exact.best(rows, queries, 10, NONE, None, exact.DecodedRows())
     held = DeviceRows(called(place), "regions", 16)
     uploaded = torch.from_numpy
 
@@ -117,7 +117,7 @@ def test_rows_that_a_careless_device_confuses_are_told_apart(
 def test_modes_of_the_program_around_change_nothing(place: str) -> None:
     query = vectors(1, 4, dim=3)
     rows = alike(query[0], 5_000, 1)
-    theirs = [exact.best(rows[:n], query, 700, NONE, None, exact.Decoded()) for n in (4_000, 5_000)]
+    theirs = [exact.best(rows[:n], query, 700, NONE, None, exact.DecodedRows()) for n in (4_000, 5_000)]
     held = DeviceRows(called(place), "regions", 3)
     before = torch.get_default_dtype()
     with torch.inference_mode(), torch.autocast(called(place).type, torch.bfloat16):
@@ -132,11 +132,11 @@ def test_modes_of_the_program_around_change_nothing(place: str) -> None:
 @pytest.mark.parametrize("place", DEVICES)
 def test_only_what_is_new_is_brought_over(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_rows, "FLOATS", 1024 * 32)
-    monkeypatch.setattr(exact, "FEW", 0)
+    monkeypatch.setattr(exact, "MAX_GATHERED_ROWS", 0)
     rows, query = vectors(5_000, 3).astype(np.float16), vectors(1, 4)
     held = DeviceRows(called(place), "regions", DIM)
     for count in (10, 1_024, 1_500, 5_000, 3_000):
-        theirs = exact.best(rows[:count], query, 5, NONE, None, exact.Decoded())
+        theirs = exact.best(rows[:count], query, 5, NONE, None, exact.DecodedRows())
         same(held.best(rows[:count], query, 5, NONE, None), theirs)
     # Rows never change: were they read again, a change would be seen.
     changed = rows.copy()
@@ -214,7 +214,7 @@ def test_threads_share_what_is_held(place: str, tmp_path: Path) -> None:
             thread.start()
         with store.write("test") as writer:
             add(writer, 150, 5)
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         for thread in threads:
             thread.join()
     assert failed == []

@@ -112,7 +112,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("share", [0.9, 0.4, 0.05, 0.005, 0.0])
 def test_only_allowed_rows_appear(larger: Path, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virtue.store.vectors.exact.FEW", 50)
+    monkeypatch.setattr("virtue.store.vectors.exact.MAX_GATHERED_ROWS", 50)
     with Store.open(larger) as store, store.read() as snapshot:
         allowed = np.random.default_rng(5).random(400 * REGIONS) < share
         for query in vectors(20, 991):
@@ -189,7 +189,7 @@ def test_captions_have_an_index_of_their_own(tmp_path: Path) -> None:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             add(writer, 0, 650, captions=True)
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         assert index_files(store.folder) == ["index-1.faiss", "index-2.faiss"]
         with store.read() as snapshot:
             found = 0
@@ -211,11 +211,11 @@ def test_nothing_is_printed_while_training(tmp_path: Path, capfd: pytest.Capture
 
 
 def test_many_centroids_are_found_through_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virtue.store.ann.kmeans.GRAPH_FROM", 64)
+    monkeypatch.setattr("virtue.store.ann.kmeans.MIN_GRAPH_CENTROIDS", 64)
     with no_warnings(), indexed(tmp_path / "library", 100) as store:
         with store.write("test") as writer:
             add(writer, 100, 10)
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         assert len(index_files(store.folder)) == 2
         with store.read() as snapshot:
             assert recall(snapshot, vectors(100, 983)) >= RECALL
@@ -223,18 +223,18 @@ def test_many_centroids_are_found_through_a_graph(tmp_path: Path, monkeypatch: p
 
 def test_odd_dimensions_can_be_indexed(tmp_path: Path) -> None:
     from virtue.store.ann import training
-    from virtue.store.ann.index_files import mapped, written
-    from virtue.store.ann.ivf import Index, Part
+    from virtue.store.ann.index_files import map_index, write_index
+    from virtue.store.ann.ivf import Index, OpenSegment
     from virtue.store.ann.segments import IndexSegment
 
     rows = vectors(2000, 3, dim=7).astype(np.float16)
-    new = training.trained(rows, np.arange(2000))
-    made = training.encoded(new.index, new.scale, rows, np.arange(2000))
-    size, crc = written(tmp_path, 1, made.index)
+    new = training.train(rows, np.arange(2000))
+    made = training.encode(new.index, new.scale, rows, np.arange(2000))
+    size, crc = write_index(tmp_path, 1, made.index)
     record = IndexSegment(1, 0, 2000, made.count, made.residual, size, crc)
-    content = mapped(tmp_path, record)
+    content = map_index(tmp_path, record)
     assert content is not None
-    opened = Index([record], [Part(content)])
+    opened = Index([record], [OpenSegment(content)])
     queries = vectors(20, 4, dim=7)
     best = np.argsort(-(queries @ rows.astype(np.float32).T), axis=1)[:, :5]
     near = opened.candidates(queries, 1000, 200)
@@ -245,7 +245,7 @@ def test_a_new_model_takes_over_with_an_index_of_its_own(tmp_path: Path) -> None
     with indexed(tmp_path / "library", 60) as store, store.write("test") as writer:
         target = writer.generation("other", "other fingerprint", DIM)
         writer.commit(photos(0, 60, world=1))
-        writer.refresh_indexes(exact=WORTH)
+        writer.refresh_indexes(max_scanned_floats=WORTH)
         assert len(index_files(store.folder)) == 2
         writer.activate(target)
         assert index_files(store.folder) == ["index-2.faiss"]

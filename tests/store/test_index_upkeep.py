@@ -32,12 +32,12 @@ from tests.store.clustered import (
 from tests.store.hardship import POSIX, killed
 from virtue.store import Store
 from virtue.store import layout as names
-from virtue.store.ann.segments import IndexRecord, index_of
+from virtue.store.ann.segments import IndexRecord, find_index
 
 
 def record(store: Store) -> IndexRecord:
     with store.read() as snapshot:
-        found = index_of(snapshot._connection, 1, "regions")
+        found = find_index(snapshot._connection, 1, "regions")
     assert found is not None
     return found
 
@@ -57,7 +57,7 @@ def named(store: Store) -> set[str]:
 def grow(store: Store, first: int, count: int, world: int = 0) -> None:
     with store.write("test") as writer:
         add(writer, first, count, world=world)
-        writer.refresh_indexes(exact=WORTH)
+        writer.refresh_indexes(max_scanned_floats=WORTH)
 
 
 def test_an_index_is_extended_in_its_training(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_a_few_new_rows_wait(tmp_path: Path) -> None:
     """Less than a hundredth of what is worth an index is read one by one."""
     with indexed(tmp_path / "library", 100) as store, store.write("test") as writer:
         add(writer, 100, 1)
-        writer.refresh_indexes(exact=100 * DIM * REGIONS + 1)
+        writer.refresh_indexes(max_scanned_floats=100 * DIM * REGIONS + 1)
         assert spans(store) == [(0, 2000)]
-        writer.refresh_indexes(exact=100 * DIM * REGIONS)
+        writer.refresh_indexes(max_scanned_floats=100 * DIM * REGIONS)
         assert spans(store) == [(0, 2000), (2000, 2020)]
 
 
@@ -132,7 +132,7 @@ def test_lists_that_have_become_uneven_are_trained_anew(tmp_path: Path) -> None:
         with store.write("test") as writer:
             copies = [replace(alike, info=replace(alike.info, hash=name(n))) for n in range(500, 600)]
             writer.commit(copies, [file(f"/photos/{n}.jpg", n) for n in range(500, 600)])
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         assert record(store).id != before.id
         assert spans(store) == [(0, 4000)]
 
@@ -142,7 +142,7 @@ def test_forgotten_rows_are_not_indexed_again(tmp_path: Path) -> None:
         with store.write("test") as writer:
             add(writer, 100, 20)
             writer.forget([b"/photos/%d.jpg" % number for number in range(100, 110)])
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         assert [file.encoded for file in record(store).segments] == [2000, 200]
 
 
@@ -202,7 +202,7 @@ def test_a_reader_keeps_its_version_while_the_index_is_swapped(tmp_path: Path) -
             expected = early.search("regions", query, 10).rows.tolist()
             with store.write("test") as writer:
                 add(writer, 100, 400)
-                writer.refresh_indexes(exact=WORTH)
+                writer.refresh_indexes(max_scanned_floats=WORTH)
                 writer.forget([b"/photos"])
             assert named(store).isdisjoint({"index-1.faiss"})
             assert early.search("regions", query, 10).rows.tolist() == expected
@@ -246,7 +246,7 @@ with Store.open(sys.argv[1]) as store, store.write("test") as writer:
         add(writer, number, 20)
         print(number + 20, flush=True)
         number += 20
-        writer.refresh_indexes(exact=WORTH)
+        writer.refresh_indexes(max_scanned_floats=WORTH)
 """
 
 
@@ -278,7 +278,7 @@ from virtue.store import Store
 with Store.open(sys.argv[1]) as store, store.write("test") as writer:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     try:
-        writer.refresh_indexes(exact=WORTH)
+        writer.refresh_indexes(max_scanned_floats=WORTH)
     except StoreError as error:
         print(error)
 """
@@ -300,7 +300,7 @@ def test_a_disk_too_full_for_an_index_leaves_the_library_as_it_was(tmp_path: Pat
             assert recall(snapshot, vectors(30, 910)) >= RECALL
         with store.write("test") as writer:
             assert index_files(store.folder) == named(store)
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         assert spans(store) == [(0, 1200), (1200, 2400)]
 
 
@@ -309,7 +309,7 @@ def test_training_is_tuned_by_itself_for_each_kind_of_query(tmp_path: Path) -> N
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             add(writer, 0, 150)
-            (images, words) = writer.refresh_indexes(exact=WORTH, texts=lambda: texts(200, 1))
+            (images, words) = writer.refresh_indexes(max_scanned_floats=WORTH, texts=lambda: texts(200, 1))
             assert (images.query_kind, words.query_kind) == ("image", "text")
             assert words.queries == 200
             for tuning in (images, words):
@@ -364,7 +364,7 @@ def test_a_library_of_the_first_schema_gets_indexes(tmp_path: Path) -> None:
             assert snapshot.counts().captions == 60
             before = snapshot.exact("regions", vectors(1, 911), 10).rows.tolist()
         with store.write("test") as writer:
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
         with store.read() as snapshot:
             assert snapshot.exact("regions", vectors(1, 911), 10).rows.tolist() == before
             assert snapshot.known_photos([name(3)]) == {name(3): "auto"}

@@ -25,7 +25,7 @@ def add(writer: Writer, first: int, count: int) -> None:
         for n in numbers
     ]
     writer.commit(photos, [file(f"/photos/{n}.jpg", n) for n in numbers])
-    writer.refresh_indexes(exact=WORTH)
+    writer.refresh_indexes(max_scanned_floats=WORTH)
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +70,21 @@ def test_queries_that_ask_for_half_of_the_columns(store: Store) -> None:
 
 def test_a_short_form_keeps_products_and_most_of_the_variance() -> None:
     rows = vectors(4_000, 1, dim=DIM)
-    by = pca.learned(rows)
+    by = pca.fit(rows)
     assert by is not None
     assert by.shape[0] <= DIM // 2 and by.shape[1] == DIM
     np.testing.assert_allclose(by @ by.T, np.eye(len(by)), atol=1e-5)
     others = vectors(1_000, 2, dim=DIM)
-    lost = others - pca.shortened(others, by) @ by
+    lost = others - pca.reduce(others, by) @ by
     share = (lost - lost.mean(axis=0)).var(axis=0).sum() / others.var(axis=0).sum()
-    assert share <= 1.1 * (1 - pca.KEPT)
-    np.testing.assert_allclose(pca.asked(others[:5], by), pca.shortened(others[:5], by), atol=1e-5)
+    assert share <= 1.1 * (1 - pca.KEPT_VARIANCE)
+    np.testing.assert_allclose(pca.reduce_queries(others[:5], by), pca.reduce(others[:5], by), atol=1e-5)
 
 
 def test_columns_stay_where_all_of_them_matter() -> None:
     drawn = np.random.default_rng(3).standard_normal((4_000, DIM)).astype(np.float32)
-    assert pca.learned(drawn / np.linalg.norm(drawn, axis=1, keepdims=True)) is None
-    assert pca.learned(vectors(1_000, 1, dim=pca.FROM - 1)) is None
+    assert pca.fit(drawn / np.linalg.norm(drawn, axis=1, keepdims=True)) is None
+    assert pca.fit(vectors(1_000, 1, dim=pca.MIN_REDUCED_DIM - 1)) is None
 
 
 def test_what_is_added_later_is_shortened_as_the_rest(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from tests.store.builders import DIM, file, filled, photo, vectors
 from virtue.store import Store
-from virtue.store.vectors.exact import Decoded, best, decoded
+from virtue.store.vectors.exact import DecodedRows, best, decode
 
 
 def test_every_finite_half_is_decoded_exactly() -> None:
     all_bits = np.arange(2**16, dtype=np.uint16).view(np.float16)
     halves = all_bits[np.isfinite(all_bits)].reshape(-1, 2)
-    assert (decoded(halves) == halves.astype(np.float32)).all()
-    assert (np.signbit(decoded(halves)) == np.signbit(halves)).all()
+    assert (decode(halves) == halves.astype(np.float32)).all()
+    assert (np.signbit(decode(halves)) == np.signbit(halves)).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,7 +41,7 @@ def test_best_is_what_plain_arithmetic_says(
     queries[:, :zeros] = 0
     dead = np.flatnonzero(random.random(count) < 0.2)
     allowed = None if share is None else random.random(count) < share
-    kept = Decoded()
+    kept = DecodedRows()
     for _ in range(scans):
         ranked = best(rows, queries, top, dead, allowed, kept)
     scores = (rows.astype(np.float32) @ queries.T).max(axis=1)

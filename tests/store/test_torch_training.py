@@ -19,12 +19,12 @@ from virtue.errors import StoreError
 from virtue.store import Store
 from virtue.store.ann import kmeans, pca, torch_training, training
 from virtue.store.ann.faiss_runtime import faiss
-from virtue.store.ann.index_files import mapped
-from virtue.store.ann.ivf import emptied, read
-from virtue.store.ann.segments import index_of
+from virtue.store.ann.index_files import map_index
+from virtue.store.ann.ivf import empty_copy, read_index
+from virtue.store.ann.segments import find_index
 from virtue.store.records import SearchParams
 from virtue.store.vectors import device
-from virtue.store.vectors.exact import decoded
+from virtue.store.vectors.exact import decode
 
 ROUNDING = 1e-4
 """Relative; what is nearer by less may be taken for equally near."""
@@ -36,7 +36,7 @@ def halves(count: int, seed: int, dim: int) -> np.ndarray:
 
 def content(index: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers (n,) in ascending order, their lists (n,), and codes (n, sub-quantisers)."""
-    _, index = pca.parted(index)
+    _, index = pca.split(index)
     lists = index.invlists
     sizes = [lists.list_size(number) for number in range(index.nlist)]
     ids, codes = [np.empty(0, np.int64)], [np.empty((0, index.code_size), np.uint8)]
@@ -54,10 +54,10 @@ def content(index: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
     """Each of these rows lies in the list and has the codes that are nearest, but for rounding."""
-    by, whole = pca.parted(index)
+    by, whole = pca.split(index)
     ids, lists, codes = content(index)
     assert ids.tolist() == list(range(len(rows)))
-    scaled = pca.shortened(decoded(rows), by).astype(np.float64) * np.float32(scale)
+    scaled = pca.reduce(decode(rows), by).astype(np.float64) * np.float32(scale)
     centroids = whole.quantizer.reconstruct_n(0, whole.nlist).astype(np.float64)
     products = scaled @ centroids.T
     taken = np.take_along_axis(products, lists[:, None], 1)[:, 0]
@@ -72,16 +72,17 @@ def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
 
 @pytest.mark.parametrize("place", DEVICES)
 @pytest.mark.parametrize(
-    ("dim", "count"), [(32, 12_000), (64, 3_000), (6, 2_000), (7, 2_000), (1, 64), (pca.FROM, 3_000)]
+    ("dim", "count"),
+    [(32, 12_000), (64, 3_000), (6, 2_000), (7, 2_000), (1, 64), (pca.MIN_REDUCED_DIM, 3_000)],
 )
 def test_torch_encodes_as_faiss_does(place: str, dim: int, count: int) -> None:
     rows = halves(count, 1, dim)
     numbers = np.arange(count)
-    new = training.trained(rows, numbers, place="faiss")
-    assert (pca.parted(new.index)[0] is None) == (dim < pca.FROM)
-    made = training.encoded(new.index, new.scale, rows, numbers, place="faiss")
+    new = training.train(rows, numbers, place="faiss")
+    assert (pca.split(new.index)[0] is None) == (dim < pca.MIN_REDUCED_DIM)
+    made = training.encode(new.index, new.scale, rows, numbers, place="faiss")
     theirs = content(made.index)
-    ours = training.encoded(new.index, new.scale, rows, numbers, place=place)
+    ours = training.encode(new.index, new.scale, rows, numbers, place=place)
     assert ours.count == made.count == count
     assert ours.residual == pytest.approx(made.residual, rel=1e-4, abs=1e-6)
     assert_encoded(ours.index, new.scale, rows)
@@ -97,15 +98,15 @@ def test_rows_are_numbered_as_they_are_told(place: str) -> None:
     rows = halves(3_000, 2, 32)
     numbers = np.arange(1, 3_000, 3)
     told: list[tuple[int, int]] = []
-    new = training.trained(rows, numbers, place=place)
-    made = training.encoded(new.index, new.scale, rows, numbers, lambda *step: told.append(step), place=place)
+    new = training.train(rows, numbers, place=place)
+    made = training.encode(new.index, new.scale, rows, numbers, lambda *step: told.append(step), place=place)
     assert content(made.index)[0].tolist() == numbers.tolist()
     assert made.index.ntotal == made.count == 1_000
     assert told == [(1_000, 1_000)]
 
 
 @pytest.mark.parametrize("place", DEVICES)
-@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (7, 2_000), (pca.FROM, 3_000)])
+@pytest.mark.parametrize(("dim", "count"), [(32, 12_000), (7, 2_000), (pca.MIN_REDUCED_DIM, 3_000)])
 def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None:
     """Rows lie as near to their centroids, and what codes say of rows is as near to them."""
     rows = halves(count, 3, dim)
@@ -113,10 +114,10 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
     lost = {}
     residual = {}
     for where in ("faiss", place):
-        new = training.trained(rows, numbers, place=where)
-        made = training.encoded(new.index, new.scale, rows, numbers, place="faiss")
-        by, codes = pca.parted(made.index)
-        scaled = pca.shortened(decoded(rows), by) * np.float32(new.scale)
+        new = training.train(rows, numbers, place=where)
+        made = training.encode(new.index, new.scale, rows, numbers, place="faiss")
+        by, codes = pca.split(made.index)
+        scaled = pca.reduce(decode(rows), by) * np.float32(new.scale)
         said = codes.sa_decode(codes.sa_encode(scaled))
         lost[where] = float(np.linalg.norm(said - scaled, axis=1).mean()) / new.scale
         residual[where] = new.residual
@@ -131,7 +132,7 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
 def test_centroids_are_those_of_numpy(place: str) -> None:
     sample = vectors(2_000, 4, dim=32)
     ours = torch_training.Torch(device.called(place)).clustered(sample, 50)
-    theirs = kmeans.clustered(sample, 50)
+    theirs = kmeans.cluster(sample, 50)
     assert np.vecdot(ours, theirs).mean() >= 0.99
     assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
 
@@ -151,8 +152,8 @@ def test_columns_that_are_all_alike_have_codes(place: str) -> None:
     rows = halves(2_000, 6, 32)
     rows[:, 8:16] = 0
     numbers = np.arange(2_000)
-    new = training.trained(rows, numbers, place=place)
-    made = training.encoded(new.index, new.scale, rows, numbers, place=place)
+    new = training.train(rows, numbers, place=place)
+    made = training.encode(new.index, new.scale, rows, numbers, place=place)
     assert np.isfinite(faiss.vector_to_array(new.index.pq.centroids)).all()
     assert_encoded(made.index, new.scale, rows)
 
@@ -161,7 +162,7 @@ def test_columns_that_are_all_alike_have_codes(place: str) -> None:
 def test_searches_find_as_much(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
     for where in ("faiss", place):
-        monkeypatch.setenv(training.VARIABLE, where)
+        monkeypatch.setenv(training.DEVICE_VARIABLE, where)
         with no_warnings(), indexed(tmp_path / where, 150) as store, store.read() as snapshot:
             asked = vectors(300, 7)
             assert recall_of(snapshot, asked[:100]) >= RECALL
@@ -176,31 +177,31 @@ def test_searches_find_as_much(place: str, tmp_path: Path, monkeypatch: pytest.M
 
 def segments(store: Store) -> list[Any]:
     with store.read() as snapshot:
-        record = index_of(snapshot._connection, 1, "regions")
+        record = find_index(snapshot._connection, 1, "regions")
     assert record is not None
-    return [(file, mapped(store.folder, file)) for file in record.segments]
+    return [(file, map_index(store.folder, file)) for file in record.segments]
 
 
 @pytest.mark.parametrize("place", DEVICES)
 def test_what_torch_adds_to_an_index_is_what_faiss_adds(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(training.VARIABLE, "faiss")
+    monkeypatch.setenv(training.DEVICE_VARIABLE, "faiss")
     with no_warnings(), indexed(tmp_path / "library", 100) as store:
-        monkeypatch.setenv(training.VARIABLE, place)
+        monkeypatch.setenv(training.DEVICE_VARIABLE, place)
         with store.write("test") as writer:
             add(writer, 100, 20)
-            writer.refresh_indexes(exact=WORTH)
+            writer.refresh_indexes(max_scanned_floats=WORTH)
             writer.forget([b"/photos/3.jpg"])
         (_, before), (new, added) = segments(store)
         assert (new.first, new.stop, new.encoded) == (2_000, 2_400, 400)
         with store.read() as snapshot:
             rows = np.array(snapshot.vectors("regions"))
             assert recall_of(snapshot, vectors(100, 8)) >= RECALL
-            scale = index_of(snapshot._connection, 1, "regions").training.scale
-        again = training.encoded(emptied(before), scale, rows, np.arange(2_000, 2_400), place="faiss")
+            scale = find_index(snapshot._connection, 1, "regions").training.scale
+        again = training.encode(empty_copy(before), scale, rows, np.arange(2_000, 2_400), place="faiss")
         theirs = content(again.index)
-        ids, lists, codes = content(read(added))
+        ids, lists, codes = content(read_index(added))
         assert ids.tolist() == theirs[0].tolist()
         assert (lists == theirs[1]).mean() >= 0.995
         assert (codes == theirs[2])[lists == theirs[1]].mean() >= 0.995
@@ -236,11 +237,11 @@ def test_faiss_takes_over_where_the_memory_is_too_small(monkeypatch: pytest.Monk
             raise torch.OutOfMemoryError
         return codes(left, books)
 
-    theirs = training.trained(rows, numbers, place="faiss")
-    expected = content(training.encoded(theirs.index, theirs.scale, rows, numbers, place="cpu").index)
+    theirs = training.train(rows, numbers, place="faiss")
+    expected = content(training.encode(theirs.index, theirs.scale, rows, numbers, place="cpu").index)
     monkeypatch.setattr(torch_training, "_codes", small)
     with no_warnings():
-        made = training.encoded(theirs.index, theirs.scale, rows, numbers, place="cpu")
+        made = training.encode(theirs.index, theirs.scale, rows, numbers, place="cpu")
     assert all((a == b).all() for a, b in zip(content(made.index), expected, strict=True))
 
     seen: list[int] = []
@@ -252,21 +253,21 @@ def test_faiss_takes_over_where_the_memory_is_too_small(monkeypatch: pytest.Monk
         return codes(left, books)
 
     monkeypatch.setattr(torch_training, "_codes", smaller_and_smaller)
-    monkeypatch.setattr(training, "CHUNK", 1_000)
+    monkeypatch.setattr(training, "CHUNK_ROWS", 1_000)
     with pytest.warns(UserWarning, match=full):
-        made = training.encoded(theirs.index, theirs.scale, rows, numbers, place="cpu")
+        made = training.encode(theirs.index, theirs.scale, rows, numbers, place="cpu")
     assert seen[:3] == [1_000, 1_000, 500]
     assert made.index.ntotal == made.count == 2_000
     assert all((a == b).all() for a, b in zip(content(made.index), expected, strict=True))
 
     monkeypatch.setattr(torch_training, "_codebooks", smaller_and_smaller)
     with pytest.warns(UserWarning, match=full):
-        new = training.trained(rows, numbers, place="cpu")
+        new = training.train(rows, numbers, place="cpu")
     assert new.residual == theirs.residual
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(training.VARIABLE, "cuda:99")
+    monkeypatch.setenv(training.DEVICE_VARIABLE, "cuda:99")
     with pytest.raises(StoreError, match="there is no device 'cuda:99' here: use one of cpu"):
         indexed(tmp_path / "library", 50)
     program = (
@@ -289,10 +290,10 @@ def test_torch_is_not_loaded_where_there_is_no_gpu() -> None:
         "from virtue.store.ann import training\n"
         "from tests.store.clustered import vectors\n"
         "training.EXACT = 0\n"
-        "training.trained(vectors(300, 1).astype(np.float16), np.arange(300))\n"
+        "training.train(vectors(300, 1).astype(np.float16), np.arange(300))\n"
         "print('torch' in sys.modules)\n"
     )
-    environment = {key: value for key, value in os.environ.items() if key != training.VARIABLE}
+    environment = {key: value for key, value in os.environ.items() if key != training.DEVICE_VARIABLE}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )

@@ -19,7 +19,7 @@ from virtue.errors import InputError, PictureError
 from virtue.retrieval.search import check_model, nothing_indexed
 from virtue.store import Snapshot, Store
 from virtue.store.catalogue.photos import Copy, Wholes
-from virtue.store.vectors.exact import decoded
+from virtue.store.vectors.exact import decode
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
@@ -288,7 +288,7 @@ def _plain(phashes: Any) -> Any:
 
 
 def _vectors(snapshot: Snapshot, whole: Wholes, places: np.ndarray) -> np.ndarray:
-    return decoded(snapshot.vectors("regions")[whole.rows[places]])
+    return decode(snapshot.vectors("regions")[whole.rows[places]])
 
 
 def _line(tier: Tier | None, score: float, distance: int, copy: Copy, photo: int | None) -> Similar:

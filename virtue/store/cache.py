@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from virtue.errors import DamagedError
 from virtue.store import layout as names
 from virtue.store.ann import segments
-from virtue.store.ann.index_files import is_sound, mapped
+from virtue.store.ann.index_files import is_sound, map_index
 from virtue.store.catalogue import queries
 from virtue.store.records import Generation, Kind
 from virtue.store.vectors import exact
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from virtue.store.ann.index_search import RowSelector
-    from virtue.store.ann.ivf import Index, Part
+    from virtue.store.ann.ivf import Index, OpenSegment
     from virtue.store.vectors.gpu_rows import DeviceRows
 
 IndexFiles = Sequence[tuple[segments.IndexSegment, np.ndarray | None]]
@@ -78,17 +78,17 @@ class StoreCache:
         self._folder = folder
         self._held: dict[tuple[int, Kind], DeviceRows] = {}
         self._loading = threading.Lock()
-        self._decoded: dict[tuple[int, Kind, int], exact.Decoded] = {}
+        self._decoded: dict[tuple[int, Kind, int], exact.DecodedRows] = {}
         self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
         self._usable: dict[tuple[int, int, Kind], RowSelector] = {}
         self._allowed: dict[Filtered, np.ndarray] = {}
         self._files: dict[int, np.ndarray] = {}
-        self._parts: dict[int, Part] = {}
+        self._parts: dict[int, OpenSegment] = {}
         self._indexes: dict[tuple[int, Kind], Index] = {}
         self._opened: dict[Kind, tuple[IndexFiles, Index | None]] = {}
         self._unsound: set[int] = set()
 
-    def decoded(self, generation: int, kind: Kind, first: int = 0) -> exact.Decoded:
+    def decoded(self, generation: int, kind: Kind, first: int = 0) -> exact.DecodedRows:
         """The decoded rows from `first` on; only of one generation at a time, and for each kind those
         of all rows and of the spans that indexes leave out now."""
         key = (generation, kind, first)
@@ -96,7 +96,7 @@ class StoreCache:
             keep = {k: v for k, v in self._decoded.items() if k[0] == generation}
             if first:
                 keep = {k: v for k, v in keep.items() if k[1] != kind or not k[2]}
-            self._decoded = keep | {key: exact.Decoded()}
+            self._decoded = keep | {key: exact.DecodedRows()}
         return self._decoded[key]
 
     def held(self, generation: int, kind: Kind, dim: int) -> DeviceRows | None:
@@ -146,7 +146,7 @@ class StoreCache:
         for file in record.segments:
             content = self._files.get(file.id)
             if content is None:
-                content = mapped(self._folder, file)
+                content = map_index(self._folder, file)
                 if content is not None:
                     self._files[file.id] = content
             found.append((file, content))
@@ -175,8 +175,8 @@ class StoreCache:
             self._opened[kind] = files, found
             return found
 
-    def _part(self, file: segments.IndexSegment, content: np.ndarray | None) -> Part | None:
-        from virtue.store.ann.ivf import Part
+    def _part(self, file: segments.IndexSegment, content: np.ndarray | None) -> OpenSegment | None:
+        from virtue.store.ann.ivf import OpenSegment
 
         if file.id in self._parts or file.id in self._unsound:
             return self._parts.get(file.id)
@@ -189,7 +189,7 @@ class StoreCache:
                 stacklevel=6,
             )
             return None
-        self._parts[file.id] = Part(content)
+        self._parts[file.id] = OpenSegment(content)
         return self._parts[file.id]
 
     def _let_go(self) -> None:

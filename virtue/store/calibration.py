@@ -132,7 +132,7 @@ def _sample(
         "AND generation_id = ? ORDER BY row"
     )
     photos = fetch(connection, sql, (str(chosen.tolist()), generation))
-    return _Sample(exact.decoded(stored[chosen]), np.array(photos, np.int64).reshape(-1))
+    return _Sample(exact.decode(stored[chosen]), np.array(photos, np.int64).reshape(-1))
 
 
 def _quantiles(scores: np.ndarray) -> np.ndarray:

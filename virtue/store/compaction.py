@@ -21,10 +21,10 @@ from virtue.store.catalogue.queries import fetch
 from virtue.store.records import KINDS, Generation, Kind
 from virtue.store.vectors import row_files
 
-CHUNK = 16 * row_files.BLOCK
+CHUNK_ROWS = 16 * row_files.BLOCK
 """Rows that are copied at once."""
 
-FEWEST = row_files.BLOCK
+MIN_DEAD_ROWS = row_files.BLOCK
 """Dead rows below which there is nothing to gain."""
 
 LEFT_BEHIND = (schema.tombstones, schema.checksums, schema.indexes)
@@ -42,7 +42,7 @@ class Waste:
     @property
     def is_much(self) -> bool:
         """Whether indexing should drop them by itself."""
-        return self.dead >= FEWEST and 2 * self.dead > self.total
+        return self.dead >= MIN_DEAD_ROWS and 2 * self.dead > self.total
 
 
 def waste(connection: Connection, generation: Generation) -> Waste:
@@ -82,8 +82,8 @@ def compact(connection: Connection, folder: Path, generation: Generation) -> int
 
 
 def _compact_rows(connection: Connection, folder: Path, generation: Generation, kind: Kind, new: int) -> None:
-    live = _live(connection, generation, kind)
-    sums = _copied(connection, folder, generation, kind, live, folder / names.row_file(kind, new))
+    live = _live_rows(connection, generation, kind)
+    sums = _copy_rows(connection, folder, generation, kind, live, folder / names.row_file(kind, new))
     writes.put_checksums(connection, new, kind, sums)
     connection.exec_driver_sql(
         "UPDATE row_files SET count = ? WHERE generation_id = ? AND kind = ?",
@@ -105,7 +105,7 @@ def _compact_rows(connection: Connection, folder: Path, generation: Generation, 
     connection.exec_driver_sql("DROP TABLE places")
 
 
-def _live(connection: Connection, generation: Generation, kind: Kind) -> np.ndarray:
+def _live_rows(connection: Connection, generation: Generation, kind: Kind) -> np.ndarray:
     """(n,) int64, ascending."""
     sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL ORDER BY row"
     owned = np.array([row for (row,) in fetch(connection, sql, (generation.id,))], np.int64)
@@ -119,24 +119,24 @@ def _live(connection: Connection, generation: Generation, kind: Kind) -> np.ndar
     return owned
 
 
-def _copied(
+def _copy_rows(
     connection: Connection, folder: Path, generation: Generation, kind: Kind, live: np.ndarray, target: Path
 ) -> dict[int, int]:
     """Writes the live rows to `target`; the checksum of each block there."""
     path = folder / names.row_file(kind, generation.id)
     count = queries.row_count(connection, generation.id, kind)
     try:
-        stored = row_files.mapped(path, count, generation.dim)
+        stored = row_files.map_rows(path, count, generation.dim)
     except FileNotFoundError:
-        raise DamagedError(row_files.gone(path)) from None
+        raise DamagedError(row_files.describe_missing(path)) from None
     sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
     noted = dict(fetch(connection, sql, (generation.id, kind)))
     sums: dict[int, int] = {}
     done = 0
-    for first in range(0, count, CHUNK):
-        part = np.array(stored[first : first + CHUNK])
+    for first in range(0, count, CHUNK_ROWS):
+        part = np.array(stored[first : first + CHUNK_ROWS])
         _check(part, first, noted, path)
-        kept = part[live[slice(*np.searchsorted(live, (first, first + CHUNK)))] - first]
+        kept = part[live[slice(*np.searchsorted(live, (first, first + CHUNK_ROWS)))] - first]
         if len(kept):
             sums |= row_files.append(target, done, sums.get(done // row_files.BLOCK, 0), kept)
             done += len(kept)

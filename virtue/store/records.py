@@ -6,6 +6,7 @@ no encoding exist. A photo is named by `hash`, the hash of its content.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -23,6 +24,9 @@ rows do, and an index has to look further for them."""
 
 Find = Literal["regions", "photos", "captions"]
 """What a query looks for."""
+
+ProgressCallback = Callable[[str, int, int], None]
+"""Called as (what is being done, how much is done, of how much)."""
 
 KINDS: tuple[Kind, ...] = ("regions", "captions")
 QUERY_KINDS: tuple[QueryKind, ...] = ("image", "text")

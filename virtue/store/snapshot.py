@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from virtue.errors import DamagedError
 from virtue.store import calibration
 from virtue.store import layout as names
-from virtue.store.ann.segments import IndexRecord, index_of
+from virtue.store.ann.segments import IndexRecord, find_index
 from virtue.store.cache import GenerationView, IndexFiles, StoreCache
 from virtue.store.calibration import ScoreDistribution
 from virtue.store.catalogue import photos, queries, regions
@@ -79,12 +79,12 @@ class Snapshot:
             count = queries.row_count(self._connection, generation.id, kind)
             path = self._folder / names.row_file(kind, generation.id)
             try:
-                mapped[kind] = row_files.mapped(path, count, generation.dim)
+                mapped[kind] = row_files.map_rows(path, count, generation.dim)
             except FileNotFoundError:
-                broken = DamagedError(row_files.gone(path))
+                broken = DamagedError(row_files.describe_missing(path))
             except DamagedError as error:
                 broken = error
-            record = index_of(self._connection, generation.id, kind)
+            record = find_index(self._connection, generation.id, kind)
             if record is not None:
                 indexes[kind] = record, self._cache.index_files(record)
         return GenerationView(self.version, generation, mapped, indexes, broken)
@@ -276,7 +276,7 @@ class Snapshot:
             usable = self._cache.usable(self.version, generation, kind, len(stored), dead)
         else:
             usable = index_search.RowSelector.of(len(stored), dead, allowed)
-        if not index_search.suits(top, usable, allowed is not None):
+        if not index_search.is_useful(top, usable, allowed is not None):
             return None
         index = self._cache.index(generation, kind, files)
         if index is None:
@@ -357,13 +357,15 @@ class Snapshot:
     def is_large(self) -> bool:
         """Whether there is an index, or more rows than are quick to read one by one."""
         dim = self.generation.dim if self.generation else 0
-        return bool(self._view.indexes) or any(len(self.vectors(kind)) * dim > exact.EXACT for kind in KINDS)
+        return bool(self._view.indexes) or any(
+            len(self.vectors(kind)) * dim > exact.MAX_SCANNED_FLOATS for kind in KINDS
+        )
 
     def faults(self) -> list[Fault]:
         """All that is wrong with this version; reads every row of every generation."""
-        from virtue.store.verify import faults
+        from virtue.store.verify import find_faults
 
-        return faults(self._connection, self._folder)
+        return find_faults(self._connection, self._folder)
 
     def _dead(self, kind: Kind) -> np.ndarray:
         assert self.generation is not None

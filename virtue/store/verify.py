@@ -11,33 +11,33 @@ from sqlalchemy.engine import Connection
 from virtue.errors import DamagedError
 from virtue.store import layout as names
 from virtue.store.ann import segments
-from virtue.store.ann.index_files import is_sound, mapped
+from virtue.store.ann.index_files import is_sound, map_index
 from virtue.store.catalogue import queries, writes
 from virtue.store.catalogue.queries import fetch
 from virtue.store.records import KINDS, Fault, FaultKind, Generation, Kind
 from virtue.store.vectors import row_files
 
 
-def faults(connection: Connection, folder: Path) -> list[Fault]:
+def find_faults(connection: Connection, folder: Path) -> list[Fault]:
     """All that is wrong. Reads every row."""
-    found = list(_catalogue_faults(connection))
+    found = list(_find_catalogue_faults(connection))
     for generation in queries.generations(connection):
-        found += row_faults(connection, folder, generation)
-    found += [fault for _, fault in _index_faults(connection, folder)]
+        found += find_row_faults(connection, folder, generation)
+    found += [fault for _, fault in _find_index_faults(connection, folder)]
     return found
 
 
-def row_faults(connection: Connection, folder: Path, generation: Generation) -> list[Fault]:
+def find_row_faults(connection: Connection, folder: Path, generation: Generation) -> list[Fault]:
     """What is wrong with the rows of a generation. Reads them all."""
     found: list[Fault] = []
     for kind in KINDS:
         count = queries.row_count(connection, generation.id, kind)
-        found += _file_faults(connection, folder, generation, kind, count)
-        found += _count_faults(connection, generation, kind, count)
+        found += _find_file_faults(connection, folder, generation, kind, count)
+        found += _find_count_faults(connection, generation, kind, count)
     return found
 
 
-def _catalogue_faults(connection: Connection) -> Iterator[Fault]:
+def _find_catalogue_faults(connection: Connection) -> Iterator[Fault]:
     for (answer,) in fetch(connection, "PRAGMA integrity_check(10)"):
         if answer != "ok":
             yield Fault("catalogue", f"{names.CATALOGUE}: {answer}", repairable=False)
@@ -54,7 +54,7 @@ def _catalogue_faults(connection: Connection) -> Iterator[Fault]:
         yield Fault("count", f"{wrong} photos are taken for there though they are gone, or the reverse")
 
 
-def _file_faults(
+def _find_file_faults(
     connection: Connection, folder: Path, generation: Generation, kind: Kind, count: int
 ) -> Iterator[Fault]:
     """Blocks of rows that are not what was written."""
@@ -62,22 +62,24 @@ def _file_faults(
     if count == 0:
         return
     if not path.exists():
-        yield _lost(connection, "rows", f"{path.name} is gone", generation, kind, range(count))
+        yield _lost_rows(connection, "rows", f"{path.name} is gone", generation, kind, range(count))
         return
     sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
     noted = dict(fetch(connection, sql, (generation.id, kind)))
-    for block, (held, crc) in enumerate(row_files.checksums(path, count, generation.dim)):
+    for block, (held, crc) in enumerate(row_files.read_checksums(path, count, generation.dim)):
         numbers = range(block * row_files.BLOCK, min((block + 1) * row_files.BLOCK, count))
         if held < len(numbers):
             what = f"{path.name} ends too early: rows {numbers.start + held} to {count - 1} are gone"
-            yield _lost(connection, "rows", what, generation, kind, range(numbers.start, count))
+            yield _lost_rows(connection, "rows", what, generation, kind, range(numbers.start, count))
             return
         if crc != noted.get(block):
             what = f"{path.name}: rows {numbers.start} to {numbers.stop - 1} are not what was written"
-            yield _lost(connection, "checksum", what, generation, kind, numbers)
+            yield _lost_rows(connection, "checksum", what, generation, kind, numbers)
 
 
-def _count_faults(connection: Connection, generation: Generation, kind: Kind, count: int) -> Iterator[Fault]:
+def _find_count_faults(
+    connection: Connection, generation: Generation, kind: Kind, count: int
+) -> Iterator[Fault]:
     """Rows that are not in exactly one place: a region or caption, or a tombstone."""
     sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL"
     owned = _numbers(fetch(connection, sql, (generation.id,)))
@@ -86,11 +88,11 @@ def _count_faults(connection: Connection, generation: Generation, kind: Kind, co
     outside = owned[(owned < 0) | (owned >= count)]
     if len(outside):
         what = f"{len(outside)} {kind} have rows that were never written"
-        yield _lost(connection, "count", what, generation, kind, outside.tolist())
+        yield _lost_rows(connection, "count", what, generation, kind, outside.tolist())
     both = np.intersect1d(owned, tombstoned)
     if len(both):
         what = f"{len(both)} {kind} have rows that are dropped"
-        yield _lost(connection, "count", what, generation, kind, both.tolist())
+        yield _lost_rows(connection, "count", what, generation, kind, both.tolist())
     unowned = _unowned(owned, tombstoned, count)
     if len(unowned):
         yield Fault("orphan", f"{len(unowned)} rows of {kind} belong to nothing")
@@ -98,10 +100,10 @@ def _count_faults(connection: Connection, generation: Generation, kind: Kind, co
         yield Fault("orphan", f"rows of {kind} are dropped that were never written")
 
 
-def _index_faults(connection: Connection, folder: Path) -> Iterator[tuple[int, Fault]]:
+def _find_index_faults(connection: Connection, folder: Path) -> Iterator[tuple[int, Fault]]:
     """Index files that are not what was written, by their ids. They cost no photo anything."""
     for _, kind, file in segments.all_segments(connection):
-        content = mapped(folder, file)
+        content = map_index(folder, file)
         if content is None or not is_sound(content, file):
             what = "is gone, or of another length" if content is None else "is not what was written"
             said = f"{names.index_file(file.id)}, of the index of {kind}, {what}"
@@ -116,7 +118,7 @@ def _numbers(found: list[tuple[int]]) -> np.ndarray:
     return np.array([row for (row,) in found], np.int64)
 
 
-def _lost(
+def _lost_rows(
     connection: Connection,
     fault: FaultKind,
     what: str,
@@ -135,13 +137,13 @@ def _lost(
     return Fault(fault, what, hashes, paths)
 
 
-def mended(connection: Connection, folder: Path) -> list[Fault]:
+def repair(connection: Connection, folder: Path) -> list[Fault]:
     """Mends all faults but those of the catalogue itself; what they were.
 
     Raises:
         DamagedError: the catalogue itself is damaged.
     """
-    found = faults(connection, folder)
+    found = find_faults(connection, folder)
     hopeless = [fault for fault in found if not fault.repairable]
     if hopeless:
         raise DamagedError(
@@ -150,7 +152,7 @@ def mended(connection: Connection, folder: Path) -> list[Fault]:
         )
     if not found:
         return []
-    segments.drop_segments(connection, [id for id, _ in _index_faults(connection, folder)])
+    segments.drop_segments(connection, [id for id, _ in _find_index_faults(connection, folder)])
     lost = {hash for fault in found for hash in fault.hashes}
     writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, lost).values())
     for generation, kind, count in queries.row_counts(connection):
@@ -179,8 +181,8 @@ def _settle_file(
     if count == 0:
         return
     path = folder / names.row_file(kind, generation.id)
-    row_files.stretch(path, count, generation.dim)
-    sums = enumerate(row_files.checksums(path, count, generation.dim))
+    row_files.pad(path, count, generation.dim)
+    sums = enumerate(row_files.read_checksums(path, count, generation.dim))
     values = [(generation.id, kind, block, crc) for block, (_, crc) in sums]
     connection.exec_driver_sql(
         "INSERT OR REPLACE INTO checksums (generation_id, kind, block, crc) VALUES (?, ?, ?, ?)", values

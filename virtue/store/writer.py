@@ -30,12 +30,12 @@ from virtue.store.records import (
     TuningResult,
 )
 from virtue.store.vectors import row_files
-from virtue.store.vectors.exact import EXACT
+from virtue.store.vectors.exact import MAX_SCANNED_FLOATS
 
 if TYPE_CHECKING:
-    from virtue.store.ann.maintenance import Say
     from virtue.store.calibration import MakeQueries
     from virtue.store.compaction import Waste
+    from virtue.store.records import ProgressCallback
 
 
 class Writer:
@@ -131,14 +131,14 @@ class Writer:
             writes.check_captions(photo)
         for update in updates:
             name = f"captions of {update.hash.hex()}"
-            row_files.checked(update.vectors, len(update.captions), dim, name)
+            row_files.encode(update.vectors, len(update.captions), dim, name)
         return {
             "regions": [
-                row_files.checked(p.region_vectors, len(p.regions), dim, f"regions of {p.info.hash.hex()}")
+                row_files.encode(p.region_vectors, len(p.regions), dim, f"regions of {p.info.hash.hex()}")
                 for p in photos
             ],
             "captions": [
-                row_files.checked(p.caption_vectors, len(p.captions), dim, f"captions of {p.info.hash.hex()}")
+                row_files.encode(p.caption_vectors, len(p.captions), dim, f"captions of {p.info.hash.hex()}")
                 for p in photos
             ],
         }
@@ -184,7 +184,7 @@ class Writer:
             raise ValueError("the captions of an update belong to the photo, not to regions")
         writes.drop_captions(connection, target.id, photo, update.sources)
         self._outdate(connection, [photo])
-        vectors = row_files.checked(update.vectors, len(update.captions), target.dim, "captions")
+        vectors = row_files.encode(update.vectors, len(update.captions), target.dim, "captions")
         row = self._append(connection, "captions", vectors)
         writes.put_captions(connection, target.id, [(photo, c, None) for c in update.captions], row)
 
@@ -264,10 +264,10 @@ class Writer:
         Raises:
             DamagedError: the catalogue itself is damaged.
         """
-        from virtue.store.verify import mended
+        from virtue.store.verify import repair
 
         with self._change() as connection:
-            found = mended(connection, self._folder)
+            found = repair(connection, self._folder)
         self._tidy()
         if any(fault.kind == "index" for fault in found):
             self.refresh_indexes()
@@ -276,19 +276,19 @@ class Writer:
     def refresh_indexes(
         self,
         *,
-        exact: int = EXACT,
+        max_scanned_floats: int = MAX_SCANNED_FLOATS,
         texts: Callable[[], np.ndarray] | None = None,
-        say: Say | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[TuningResult]:
         """Brings the target's indexes up to date: makes one where there are too many rows to read them
         all, adds rows that came since, and trains anew where that has become too old. Searches use
         what was there until each is complete. New training is tuned at once. Several commits.
 
         Args:
-            exact: rows x dimensions up to which no index is made.
+            max_scanned_floats: rows x dimensions up to which no index is made.
             texts: gives vectors (n, dim) of texts such as are searched for, to tune with; called if
                 needed. None: the captions of the library stand for them.
-            say: told what is being done, and how many rows of how many are.
+            progress: called as (what is being done, rows done, rows in all).
 
         Returns:
             What tuning found, of indexes that were trained.
@@ -296,16 +296,16 @@ class Writer:
         Raises:
             StoreError: the disk is full, or fails.
         """
-        kinds = self._to_index(exact)
+        kinds = self._to_index(max_scanned_floats)
         if not kinds:
             return []
         from virtue.store.ann.manager import IndexManager
 
         indexes = IndexManager(self._folder, self._target(), self._looking, self._change)
-        trained = [kind for kind in kinds if indexes.refresh(kind, exact, say)]
+        trained = [kind for kind in kinds if indexes.refresh(kind, max_scanned_floats, progress)]
         self._tidy()
         vectors = texts() if trained and texts is not None else None
-        return [tuning for kind in trained for tuning in indexes.tune(kind, vectors, say=say)]
+        return [tuning for kind in trained for tuning in indexes.tune(kind, vectors, progress=progress)]
 
     def tune(
         self,
@@ -314,7 +314,7 @@ class Writer:
         texts: np.ndarray | None = None,
         images: np.ndarray | None = None,
         target: float = 0.95,
-        say: Say | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[TuningResult]:
         """Measures how far searches must go in the index of this kind to find `target` of the ten best
         rows, and stores it, for each kind of query by itself.
@@ -324,7 +324,7 @@ class Writer:
                 of the library stand for texts, and regions, each without the rest of its photo, for
                 images. Of less than 50 nothing is learnt: then texts get twice the lists and four times
                 the candidates that images need, unmeasured.
-            say: told what is being done, and how many kinds of query of how many are.
+            progress: called as (what is being done, kinds of query done, kinds in all).
 
         Returns:
             What was found; nothing if there is no index, or none that is sound.
@@ -337,7 +337,7 @@ class Writer:
         from virtue.store.ann.manager import IndexManager
 
         indexes = IndexManager(self._folder, self._target(), self._looking, self._change)
-        return indexes.tune(kind, texts, images, target, say)
+        return indexes.tune(kind, texts, images, target, progress)
 
     def refresh_calibration(self, make_queries: MakeQueries) -> bool:
         """Measures how rows score for sample queries, where that was never done or when the library was
@@ -364,7 +364,7 @@ class Writer:
             calibration.save(connection, target.id, found)
         return True
 
-    def _to_index(self, exact: int = EXACT) -> list[Kind]:
+    def _to_index(self, max_scanned_floats: int = MAX_SCANNED_FLOATS) -> list[Kind]:
         """The kinds that have an index, or are to have one."""
         if self.target is None:
             return []
@@ -373,8 +373,8 @@ class Writer:
             return [
                 kind
                 for kind in KINDS
-                if queries.row_count(connection, target.id, kind) * target.dim > exact
-                or segments.index_of(connection, target.id, kind) is not None
+                if queries.row_count(connection, target.id, kind) * target.dim > max_scanned_floats
+                or segments.find_index(connection, target.id, kind) is not None
             ]
 
     def waste(self) -> Waste:
@@ -450,7 +450,7 @@ class Writer:
             # Windows neither cuts nor removes a file that a reader has mapped; then another writer
             # will, and appending does not depend on it.
             with suppress(PermissionError):
-                row_files.cut(path, count, generation.dim)
+                row_files.truncate(path, count, generation.dim)
         for path in [*names.row_files_in(self._folder), *names.index_files_in(self._folder)]:
             if path not in kept:
                 with suppress(PermissionError):

@@ -13,11 +13,11 @@ from virtue.store import layout as names
 from virtue.store.ann.segments import IndexSegment
 from virtue.store.catalogue.database import sync_folder
 
-PIECE = 1 << 20
+PIECE_BYTES = 1 << 20
 """Bytes written at once."""
 
 
-def written(folder: Path, id: int, index: Any) -> tuple[int, int]:
+def write_index(folder: Path, id: int, index: Any) -> tuple[int, int]:
     """Writes an index to the file of that id and waits until it is on the disk; its size and checksum.
 
     Raises:
@@ -28,14 +28,14 @@ def written(folder: Path, id: int, index: Any) -> tuple[int, int]:
     path = folder / names.index_file(id)
     unborn = path.with_name(path.name + ".new")
     size = crc = 0
-    with open(unborn, "wb", buffering=PIECE) as file:
+    with open(unborn, "wb", buffering=PIECE_BYTES) as file:
 
         def write(piece: bytes) -> None:
             nonlocal size, crc
             size, crc = size + len(piece), zlib.crc32(piece, crc)
             file.write(piece)
 
-        writer = faiss.PyCallbackIOWriter(write, PIECE)
+        writer = faiss.PyCallbackIOWriter(write, PIECE_BYTES)
         faiss.write_index(index, writer)
         file.flush()
         os.fsync(file.fileno())
@@ -44,7 +44,7 @@ def written(folder: Path, id: int, index: Any) -> tuple[int, int]:
     return size, crc
 
 
-def mapped(folder: Path, file: IndexSegment) -> np.ndarray | None:
+def map_index(folder: Path, file: IndexSegment) -> np.ndarray | None:
     """The bytes of an index file, read from the disk as they are touched, and there even when a writer
     removes the file; None: it is gone, or of another size."""
     path = folder / names.index_file(file.id)

@@ -13,13 +13,13 @@ from virtue.store.ann.segments import uncovered_spans
 from virtue.store.records import Ranked, SearchParams
 from virtue.store.vectors import exact
 
-MEASURED_TOP = 10
+TUNED_TOP = 10
 """Hits that efforts are measured for."""
-MANY = 8
+MIN_ROWS_PER_HIT = 8
 """A search for more than one row in so many reads them all."""
-WIDEST = 16.0
+MAX_WIDENING = 16.0
 """At most so many times more lists are read because few rows may appear."""
-MET = 20
+MIN_ROWS_MET_PER_HIT = 20
 """Rows that may appear, for each hit, that a search meets in its lists at least, if they are spread
 evenly."""
 
@@ -48,10 +48,12 @@ class RowSelector:
         return cls(np.packbits(flags, bitorder="little"), count / max(1, rows), count)
 
 
-def suits(top: int, usable: RowSelector, filtered: bool) -> bool:
+def is_useful(top: int, usable: RowSelector, filtered: bool) -> bool:
     """Whether an index is of use: where few rows may appear, or most are wanted, reading them costs
     less."""
-    return top * MANY <= usable.count and not (filtered and usable.count <= exact.FEW)
+    return top * MIN_ROWS_PER_HIT <= usable.count and not (
+        filtered and usable.count <= exact.MAX_GATHERED_ROWS
+    )
 
 
 def best(
@@ -63,7 +65,7 @@ def best(
     usable: RowSelector,
     dead: np.ndarray,
     allowed: np.ndarray | None,
-    kept: Callable[[int], exact.Decoded],
+    kept: Callable[[int], exact.DecodedRows],
 ) -> Ranked:
     """As `exact.best`, but rows that the index covers are found by their codes, so that some of the best
     may be missed. What is found has the very score that a scan gives it.
@@ -71,40 +73,40 @@ def best(
     Args:
         kept: the decoded rows of the span that starts at this row.
     """
-    found = [from_index(index, rows, queries, top, params, usable)]
+    found = [search_index(index, rows, queries, top, params, usable)]
     for first, stop in uncovered_spans(index.segments, len(rows)):
         inside = dead[(dead >= first) & (dead < stop)] - first
         some = None if allowed is None else allowed[first:stop]
         ranked = exact.best(rows[first:stop], queries, top, inside, some, kept(first))
         found.append(Ranked(ranked.rows + first, ranked.scores))
-    return found[0] if len(found) == 1 else _merged(found, top)
+    return found[0] if len(found) == 1 else _merge(found, top)
 
 
-def from_index(
+def search_index(
     index: Index, rows: np.ndarray, queries: np.ndarray, top: int, params: SearchParams, usable: RowSelector
 ) -> Ranked:
     """The best of the rows that the index covers. Where too few may appear in the lists that were read,
     twice as many are read, until `top` are found or none is left."""
-    nprobe = min(index.lists, widened(params.nprobe, index.lists, usable, top))
+    nprobe = min(index.lists, lists_wanted(params.nprobe, index.lists, usable, top))
     while True:
-        near = index.candidates(queries, nprobe, reach(params.refine_factor, top), usable.bits)
-        numbers = _ascending(near)
+        near = index.candidates(queries, nprobe, candidates_wanted(params.refine_factor, top), usable.bits)
+        numbers = _sort_candidates(near)
         if len(numbers) >= top or nprobe == index.lists:
             break
         nprobe = min(index.lists, 2 * nprobe)
-    return scored(rows, numbers, queries, top)
+    return rescore(rows, numbers, queries, top)
 
 
-def scored(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray, top: int) -> Ranked:
+def rescore(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray, top: int) -> Ranked:
     """The best of these rows, which are in ascending order."""
     columns = exact.used_columns(queries)
     asked = np.ascontiguousarray(queries[:, columns])
-    scores = exact.scores(exact.decoded(rows[numbers, columns]), asked)
+    scores = exact.scores(exact.decode(rows[numbers, columns]), asked)
     order = exact.highest(scores, top)
     return Ranked(numbers[order], scores[order])
 
 
-def _ascending(near: np.ndarray) -> np.ndarray:
+def _sort_candidates(near: np.ndarray) -> np.ndarray:
     """Candidates of all queries (k, count), none twice, without the -1 of those that were not found."""
     if len(near) > 1:
         near = np.unique(near)
@@ -114,24 +116,24 @@ def _ascending(near: np.ndarray) -> np.ndarray:
     return near if near[0] >= 0 else near[np.searchsorted(near, 0) :]
 
 
-def widened(nprobe: int, lists: int, usable: RowSelector, top: int) -> int:
+def lists_wanted(nprobe: int, lists: int, usable: RowSelector, top: int) -> int:
     """Lists to read. Where a share of the rows may appear, the ten best of them are the ten / share best
     of all. For four times the hits, 1.4 times the lists were enough at 40 and 160 hits of 100,000 rows,
     and less than needed at 640: twice is on the safe side."""
-    sparse = min(1 / math.sqrt(max(usable.share, 1e-9)), WIDEST)
-    deep = math.sqrt(max(top, MEASURED_TOP) / MEASURED_TOP)
-    return math.ceil(max(nprobe * sparse * deep, MET * top * lists / max(1, usable.count)))
+    sparse = min(1 / math.sqrt(max(usable.share, 1e-9)), MAX_WIDENING)
+    deep = math.sqrt(max(top, TUNED_TOP) / TUNED_TOP)
+    return math.ceil(max(nprobe * sparse * deep, MIN_ROWS_MET_PER_HIT * top * lists / max(1, usable.count)))
 
 
-def reach(refine_factor: int, top: int) -> int:
+def candidates_wanted(refine_factor: int, top: int) -> int:
     """Rows to score exactly. The errors of codes push a hit down by a share of its rank that is the
     smaller the deeper the hit."""
-    if top <= MEASURED_TOP:
-        return refine_factor * MEASURED_TOP
-    return max(2 * top, math.ceil(refine_factor * math.sqrt(MEASURED_TOP * top)))
+    if top <= TUNED_TOP:
+        return refine_factor * TUNED_TOP
+    return max(2 * top, math.ceil(refine_factor * math.sqrt(TUNED_TOP * top)))
 
 
-def _merged(found: list[Ranked], top: int) -> Ranked:
+def _merge(found: list[Ranked], top: int) -> Ranked:
     rows = np.concatenate([each.rows for each in found])
     scores = np.concatenate([each.scores for each in found])
     order = np.lexsort((rows, -scores))[:top]

@@ -10,26 +10,26 @@ import numpy as np
 from virtue.store.ann import pca
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads, give_back_memory
 from virtue.store.ann.segments import IndexSegment
-from virtue.store.ann.training import LARGEST
+from virtue.store.ann.training import MAX_CENTROID_VALUE
 
 LAST_ROW = 1 << 62
-BLOCK = 32
+FASTSCAN_BLOCK = 32
 """Rows that FastScan looks at together."""
-MOST = 4
+MAX_SEGMENTS = 4
 """Ranges that an index may have: every one costs a search."""
 
 
-def read(content: np.ndarray) -> Any:
+def read_index(content: np.ndarray) -> Any:
     """The index in the bytes of a file, which must be sound: a faiss.IndexIVFPQ, perhaps behind a projection.
     It reads from them and cannot be added to; they must outlive it."""
     reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), len(content))
     return faiss.read_index(reader)
 
 
-def emptied(content: np.ndarray) -> Any:
+def empty_copy(content: np.ndarray) -> Any:
     """An index of the same training with no rows in it; it may read its quantiser from `content`."""
-    index = read(content)
-    _, codes = pca.parted(index)
+    index = read_index(content)
+    _, codes = pca.split(index)
     lists = faiss.ArrayInvertedLists(codes.nlist, codes.code_size)
     codes.replace_invlists(lists, True)
     lists.this.disown()  # the index frees them now
@@ -37,22 +37,22 @@ def emptied(content: np.ndarray) -> Any:
     return index
 
 
-def joined(content: np.ndarray, indexes: Sequence[Any]) -> Any:
+def merge(content: np.ndarray, indexes: Sequence[Any]) -> Any:
     """An index with the rows of all of these, which are of one training.
 
     Args:
         content: a file of that training, which must outlive it.
     """
-    made = emptied(content)
-    _, codes = pca.parted(made)
+    made = empty_copy(content)
+    _, codes = pca.split(made)
     for index in indexes:
-        _, some = pca.parted(index)
+        _, some = pca.split(index)
         some.copy_subset_to(codes, faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, LAST_ROW)
     made.ntotal = codes.ntotal
     return made
 
 
-class Part:
+class OpenSegment:
     """One range, in the form that is searched fastest (FAISS's FastScan: blocks of 32 codes, whose
     tables stay in registers). All of it is in memory: for each row a byte for every four columns of its
     short form, and 8 for its number.
@@ -63,23 +63,23 @@ class Part:
 
     def __init__(self, content: np.ndarray) -> None:
         self._content = content
-        self.by, self._plain = pca.parted(read(content))
+        self.by, self._plain = pca.split(read_index(content))
         self.quantiser = faiss.downcast_index(self._plain.quantizer)
         with faiss_threads(1):  # another thread would have a heap of its own, which stays large
             self.fast = faiss.IndexIVFPQFastScan(self._plain)
-        lists = _packed(faiss.downcast_InvertedLists(self.fast.invlists), self._plain.code_size)
+        lists = _pack(faiss.downcast_InvertedLists(self.fast.invlists), self._plain.code_size)
         self.fast.replace_invlists(lists, True)
         lists.this.disown()  # the index frees them now
         give_back_memory()
 
 
-def _packed(blocks: Any, code_size: int) -> Any:
+def _pack(blocks: Any, code_size: int) -> Any:
     """The blocks of a FastScan index in lists of no more memory than they need."""
     lists = faiss.ArrayInvertedLists(blocks.nlist, code_size)
     for number in range(blocks.nlist):
         size = blocks.list_size(number)
         if size:
-            rows = np.full(-(-size // BLOCK) * BLOCK, -1, np.int64)
+            rows = np.full(-(-size // FASTSCAN_BLOCK) * FASTSCAN_BLOCK, -1, np.int64)
             rows[:size] = faiss.rev_swig_ptr(blocks.get_ids(number), size)
             lists.add_entries(number, len(rows), faiss.swig_ptr(rows), blocks.get_codes(number))
     return lists
@@ -93,7 +93,7 @@ class Index:
         ranges: the files it was made from.
     """
 
-    def __init__(self, segments: Sequence[IndexSegment], parts: Sequence[Part]) -> None:
+    def __init__(self, segments: Sequence[IndexSegment], parts: Sequence[OpenSegment]) -> None:
         self.segments = tuple(segments)
         self._parts = tuple(parts)
         self._by = parts[0].by
@@ -119,14 +119,14 @@ class Index:
         """
         with faiss_threads(1):
             return self._candidates(
-                _scaled(pca.asked(queries, self._by)), min(nprobe, self.lists), count, usable
+                _scale_queries(pca.reduce_queries(queries, self._by)), min(nprobe, self.lists), count, usable
             )
 
     def _candidates(
         self, queries: np.ndarray, nprobe: int, count: int, usable: np.ndarray | None
     ) -> np.ndarray:
         nearest, lists = self._probed(queries, nprobe)
-        settings = self._settings(nprobe) if usable is None else _settings(nprobe, usable)
+        settings = self._settings(nprobe) if usable is None else _search_settings(nprobe, usable)
         scores = np.empty((len(self._parts), len(queries), count), np.float32)
         rows = np.empty(scores.shape, np.int64)
         for number, part in enumerate(self._parts):
@@ -141,12 +141,12 @@ class Index:
                 False,
                 settings,
             )
-        return rows[0] if len(rows) == 1 else _highest(scores, rows, count)
+        return rows[0] if len(rows) == 1 else _merge_best(scores, rows, count)
 
     def _settings(self, nprobe: int) -> Any:
         """Of a search that may find all rows."""
         if nprobe not in self._unfiltered:
-            self._unfiltered[nprobe] = _settings(nprobe, self._every)
+            self._unfiltered[nprobe] = _search_settings(nprobe, self._every)
         return self._unfiltered[nprobe]
 
     def _probed(self, queries: np.ndarray, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,17 +164,17 @@ class Index:
         return nearest, lists
 
 
-def _settings(nprobe: int, usable: np.ndarray) -> Any:
+def _search_settings(nprobe: int, usable: np.ndarray) -> Any:
     return faiss.SearchParametersIVF(nprobe=nprobe, sel=faiss.IDSelectorBitmap(usable))
 
 
-def _scaled(queries: np.ndarray) -> np.ndarray:
+def _scale_queries(queries: np.ndarray) -> np.ndarray:
     """Queries as whole numbers up to 127, as which they are compared with the centroids."""
     largest = np.abs(queries).max(axis=1, keepdims=True, initial=1e-30)
-    return np.rint(queries * (np.float32(LARGEST) / largest))
+    return np.rint(queries * (np.float32(MAX_CENTROID_VALUE) / largest))
 
 
-def _highest(scores: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+def _merge_best(scores: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
     """Of (parts, k, n) scores and rows the best `count` for each query, best first."""
     flat = np.concatenate(list(np.where(rows < 0, -np.inf, scores)), axis=1)
     best = np.argsort(-flat, axis=1)[:, :count]

@@ -11,14 +11,14 @@ import numpy as np
 
 from virtue.store.ann.faiss_runtime import faiss
 
-ROUNDS = 8
+ITERATIONS = 8
 """Of k-means. Ten changed nothing that could be seen."""
-GRAPH_FROM = 16_384
+MIN_GRAPH_CENTROIDS = 16_384
 """Centroids from which on they are found through a graph (HNSW) instead of one by one."""
 GRAPH_LINKS = 32
-GRAPH_REACH = 48
+GRAPH_EF_SEARCH = 48
 """Candidates kept on the way through the graph, for one centroid."""
-PRODUCTS = 1 << 24
+MAX_PRODUCTS = 1 << 24
 """Products held at once."""
 
 
@@ -29,9 +29,9 @@ class Centroids:
         self.rows = rows
         self._squares = np.vecdot(rows, rows)
         self._graph = None
-        if len(rows) >= GRAPH_FROM:
+        if len(rows) >= MIN_GRAPH_CENTROIDS:
             self._graph = faiss.IndexHNSWFlat(rows.shape[1], GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
-            self._graph.hnsw.efSearch = GRAPH_REACH
+            self._graph.hnsw.efSearch = GRAPH_EF_SEARCH
             self._graph.add(rows)
 
     def nearest(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -46,18 +46,18 @@ class Centroids:
             return lists[:, 0], products[:, 0]
         lists = np.empty(len(rows), np.int64)
         best = np.empty(len(rows), np.float32)
-        for part in _parts(len(rows), max(1, PRODUCTS // len(self.rows))):
+        for part in _slices(len(rows), max(1, MAX_PRODUCTS // len(self.rows))):
             products = rows[part] @ self.rows.T
             lists[part] = products.argmax(axis=1)
             best[part] = np.take_along_axis(products, lists[part, None], axis=1)[:, 0]
         return lists, best
 
 
-def clustered(sample: np.ndarray, lists: int) -> np.ndarray:
+def cluster(sample: np.ndarray, lists: int) -> np.ndarray:
     """(lists, dim) float32, unit rows: spherical k-means (Dhillon, Modha: Concept Decompositions for
     Large Sparse Text Data Using Clustering, 2001) of unit rows (n, dim) in random order, n >= lists."""
     centroids = sample[:lists]
-    for _ in range(ROUNDS):
+    for _ in range(ITERATIONS):
         nearest, distances = Centroids(centroids).nearest(sample)
         order = np.argsort(nearest, kind="stable")
         used, starts = np.unique(nearest[order], return_index=True)
@@ -70,6 +70,6 @@ def clustered(sample: np.ndarray, lists: int) -> np.ndarray:
     return centroids
 
 
-def _parts(count: int, size: int) -> Iterator[slice]:
+def _slices(count: int, size: int) -> Iterator[slice]:
     for first in range(0, count, size):
         yield slice(first, first + size)

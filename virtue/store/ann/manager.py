@@ -12,13 +12,13 @@ from sqlalchemy.engine import Connection
 
 from virtue.store.ann import sampling, segments, tuning
 from virtue.store.ann.ivf import Index
-from virtue.store.ann.maintenance import IndexMaintenance, Say
+from virtue.store.ann.maintenance import IndexMaintenance
 from virtue.store.ann.sampling import Sample
 from virtue.store.cache import StoreCache
 from virtue.store.catalogue import queries, schema, writes
 from virtue.store.catalogue.database import translate_disk_errors
-from virtue.store.records import Generation, Kind, QueryKind, TuningResult
-from virtue.store.vectors.exact import EXACT
+from virtue.store.records import Generation, Kind, ProgressCallback, QueryKind, TuningResult
+from virtue.store.vectors.exact import MAX_SCANNED_FLOATS
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
@@ -37,20 +37,25 @@ class IndexManager:
     look: Transaction
     change: Transaction
 
-    def refresh(self, kind: Kind, exact: int = EXACT, say: Say | None = None) -> bool:
+    def refresh(
+        self,
+        kind: Kind,
+        max_scanned_floats: int = MAX_SCANNED_FLOATS,
+        progress: ProgressCallback | None = None,
+    ) -> bool:
         """Brings the index of this kind up to date; whether it was trained.
 
         Raises:
             StoreError: the disk is full, or fails.
         """
         with self.look() as connection:
-            record = segments.index_of(connection, self.generation.id, kind)
+            record = segments.find_index(connection, self.generation.id, kind)
             stored = self._rows(connection, kind)
             tombstoned = queries.tombstoned_rows(connection, self.generation.id, kind)
             following = writes.next_id(connection, schema.index_ranges)
         with translate_disk_errors(self.folder):
             made = IndexMaintenance(
-                self.folder, kind, stored, tombstoned, record, following, exact, say
+                self.folder, kind, stored, tombstoned, record, following, max_scanned_floats, progress
             ).made()
         if made is None:
             return False
@@ -68,12 +73,12 @@ class IndexManager:
         kind: Kind,
         texts: np.ndarray | None = None,
         images: np.ndarray | None = None,
-        target: float = tuning.TARGET,
-        say: Say | None = None,
+        target: float = tuning.TARGET_RECALL,
+        progress: ProgressCallback | None = None,
     ) -> list[TuningResult]:
         """See `Writer.tune`."""
         with self.look() as connection:
-            record = segments.index_of(connection, self.generation.id, kind)
+            record = segments.find_index(connection, self.generation.id, kind)
             index = self._opened(record, kind)
             if record is None or index is None:
                 return []
@@ -83,15 +88,15 @@ class IndexManager:
                 "image": self._sample(connection, "regions", kind, images),
                 "text": self._sample(connection, "captions", kind, texts),
             }
-        enough = {name: sample for name, sample in asked.items() if len(sample) >= tuning.FEWEST}
+        enough = {name: sample for name, sample in asked.items() if len(sample) >= tuning.MIN_QUERIES}
         found: list[TuningResult] = []
         for name, s in enough.items():
-            if say:
-                say(f"tuning searches of {kind} by {name}s", len(found), len(enough))
-            curve = tuning.curve(index, stored, dead, s.queries, s.own, target)
+            if progress:
+                progress(f"tuning searches of {kind} by {name}s", len(found), len(enough))
+            curve = tuning.measure(index, stored, dead, s.queries, s.own, target)
             found.append(TuningResult(kind, name, len(s), *curve))
         if [each.query_kind for each in found] == ["image"]:
-            found.append(tuning.guessed(kind, found[0].chosen, index.lists))
+            found.append(tuning.guess_for_texts(kind, found[0].chosen, index.lists))
         with self.change() as connection:
             for each in found:
                 segments.put_search_params(connection, record.id, each.query_kind, each.chosen)
@@ -114,4 +119,4 @@ class IndexManager:
             return Sample.given(given[:size], self.generation.dim)
         dead = queries.dead_rows(connection, self.generation.id, source)
         stored = self._rows(connection, source)
-        return sampling.from_rows(connection, self.generation.id, source, target, stored, dead, size)
+        return sampling.sample_rows(connection, self.generation.id, source, target, stored, dead, size)

@@ -13,15 +13,15 @@ import numpy as np
 
 from virtue.store.ann.faiss_runtime import faiss
 
-FROM = 512
+MIN_REDUCED_DIM = 512
 """Columns from which on a shorter form pays. At 256, what a search saves on codes it spends on candidates."""
-KEPT = 0.75
+KEPT_VARIANCE = 0.75
 """The share of the variance of rows that their short form must keep."""
-STEP = 32
+DIM_STEP = 32
 SEED = 0
 
 
-def learned(sample: np.ndarray) -> np.ndarray | None:
+def fit(sample: np.ndarray) -> np.ndarray | None:
     """What makes short forms of rows like those in a sample (n, dim): (short, dim) float32, orthonormal
     rows. None: rows have few columns, or need more than half of them.
 
@@ -29,29 +29,29 @@ def learned(sample: np.ndarray) -> np.ndarray | None:
     directions are mixed at random: codes give all columns alike the same room.
     """
     dim = sample.shape[1]
-    if dim < FROM:
+    if dim < MIN_REDUCED_DIM:
         return None
     mean = sample.mean(axis=0)
     moments, directions = np.linalg.eigh(sample.T @ sample / len(sample))  # weakest first
-    lost = np.cumsum(moments) <= (1 - KEPT) * (moments.sum() - mean @ mean)
-    short = STEP * -(-(dim - int(lost.sum())) // STEP)
+    lost = np.cumsum(moments) <= (1 - KEPT_VARIANCE) * (moments.sum() - mean @ mean)
+    short = DIM_STEP * -(-(dim - int(lost.sum())) // DIM_STEP)
     if short > dim // 2:
         return None
     mixed = np.linalg.qr(np.random.default_rng(SEED).standard_normal((short, short)))[0]
     return np.ascontiguousarray(mixed @ directions[:, -short:].T, np.float32)
 
 
-def shortened(rows: np.ndarray, by: np.ndarray | None) -> np.ndarray:
+def reduce(rows: np.ndarray, by: np.ndarray | None) -> np.ndarray:
     """(n, short) float32 of many rows (n, dim); themselves, where rows stay as they are."""
     return rows if by is None else rows @ by.T
 
 
-def asked(queries: np.ndarray, by: np.ndarray | None) -> np.ndarray:
+def reduce_queries(queries: np.ndarray, by: np.ndarray | None) -> np.ndarray:
     """The same of a few queries, without waking a pool of threads."""
     return queries if by is None else np.vecdot(queries[:, None], by)
 
 
-def before(by: np.ndarray | None, index: Any) -> Any:
+def prepend(by: np.ndarray | None, index: Any) -> Any:
     """An index of rows, made of one of their short forms."""
     if by is None:
         return index
@@ -62,8 +62,8 @@ def before(by: np.ndarray | None, index: Any) -> Any:
     return faiss.IndexPreTransform(transform, index)
 
 
-def parted(index: Any) -> tuple[np.ndarray | None, Any]:
-    """What `before` was given; a faiss.IndexIVFPQ is one of rows as they are. The array is the index's own:
+def split(index: Any) -> tuple[np.ndarray | None, Any]:
+    """What `prepend` was given; a faiss.IndexIVFPQ is one of rows as they are. The array is the index's own:
     good as long as the index is."""
     if not isinstance(index, faiss.IndexPreTransform):
         return None, index

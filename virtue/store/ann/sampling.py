@@ -37,7 +37,7 @@ class Sample:
         return len(self.queries)
 
 
-def from_rows(
+def sample_rows(
     connection: Connection,
     generation: int,
     source: Kind,
@@ -54,7 +54,7 @@ def from_rows(
     """
     living = np.setdiff1d(np.arange(len(rows)), dead)
     chosen = np.sort(np.random.default_rng(SEED).choice(living, min(count, len(living)), replace=False))
-    queries = exact.decoded(rows[chosen])
+    queries = exact.decode(rows[chosen])
     if source != target:
         return Sample.given(queries, rows.shape[1])
     sql = (

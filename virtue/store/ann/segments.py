@@ -81,7 +81,7 @@ class IndexRecord:
         return SearchParams(2 * nprobe, 32) if query_kind == "text" else SearchParams(nprobe, 8)
 
 
-def index_of(connection: Connection, generation: int, kind: Kind) -> IndexRecord | None:
+def find_index(connection: Connection, generation: int, kind: Kind) -> IndexRecord | None:
     sql = (
         "SELECT id, lists, scale, trained, residual, imbalance FROM indexes "
         "WHERE generation_id = ? AND kind = ?"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from virtue.store.ann.faiss_runtime import faiss
-from virtue.store.ann.kmeans import ROUNDS
+from virtue.store.ann.kmeans import ITERATIONS
 from virtue.store.vectors.device import in_blocks
 
 PRODUCTS = 1 << 26
@@ -30,7 +30,7 @@ class Torch:
         runs may differ in the last digits."""
         rows = torch.from_numpy(sample).to(self._device)
         centroids = rows[:lists]
-        for _ in range(ROUNDS):
+        for _ in range(ITERATIONS):
             centroids = _means(rows, centroids)
         return centroids.cpu().numpy()
 
@@ -132,7 +132,7 @@ def _codebooks(points: torch.Tensor, count: int) -> torch.Tensor:
     """k-means of many sets of points at once: (sets, n, s) -> (sets, count, s), n >= count, points in
     random order."""
     books = points[:, -count:]  # not the first: clusters grew around those, so little is left of them
-    for _ in range(ROUNDS):
+    for _ in range(ITERATIONS):
         distances, nearest = _squares(points[:, :, None], books[:, None]).min(2)
         chosen = (nearest[:, :, None] == torch.arange(count, device=points.device)).float()
         counts = chosen.sum(1)

@@ -26,19 +26,19 @@ import numpy as np
 
 from virtue.store.ann import kmeans, pca
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads
-from virtue.store.ann.kmeans import GRAPH_LINKS, ROUNDS, Centroids
+from virtue.store.ann.kmeans import GRAPH_LINKS, ITERATIONS, Centroids
 from virtue.store.vectors import device
-from virtue.store.vectors.exact import EXACT, decoded
+from virtue.store.vectors.exact import MAX_SCANNED_FLOATS, decode
 
-POINTS_A_LIST = 40
+ROWS_PER_LIST = 40
 CODEBOOK_ROWS = 20_000
-HELD_OUT = 10_000
-CHUNK = 65_536
+HELD_OUT_ROWS = 10_000
+CHUNK_ROWS = 65_536
 """Rows encoded at once."""
-LARGEST = 127.0
-VARIABLE = "VIRTUE_INDEX_DEVICE"
+MAX_CENTROID_VALUE = 127.0
+DEVICE_VARIABLE = "VIRTUE_INDEX_DEVICE"
 """Of the environment: where indexes are made, "faiss" or a device of torch. Without it, on a GPU if torch
-is installed, finds one, and there are more than `EXACT` floats."""
+is installed, finds one, and there are more than `MAX_SCANNED_FLOATS` floats."""
 FAISS = "faiss"
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class CoarseAssigner(Protocol):
 
 class Tools(Protocol):
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
-        """See `kmeans.clustered`."""
+        """See `kmeans.cluster`."""
 
     def lattice(self, index: Any, scale: float) -> CoarseAssigner:
         """Of a faiss.IndexIVFPQ that has its centroids."""
@@ -102,7 +102,7 @@ class Faiss:
     """FAISS and NumPy."""
 
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
-        return kmeans.clustered(sample, lists)
+        return kmeans.cluster(sample, lists)
 
     def lattice(self, index: Any, scale: float) -> CoarseAssigner:
         return _FaissLattice(index, scale)
@@ -132,13 +132,13 @@ class _FaissLattice:
         return distances
 
 
-def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0, place: str | None = None) -> Trained:
+def train(rows: np.ndarray, numbers: np.ndarray, seed: int = 0, place: str | None = None) -> Trained:
     """Trains on a sample of rows.
 
     Args:
         rows: (count, dim) fp16.
         numbers: those to index, at least 64.
-        place: as `VARIABLE`; None: what it says.
+        place: as `DEVICE_VARIABLE`; None: what it says.
 
     Raises:
         StoreError: there is no such device.
@@ -150,26 +150,30 @@ def trained(rows: np.ndarray, numbers: np.ndarray, seed: int = 0, place: str | N
 def _trained(tools: Tools, rows: np.ndarray, numbers: np.ndarray, seed: int) -> Trained:
     count = len(numbers)
     lists = min(lists_for(count), count // 4)
-    wanted = min(count * 3 // 4, max(POINTS_A_LIST * lists, CODEBOOK_ROWS))
-    order = np.random.default_rng(seed).permutation(count)[: wanted + HELD_OUT]
-    sample = decoded(rows[numbers[order[:wanted]]])
-    by = pca.learned(sample[:CODEBOOK_ROWS])
-    sample = pca.shortened(sample, by)
-    centroids = tools.clustered(sample[: POINTS_A_LIST * lists], lists)
-    scale = float(LARGEST / np.abs(centroids).max())
-    index = _empty(_quantiser(np.rint(centroids * np.float32(scale))))
+    wanted = min(count * 3 // 4, max(ROWS_PER_LIST * lists, CODEBOOK_ROWS))
+    order = np.random.default_rng(seed).permutation(count)[: wanted + HELD_OUT_ROWS]
+    sample = decode(rows[numbers[order[:wanted]]])
+    by = pca.fit(sample[:CODEBOOK_ROWS])
+    sample = pca.reduce(sample, by)
+    centroids = tools.clustered(sample[: ROWS_PER_LIST * lists], lists)
+    scale = float(MAX_CENTROID_VALUE / np.abs(centroids).max())
+    index = _empty(_coarse_quantiser(np.rint(centroids * np.float32(scale))))
     lattice = tools.lattice(index, scale)
     lattice.learn(sample[:CODEBOOK_ROWS])
     index.is_trained = True
-    others = pca.shortened(decoded(rows[numbers[order[wanted:]]]), by)
+    others = pca.reduce(decode(rows[numbers[order[wanted:]]]), by)
     distances = lattice.distances(others)
-    return Trained(pca.before(by, index), lists, scale, float(distances.mean()) / scale)
+    return Trained(pca.prepend(by, index), lists, scale, float(distances.mean()) / scale)
 
 
 def _done(place: str | None, size: int, work: Callable[[Tools], T]) -> T:
     """Does the work on the device that is meant, or, when that has not the memory, says so and does it
     with FAISS, from the start."""
-    place = place or os.environ.get(VARIABLE) or ("cuda" if size > EXACT and device.has_cuda() else FAISS)
+    place = (
+        place
+        or os.environ.get(DEVICE_VARIABLE)
+        or ("cuda" if size > MAX_SCANNED_FLOATS and device.has_cuda() else FAISS)
+    )
     if place != FAISS:
         on = device.called(place)
         from virtue.store.ann.torch_training import Torch
@@ -188,18 +192,18 @@ def _empty(quantiser: Any) -> Any:
     codes = dim // 2 if dim % 2 == 0 else dim
     index = faiss.IndexIVFPQ(quantiser, dim, quantiser.ntotal, codes, 4, faiss.METRIC_INNER_PRODUCT)
     index.pq.cp.min_points_per_centroid = 1  # or faiss prints warnings of its own
-    index.pq.cp.niter = ROUNDS
+    index.pq.cp.niter = ITERATIONS
     index.pq.cp.max_points_per_centroid = -(-CODEBOOK_ROWS // index.pq.ksub)
     return index
 
 
-def _quantiser(centroids: np.ndarray) -> Any:
+def _coarse_quantiser(centroids: np.ndarray) -> Any:
     """Finds centroids, which are integers from -127 to 127."""
     code = faiss.ScalarQuantizer.QT_8bit_direct_signed
     lists, dim = centroids.shape
     made = (
         faiss.IndexHNSWSQ(dim, code, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
-        if lists >= kmeans.GRAPH_FROM
+        if lists >= kmeans.MIN_GRAPH_CENTROIDS
         else faiss.IndexScalarQuantizer(dim, code, faiss.METRIC_INNER_PRODUCT)
     )
     made.train(centroids)
@@ -207,7 +211,7 @@ def _quantiser(centroids: np.ndarray) -> Any:
     return made
 
 
-def encoded(
+def encode(
     index: Any,
     scale: float,
     rows: np.ndarray,
@@ -218,7 +222,7 @@ def encoded(
     """Adds these rows to an empty index of this scale: 4 bits for every two columns, and their numbers.
 
     Args:
-        place: as `VARIABLE`; None: what it says.
+        place: as `DEVICE_VARIABLE`; None: what it says.
 
     Raises:
         StoreError: there is no such device.
@@ -231,11 +235,11 @@ def _encoded(
     tools: Tools, index: Any, scale: float, rows: np.ndarray, numbers: np.ndarray, step: Step | None
 ) -> Encoded:
     index.reset()  # of what other tools had added before they gave up
-    by, codes = pca.parted(index)
+    by, codes = pca.split(index)
     lattice = tools.lattice(codes, scale)
     total = 0.0
     for chunk in _chunks(numbers):
-        total += float(lattice.add(pca.shortened(decoded(rows[chunk]), by), chunk).sum())
+        total += float(lattice.add(pca.reduce(decode(rows[chunk]), by), chunk).sum())
         if step:
             step(codes.ntotal, len(numbers))
     index.ntotal = codes.ntotal
@@ -243,8 +247,8 @@ def _encoded(
 
 
 def _chunks(numbers: np.ndarray) -> Iterator[np.ndarray]:
-    for first in range(0, len(numbers), CHUNK):
-        yield numbers[first : first + CHUNK]
+    for first in range(0, len(numbers), CHUNK_ROWS):
+        yield numbers[first : first + CHUNK_ROWS]
 
 
 def imbalance(indexes: list[Any]) -> float:
@@ -252,6 +256,6 @@ def imbalance(indexes: list[Any]) -> float:
     one training."""
     sizes: Any = 0
     for index in indexes:
-        _, codes = pca.parted(index)
+        _, codes = pca.split(index)
         sizes += np.array([codes.invlists.list_size(number) for number in range(codes.nlist)], float)
     return float(len(sizes) * np.square(sizes).sum() / max(1.0, sizes.sum() ** 2))

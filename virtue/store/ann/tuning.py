@@ -18,41 +18,41 @@ from virtue.store.ann import index_search
 from virtue.store.ann.ivf import Index
 from virtue.store.ann.segments import uncovered_spans
 from virtue.store.records import Kind, SearchParams, TuningResult
-from virtue.store.vectors.exact import decoded
+from virtue.store.vectors.exact import decode
 
-TARGET = 0.95
-TOP = index_search.MEASURED_TOP
-SAMPLE = 500
+TARGET_RECALL = 0.95
+TOP = index_search.TUNED_TOP
+MAX_QUERIES = 500
 """Queries of each kind."""
-FEWEST = 50
+MIN_QUERIES = 50
 """Queries from which on a measurement says something."""
-WORK = 2e12
+MAX_EXACT_PRODUCTS = 2e12
 """Multiplications that an exact search of all queries may take; larger libraries are measured with fewer
 queries."""
-PROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
-FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-ENOUGH = 3
+NPROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+REFINE_FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+MAX_TRIED_PAST_TARGET = 3
 """Numbers of probes tried past the first that reaches the recall: more of them need less candidates,
 which may be cheaper in all."""
-TIMED, ROUNDS = 40, 5
+TIMED_QUERIES, TIMING_ROUNDS = 40, 5
 """Queries that settings are timed with, and how often."""
-BLOCK = 65_536
+BLOCK_ROWS = 65_536
 
-Own = Sequence[np.ndarray]
+OwnRows = Sequence[np.ndarray]
 """For each query the rows that do not count: those of its own photo, which would be found too easily."""
 
 
-def sample_size(rows: int, dim: int, wanted: int = SAMPLE) -> int:
-    return max(FEWEST, min(wanted, int(WORK / max(1, rows * dim))))
+def sample_size(rows: int, dim: int, wanted: int = MAX_QUERIES) -> int:
+    return max(MIN_QUERIES, min(wanted, int(MAX_EXACT_PRODUCTS / max(1, rows * dim))))
 
 
-def exact_best(rows: np.ndarray, queries: np.ndarray, dead: np.ndarray, own: Own) -> np.ndarray:
+def true_best(rows: np.ndarray, queries: np.ndarray, dead: np.ndarray, own: OwnRows) -> np.ndarray:
     """The ten best rows (n, 10) int64 of each query (n, dim) float32, -1 where there are less; all
     queries at once, block by block."""
     scores = np.full((len(queries), TOP), -np.inf, np.float32)
     found = np.full((len(queries), TOP), -1, np.int64)
-    for first in range(0, len(rows), BLOCK):
-        part = decoded(rows[first : first + BLOCK])
+    for first in range(0, len(rows), BLOCK_ROWS):
+        part = decode(rows[first : first + BLOCK_ROWS])
         products = queries @ part.T
         products[:, dead[(dead >= first) & (dead < first + len(part))] - first] = -np.inf
         for number, mine in enumerate(own):
@@ -66,8 +66,13 @@ def exact_best(rows: np.ndarray, queries: np.ndarray, dead: np.ndarray, own: Own
     return np.where(np.isfinite(scores), found, -1)
 
 
-def curve(
-    index: Index, rows: np.ndarray, dead: np.ndarray, queries: np.ndarray, own: Own, target: float = TARGET
+def measure(
+    index: Index,
+    rows: np.ndarray,
+    dead: np.ndarray,
+    queries: np.ndarray,
+    own: OwnRows,
+    target: float = TARGET_RECALL,
 ) -> tuple[tuple[SearchParams, ...], SearchParams]:
     """For each number of probes the least candidates that reach the recall, or the most there are, and
     what that costs; and the effort to use.
@@ -79,15 +84,15 @@ def curve(
         queries: (n, dim) float32.
         own: for each query, rows that do not count.
     """
-    truth = exact_best(rows, queries, dead, own)
+    truth = true_best(rows, queries, dead, own)
     usable = index_search.RowSelector.of(len(rows), dead, None)
     tried: list[tuple[SearchParams, bool]] = []
-    for nprobe in _probes(index.lists):
-        ranks = _ranks(index, nprobe, usable, queries, truth, own, len(rows))
-        tried.append(_least(nprobe, ranks, truth >= 0, target))
-        if sum(reached for _, reached in tried) > ENOUGH:
+    for nprobe in _nprobes(index.lists):
+        ranks = _rank_true_rows(index, nprobe, usable, queries, truth, own, len(rows))
+        tried.append(_least_factor(nprobe, ranks, truth >= 0, target))
+        if sum(reached for _, reached in tried) > MAX_TRIED_PAST_TARGET:
             break
-    points = _timed(index, rows, usable, queries, [params for params, _ in tried])
+    points = _time(index, rows, usable, queries, [params for params, _ in tried])
     able = [point for point, (_, reached) in zip(points, tried, strict=True) if reached]
     if able:
         chosen = min(able, key=lambda params: params.microseconds or 0)
@@ -96,28 +101,28 @@ def curve(
     return tuple(points), chosen
 
 
-def guessed(kind: Kind, images: SearchParams, lists: int) -> TuningResult:
+def guess_for_texts(kind: Kind, images: SearchParams, lists: int) -> TuningResult:
     """For texts, where there are none to measure with: what they needed beside images on made-up data."""
     params = SearchParams(min(lists, 2 * images.nprobe), 4 * images.refine_factor)
     return TuningResult(kind, "text", 0, (params,), params)
 
 
-def _probes(lists: int) -> Iterable[int]:
-    yield from (nprobe for nprobe in PROBES if nprobe < lists)
+def _nprobes(lists: int) -> Iterable[int]:
+    yield from (nprobe for nprobe in NPROBES if nprobe < lists)
     yield lists
 
 
-def _ranks(
+def _rank_true_rows(
     index: Index,
     nprobe: int,
     usable: index_search.RowSelector,
     queries: np.ndarray,
     truth: np.ndarray,
-    own: Own,
+    own: OwnRows,
     rows: int,
 ) -> np.ndarray:
     """At which place among the candidates, from 0, each of the true rows (n, 10) is; infinity: at none."""
-    most = max(FACTORS) * TOP + max((len(mine) for mine in own), default=0)
+    most = max(REFINE_FACTORS) * TOP + max((len(mine) for mine in own), default=0)
     near = index.candidates(queries, nprobe, min(most, rows), usable.bits)
     ranks = np.full(truth.shape, np.inf)
     for number, mine in enumerate(own):
@@ -130,11 +135,13 @@ def _ranks(
     return ranks
 
 
-def _least(nprobe: int, ranks: np.ndarray, there: np.ndarray, target: float) -> tuple[SearchParams, bool]:
+def _least_factor(
+    nprobe: int, ranks: np.ndarray, there: np.ndarray, target: float
+) -> tuple[SearchParams, bool]:
     """The smallest factor that reaches the target, and whether one does."""
     counts = np.maximum(1, there.sum(axis=1))
     params = SearchParams(nprobe, 1, 0.0)
-    for refine_factor in FACTORS:
+    for refine_factor in REFINE_FACTORS:
         recalls = (there & (ranks < refine_factor * TOP)).sum(axis=1) / counts
         recall = float(recalls.mean())
         error = float(recalls.std()) / len(recalls) ** 0.5
@@ -145,7 +152,7 @@ def _least(nprobe: int, ranks: np.ndarray, there: np.ndarray, target: float) -> 
     return params, False
 
 
-def _timed(
+def _time(
     index: Index,
     rows: np.ndarray,
     usable: index_search.RowSelector,
@@ -154,13 +161,13 @@ def _timed(
 ) -> list[SearchParams]:
     """With what a query costs, in microseconds of one processor: the median over queries of the quickest of
     the rounds, in which the efforts take turns. Other programs make a query slower, never quicker."""
-    some = queries[:TIMED]
-    taken = np.empty((len(search_params), ROUNDS, len(some)))
-    for turn in range(ROUNDS):
+    some = queries[:TIMED_QUERIES]
+    taken = np.empty((len(search_params), TIMING_ROUNDS, len(some)))
+    for turn in range(TIMING_ROUNDS):
         for number, params in enumerate(search_params):
             for place in range(len(some)):
                 began = time.thread_time_ns()
-                index_search.from_index(index, rows, some[place : place + 1], TOP, params, usable)
+                index_search.search_index(index, rows, some[place : place + 1], TOP, params, usable)
                 taken[number, turn, place] = time.thread_time_ns() - began
     medians = np.median(taken.min(axis=1), axis=1) / 1000
     return [replace(e, microseconds=float(t)) for e, t in zip(search_params, medians, strict=True)]

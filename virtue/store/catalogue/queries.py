@@ -90,7 +90,7 @@ def map_rows(connection: Connection, folder: Path, generation: Generation, kind:
     """All rows of a generation, (count, dim) fp16, mapped.
 
     Raises:
-        FileNotFoundError, DamagedError: as `row_files.mapped`.
+        FileNotFoundError, DamagedError: as `row_files.map_rows`.
     """
     count = row_count(connection, generation.id, kind)
-    return row_files.mapped(folder / names.row_file(kind, generation.id), count, generation.dim)
+    return row_files.map_rows(folder / names.row_file(kind, generation.id), count, generation.dim)

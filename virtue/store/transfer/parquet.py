@@ -267,7 +267,7 @@ def _one_of(known: Sequence[str], value: str) -> Any:
 
 def _stacked(pairs: list[tuple[Row, np.ndarray]], dim: int) -> np.ndarray:
     vectors = np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), dim)
-    row_files.checked(vectors, len(pairs), dim, "a photo")
+    row_files.encode(vectors, len(pairs), dim, "a photo")
     return vectors
 
 

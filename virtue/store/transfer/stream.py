@@ -98,9 +98,9 @@ def parcels(
     Raises:
         DamagedError: rows are not what was written; told before the first photo.
     """
-    from virtue.store.verify import row_faults
+    from virtue.store.verify import find_row_faults
 
-    damage = row_faults(connection, folder, generation)
+    damage = find_row_faults(connection, folder, generation)
     if damage:
         raise DamagedError(
             f"the library {folder} is damaged ({damage[0].what}): run `virtue verify --repair`"

@@ -7,17 +7,17 @@ import numpy as np
 from virtue.store.records import Ranked
 from virtue.store.vectors.row_files import BLOCK
 
-EXACT = 100_000_000
+MAX_SCANNED_FLOATS = 100_000_000
 """Floats (rows x dimensions) up to which reading all rows is quick enough, and no index is made."""
-KEPT = 32_000_000
+MAX_CACHED_FLOATS = 32_000_000
 """Floats (4 bytes each) that a process keeps decoded."""
-FEW = 2_000
+MAX_GATHERED_ROWS = 2_000
 """Up to so many allowed rows, only they are read."""
-SORTED = 256
+MAX_SORTED_VALUES = 256
 """Up to so many values, sorting all takes less than looking for the highest first."""
 
 
-class Decoded:
+class DecodedRows:
     """The rows of one file as float32 blocks, kept from the second scan on: decoding costs several
     times the multiplication, but a process that searches once has no use for what it kept. Rows
     never change, so a block is good as long as it is as long as it was."""
@@ -36,13 +36,13 @@ class Decoded:
         kept = self._blocks.get(number)
         if kept is not None and len(kept) >= len(part):
             return kept[: len(part), columns]
-        if self._scans > 1 and (first + len(part)) * rows.shape[1] <= KEPT:
-            self._blocks[number] = decoded(part)
+        if self._scans > 1 and (first + len(part)) * rows.shape[1] <= MAX_CACHED_FLOATS:
+            self._blocks[number] = decode(part)
             return self._blocks[number][:, columns]
-        return decoded(part[:, columns])
+        return decode(part[:, columns])
 
 
-def decoded(rows: np.ndarray) -> np.ndarray:
+def decode(rows: np.ndarray) -> np.ndarray:
     """fp16 (n, d) as float32. Finite values only.
 
     NumPy converts one value at a time. The bits of a half, moved to where a float has them, are
@@ -65,7 +65,7 @@ def best(
     top: int,
     dead: np.ndarray,
     allowed: np.ndarray | None,
-    kept: Decoded,
+    kept: DecodedRows,
 ) -> Ranked:
     """The best `top` of fp16 rows (n, d) for float32 queries (k, d): a row's score is the highest
     of its k dot products.
@@ -79,8 +79,8 @@ def best(
     numbers = np.flatnonzero(usable)
     columns = used_columns(queries)
     queries = np.ascontiguousarray(queries[:, columns])
-    if allowed is not None and len(numbers) <= FEW:
-        found = scores(decoded(rows[numbers, columns]), queries)
+    if allowed is not None and len(numbers) <= MAX_GATHERED_ROWS:
+        found = scores(decode(rows[numbers, columns]), queries)
     else:
         kept.start()
         found = np.empty(len(rows), np.float32)
@@ -114,7 +114,7 @@ def highest(values: np.ndarray, top: int) -> np.ndarray:
     top = min(top, len(values))
     if top <= 0:
         return np.empty(0, np.int64)
-    if len(values) <= SORTED:
+    if len(values) <= MAX_SORTED_VALUES:
         return np.argsort(-values, kind="stable")[:top]
     limit = np.partition(values, len(values) - top)[len(values) - top]
     able = np.flatnonzero(values >= limit)

@@ -53,7 +53,7 @@ class DeviceRows:
         usable = np.ones(len(rows), bool) if allowed is None else allowed.copy()
         usable[dead] = False
         count = int(np.count_nonzero(usable))
-        if count <= max(top, exact.FEW):
+        if count <= max(top, exact.MAX_GATHERED_ROWS):
             return _scored(rows, np.flatnonzero(usable), queries, top)
         with working(self._device, f"the {rows.nbytes:,} bytes of the vectors of {self._kind}"):
             self._bring(rows)
@@ -100,6 +100,6 @@ def _scored(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray, top: int
     found = np.empty(len(numbers), np.float32)
     for first in range(0, len(numbers), BLOCK):
         part = np.asarray(rows[numbers[first : first + BLOCK], columns], DTYPE)
-        found[first : first + BLOCK] = exact.scores(exact.decoded(part), asked)
+        found[first : first + BLOCK] = exact.scores(exact.decode(part), asked)
     order = exact.highest(found, top)
     return Ranked(numbers[order], found[order])

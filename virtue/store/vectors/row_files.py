@@ -16,11 +16,11 @@ from virtue.store.catalogue.database import sync_folder
 DTYPE = np.dtype("<f2")
 BLOCK = 4096
 """Rows under one checksum."""
-UNIT = 1e-3
+UNIT_TOLERANCE = 1e-3
 """How far from 1 the length of a vector may be."""
 
 
-def checked(vectors: np.ndarray, count: int, dim: int, what: str) -> np.ndarray:
+def encode(vectors: np.ndarray, count: int, dim: int, what: str) -> np.ndarray:
     """Vectors (count, dim) as they are stored.
 
     Raises:
@@ -33,7 +33,7 @@ def checked(vectors: np.ndarray, count: int, dim: int, what: str) -> np.ndarray:
         raise ValueError(f"the vectors of {what} are {vectors.dtype}, not float32")
     vectors = vectors.reshape(count, dim)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    if not (np.abs(lengths - 1) <= UNIT).all():  # not: NaN must fail too
+    if not (np.abs(lengths - 1) <= UNIT_TOLERANCE).all():  # not: NaN must fail too
         raise ValueError(f"the vectors of {what} are not all of unit length: {lengths}")
     return vectors.astype(DTYPE)
 
@@ -53,11 +53,11 @@ def append(path: Path, count: int, crc: int, vectors: np.ndarray) -> dict[int, i
     """
     start = count * vectors.shape[1] * DTYPE.itemsize
     if count and not path.exists():
-        raise DamagedError(gone(path))
+        raise DamagedError(describe_missing(path))
     with open(path, "r+b" if count else "wb", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         if end < start:
-            raise DamagedError(_too_short(path))
+            raise DamagedError(_describe_short(path))
         if end > start:
             file.truncate(start)
         file.seek(start)
@@ -67,10 +67,10 @@ def append(path: Path, count: int, crc: int, vectors: np.ndarray) -> dict[int, i
         os.fsync(file.fileno())
     if count == 0:
         sync_folder(path.parent)
-    return _continued(count, crc, vectors)
+    return _continue_checksums(count, crc, vectors)
 
 
-def _continued(count: int, crc: int, vectors: np.ndarray) -> dict[int, int]:
+def _continue_checksums(count: int, crc: int, vectors: np.ndarray) -> dict[int, int]:
     sums = {}
     done = 0
     while done < len(vectors):
@@ -81,14 +81,14 @@ def _continued(count: int, crc: int, vectors: np.ndarray) -> dict[int, int]:
     return sums
 
 
-def cut(path: Path, count: int, dim: int) -> None:
+def truncate(path: Path, count: int, dim: int) -> None:
     """Cuts off what lies past the count."""
     size = count * dim * DTYPE.itemsize
     if path.exists() and path.stat().st_size > size:
         os.truncate(path, size)
 
 
-def stretch(path: Path, count: int, dim: int) -> None:
+def pad(path: Path, count: int, dim: int) -> None:
     """Fills a file that is too short, or gone, with zeros up to the count."""
     with open(path, "ab") as file:
         if file.tell() < count * dim * DTYPE.itemsize:
@@ -96,7 +96,7 @@ def stretch(path: Path, count: int, dim: int) -> None:
             os.fsync(file.fileno())
 
 
-def mapped(path: Path, count: int, dim: int) -> np.ndarray:
+def map_rows(path: Path, count: int, dim: int) -> np.ndarray:
     """The first `count` rows, (count, dim) fp16, read from the disk as they are touched.
 
     Raises:
@@ -106,12 +106,12 @@ def mapped(path: Path, count: int, dim: int) -> np.ndarray:
     if count == 0:
         return np.empty((0, dim), DTYPE)
     if path.stat().st_size < count * dim * DTYPE.itemsize:
-        raise DamagedError(_too_short(path))
+        raise DamagedError(_describe_short(path))
     # As a plain array: memory maps of NumPy's own kind are slow to take parts of.
     return np.asarray(np.memmap(path, DTYPE, mode="r", shape=(count, dim)))
 
 
-def checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]]:
+def read_checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]]:
     """(rows, crc) of every block of the first `count` rows; less rows than expected where the file
     ends too early."""
     stride = dim * DTYPE.itemsize
@@ -121,9 +121,9 @@ def checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]]:
             yield len(data) // stride, zlib.crc32(data)
 
 
-def gone(path: Path) -> str:
+def describe_missing(path: Path) -> str:
     return f"{path} is gone: run `virtue verify --repair`"
 
 
-def _too_short(path: Path) -> str:
+def _describe_short(path: Path) -> str:
     return f"{path} is shorter than the catalogue says: run `virtue verify --repair`"
