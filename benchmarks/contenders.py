@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from virtue.cpu import usable_cores
 from virtue.store import Store
 from virtue.store.ann import index_search
-from virtue.store.ann.faiss_runtime import cores, faiss, faiss_threads
+from virtue.store.ann.faiss_runtime import faiss, faiss_threads
 from virtue.store.ann.training import lists_for
 from virtue.store.ann.tuning import true_best
 from virtue.store.vectors.exact import decode
@@ -193,7 +194,7 @@ class Hnswlib(Contender):
         count, dim = self.data.rows.shape
         self._index = hnswlib.Index(space="ip", dim=dim)
         self._index.init_index(max_elements=count, M=16, ef_construction=200)
-        self._index.set_num_threads(cores())
+        self._index.set_num_threads(usable_cores())
         for chunk in self.data.chunks():
             self._index.add_items(chunk)
         self._index.set_num_threads(1)
@@ -217,7 +218,7 @@ class Usearch(Contender):
         self._index = Index(ndim=self.data.rows.shape[1], metric="ip", dtype="f16", connectivity=16)
         first = 0
         for chunk in self.data.chunks():
-            self._index.add(np.arange(first, first + len(chunk)), chunk, threads=cores())
+            self._index.add(np.arange(first, first + len(chunk)), chunk, threads=usable_cores())
             first += len(chunk)
         self._index.save(str(self.data.folder / self.name))
 

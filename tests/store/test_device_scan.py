@@ -21,10 +21,14 @@ from virtue.errors import StoreError
 from virtue.store import Snapshot, Store
 from virtue.store.records import Ranked
 from virtue.store.vectors import exact, gpu_rows
-from virtue.store.vectors.device import called
 from virtue.store.vectors.gpu_rows import DeviceRows
+from virtue.torch_device import find_device
 
 NONE = np.empty(0, np.int64)
+
+
+def called(place: str) -> torch.device:
+    return find_device(place, StoreError)
 
 
 def same(ours: Ranked, theirs: Ranked) -> None:
@@ -79,7 +83,10 @@ def test_best_is_what_a_scan_finds(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "MAX_GATHERED_ROWS", 0)
         patch.setattr(gpu_rows, "FLOATS", 1024 * dim)
-        same(DeviceRows(called(place), "regions", dim).best(rows, queries, top, dead, allowed), theirs)
+        same(
+            DeviceRows(called(place), "regions", dim).best(rows, queries, top, dead, allowed),
+            theirs,
+        )
 
 
 @pytest.mark.parametrize("place", DEVICES)

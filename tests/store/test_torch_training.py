@@ -15,6 +15,7 @@ import torch
 from tests.store.clustered import RECALL, WORTH, add, indexed, no_warnings, vectors
 from tests.store.clustered import recall as recall_of
 from tests.store.devices import DEVICES
+from virtue import torch_device
 from virtue.errors import StoreError
 from virtue.store import Store
 from virtue.store.ann import kmeans, pca, torch_training, training
@@ -23,7 +24,6 @@ from virtue.store.ann.index_files import map_index
 from virtue.store.ann.ivf import empty_copy, read_index
 from virtue.store.ann.segments import find_index
 from virtue.store.records import SearchParams
-from virtue.store.vectors import device
 from virtue.store.vectors.exact import decode
 
 ROUNDING = 1e-4
@@ -131,7 +131,7 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
 @pytest.mark.parametrize("place", DEVICES)
 def test_centroids_are_those_of_numpy(place: str) -> None:
     sample = vectors(2_000, 4, dim=32)
-    ours = torch_training.Torch(device.called(place)).clustered(sample, 50)
+    ours = torch_training.Torch(torch_device.find_device(place, StoreError)).clustered(sample, 50)
     theirs = kmeans.cluster(sample, 50)
     assert np.vecdot(ours, theirs).mean() >= 0.99
     assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
@@ -142,7 +142,7 @@ def test_centroids_that_lose_their_rows_start_again(place: str) -> None:
     """Ten places, at first all centroids in one of them: each place has a centroid in the end."""
     places = vectors(10, 5, dim=32)
     sample = np.concatenate([np.repeat(places[:1], 40, axis=0), np.repeat(places, 10, axis=0)])
-    centroids = torch_training.Torch(device.called(place)).clustered(sample, 20)
+    centroids = torch_training.Torch(torch_device.find_device(place, StoreError)).clustered(sample, 20)
     assert np.isfinite(centroids).all()
     assert (places @ centroids.T).max(1) == pytest.approx(1, abs=1e-3)
 
@@ -219,11 +219,11 @@ def test_blocks_get_smaller_when_memory_runs_out() -> None:
             raise torch.OutOfMemoryError
         done.extend(range(first, stop))
 
-    device.in_blocks(12, 12, work)
+    torch_device.run_in_blocks(12, 12, work)
     assert done == list(range(12))
     assert tried == [(0, 12), (0, 6), (0, 3), (3, 6), (6, 9), (9, 12), (9, 10), (10, 11), (11, 12)]
     with pytest.raises(torch.OutOfMemoryError):
-        device.in_blocks(5, 4, lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+        torch_device.run_in_blocks(5, 4, lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
 
 
 def test_faiss_takes_over_where_the_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,10 +272,11 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
         indexed(tmp_path / "library", 50)
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from virtue.store.vectors import device\n"
-        "print(device.has_cuda())\n"
-        "try: device.called('cuda')\n"
-        "except device.StoreError as error: print(error)\n"
+        "from virtue.errors import StoreError\n"
+        "from virtue.torch_device import find_device, has_cuda\n"
+        "print(has_cuda())\n"
+        "try: find_device('cuda', StoreError)\n"
+        "except StoreError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-import torch
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from virtue.errors import ModelError
+from virtue.torch_device import attempt, free_memory
+
+if TYPE_CHECKING:
+    import torch
 
 Member = TypeVar("Member")
 Result = TypeVar("Result")
@@ -46,14 +49,13 @@ class Budget:
         results: list[Result] = []
         while len(results) < len(members):
             batch, is_full = self._next(members[len(results) :], kind, cost)
-            made = _tried(step, batch)
+            made = attempt(partial(step, batch))
             if made is None:
                 if len(batch) == 1:
                     raise ModelError(
                         "one item alone does not fit the card's memory: use a smaller model, or device='cpu'"
                     )
                 self.limit, self._may_grow = max(1, cost(batch) // 2), False
-                torch.cuda.empty_cache()
                 continue
             results += made
             if is_full and self._may_grow and self._room():
@@ -80,20 +82,9 @@ class Budget:
 def room_on(device: torch.device) -> Callable[[], bool]:
     """Whether twice of all that is in use would fit a card: more cannot be needed for twice the batch.
     Elsewhere never: more than the guess does not make a CPU faster."""
-    if device.type != "cuda":
-        return lambda: False
 
     def room() -> bool:
-        free, total = torch.cuda.mem_get_info(device)
-        return 2 * free > total
+        memory = free_memory(device)
+        return memory is not None and 2 * memory[0] > memory[1]
 
     return room
-
-
-def _tried(step: Callable[[list[Member]], Sequence[Result]], batch: list[Member]) -> Sequence[Result] | None:
-    """None when memory ran out. A function of its own, so that what the failed step held is let go of
-    (an error keeps the frames that it came through) before the next one begins."""
-    try:
-        return step(batch)
-    except torch.OutOfMemoryError:
-        return None

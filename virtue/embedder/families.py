@@ -251,11 +251,11 @@ def _device(asked: Name, name: str | None, threads: int | None) -> torch.device:
             raise ModelError(f"{asked} needs {package}, which is not installed: {install_hint('torch')}")
     import torch
 
-    from virtue.embedder.torch_runtime import device_called
+    from virtue.torch_device import find_device
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return device_called(name)
+    return find_device(name, ModelError)
 
 
 def _megabytes(size: int) -> str:

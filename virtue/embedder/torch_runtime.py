@@ -1,4 +1,4 @@
-"""What every family on torch needs: where it runs, and transformers without its chatter."""
+"""What every family on torch needs: a check of the compiler, and transformers without its chatter."""
 
 from __future__ import annotations
 
@@ -9,23 +9,6 @@ import torch
 from transformers.utils import logging
 
 from virtue.errors import ModelError
-
-
-def device_called(name: str | None) -> torch.device:
-    """One of "cpu", "cuda", "cuda:1", "mps"; None: CUDA where there is one.
-
-    Raises:
-        ModelError: there is no such device here.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        here = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-        raise ModelError(f"there is no device {name!r} here: use one of {', '.join(here)}") from None
-    return device
 
 
 def check_compiler(device: torch.device) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from virtue.cpu import usable_cores
 from virtue.errors import InputError, ModelMismatchError, StoreError
 from virtue.indexer.annotations import read_annotations
 from virtue.indexer.captions import read_captions
@@ -288,5 +289,4 @@ def _emptied(
 def usual_workers() -> int:
     """One for each core that this process may use, but no more than any model keeps up with: each holds
     some 70 MB."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_WORKERS)
+    return min(usable_cores(), MAX_WORKERS)

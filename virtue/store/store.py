@@ -175,9 +175,9 @@ def _make(place: Path) -> None:
 
 
 def _device(name: str) -> torch.device:
-    from virtue.store.vectors.device import called
+    from virtue.torch_device import find_device
 
-    return called(name)
+    return find_device(name, StoreError)
 
 
 def _mode(place: Path, read_only: bool) -> database.Mode:

@@ -6,7 +6,6 @@ stored, is [m, 0]. Which part a question weighs depends on what it looks for (`q
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from virtue.cpu import usable_cores
 from virtue.embedder import proposals
 from virtue.embedder.mini.config import read_config
 from virtue.embedder.mini.image_encoder import Maps, VisionModel, unit
@@ -40,7 +40,7 @@ class Mini:
     the vision model. Safe to share between threads."""
 
     name = "mini"
-    concurrent_calls = max(2, (os.cpu_count() or 1) // 2)
+    concurrent_calls = max(2, usable_cores() // 2)
     """Threads that an indexer may call this model from at once: one picture fills one core."""
     dim = 768
     text_match = 0.5

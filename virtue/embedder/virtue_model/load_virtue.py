@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Sam2Model
 
-from virtue.embedder.torch_runtime import check_compiler, device_called
+from virtue.embedder.torch_runtime import check_compiler
 from virtue.embedder.virtue_model import published_layout
 from virtue.embedder.virtue_model.configuration import Configuration
 from virtue.embedder.virtue_model.network import Network
@@ -20,6 +20,7 @@ from virtue.embedder.virtue_model.tokenizer import Words
 from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.embedder.virtue_model.weights import backbone, fill, read_folder, under
 from virtue.errors import ModelError
+from virtue.torch_device import find_device
 
 MODEL_TYPE = "virtue"
 """`model_type` in the config.json of a folder that `saving.save` wrote."""
@@ -50,7 +51,7 @@ def load(
     Raises:
         ModelError: no such model or device; a file is missing or damaged; tensors that do not fit.
     """
-    place = device_called(device)
+    place = find_device(device, ModelError)
     if compile:
         check_compiler(place)
     dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)

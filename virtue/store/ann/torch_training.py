@@ -15,7 +15,7 @@ import torch
 
 from virtue.store.ann.faiss_runtime import faiss
 from virtue.store.ann.kmeans import ITERATIONS
-from virtue.store.vectors.device import in_blocks
+from virtue.torch_device import run_in_blocks
 
 PRODUCTS = 1 << 26
 """Floats in one of the few arrays that are held at once; less where the memory is too small."""
@@ -61,7 +61,7 @@ class _TorchLattice:
         def train(first: int, stop: int) -> None:
             books[first:stop] = _codebooks(points[first:stop].contiguous(), pq.ksub)
 
-        in_blocks(pq.M, max(1, PRODUCTS // (len(rows) * pq.ksub)), train)
+        run_in_blocks(pq.M, max(1, PRODUCTS // (len(rows) * pq.ksub)), train)
         faiss.copy_array_to_vector(books.cpu().numpy().ravel(), pq.centroids)
 
     def distances(self, rows: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ class _TorchLattice:
             nearest = (part @ self._centroids.T).argmax(1)
             work(slice(first, stop), nearest, part * self._scale - self._centroids[nearest])
 
-        in_blocks(len(rows), max(1, PRODUCTS // max(lists, self._index.pq.ksub * dim)), one)
+        run_in_blocks(len(rows), max(1, PRODUCTS // max(lists, self._index.pq.ksub * dim)), one)
 
 
 def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
@@ -120,7 +120,7 @@ def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
         counts.add_(met)
         alike[first:stop] = products
 
-    in_blocks(len(rows), max(1, PRODUCTS // max(lists, dim)), add)
+    run_in_blocks(len(rows), max(1, PRODUCTS // max(lists, dim)), add)
     empty = torch.nonzero(counts == 0)[:, 0]
     # A centroid that has lost all its rows starts again at a row that is far from every other.
     if len(empty):

@@ -24,11 +24,13 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from virtue.errors import StoreError
 from virtue.store.ann import kmeans, pca
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads
 from virtue.store.ann.kmeans import GRAPH_LINKS, ITERATIONS, Centroids
-from virtue.store.vectors import device
+from virtue.store.vectors.device import DeviceFullError, computing_on
 from virtue.store.vectors.exact import MAX_SCANNED_FLOATS, decode
+from virtue.torch_device import find_device, has_cuda, release_memory
 
 ROWS_PER_LIST = 40
 CODEBOOK_ROWS = 20_000
@@ -172,18 +174,18 @@ def _done(place: str | None, size: int, work: Callable[[Tools], T]) -> T:
     place = (
         place
         or os.environ.get(DEVICE_VARIABLE)
-        or ("cuda" if size > MAX_SCANNED_FLOATS and device.has_cuda() else FAISS)
+        or ("cuda" if size > MAX_SCANNED_FLOATS and has_cuda() else FAISS)
     )
     if place != FAISS:
-        on = device.called(place)
+        on = find_device(place, StoreError)
         from virtue.store.ann.torch_training import Torch
 
         try:
-            with device.working(on, "making an index"):
+            with computing_on(on, "making an index"):
                 return work(Torch(on))
-        except device.DeviceFullError as error:
+        except DeviceFullError as error:
             warnings.warn(f"{error}: FAISS makes it on the processor instead", stacklevel=4)
-        device.give_back()
+        release_memory()
     return work(Faiss())
 
 

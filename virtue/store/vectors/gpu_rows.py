@@ -10,8 +10,9 @@ import torch
 
 from virtue.store.records import Kind, Ranked
 from virtue.store.vectors import exact
-from virtue.store.vectors.device import in_blocks, working
+from virtue.store.vectors.device import computing_on
 from virtue.store.vectors.row_files import BLOCK, DTYPE
+from virtue.torch_device import run_in_blocks
 
 FLOATS = 1 << 25
 """In one block of rows (64 MiB), the least that is held, and what is turned into float32 at once."""
@@ -55,7 +56,7 @@ class DeviceRows:
         count = int(np.count_nonzero(usable))
         if count <= max(top, exact.MAX_GATHERED_ROWS):
             return _scored(rows, np.flatnonzero(usable), queries, top)
-        with working(self._device, f"the {rows.nbytes:,} bytes of the vectors of {self._kind}"):
+        with computing_on(self._device, f"the {rows.nbytes:,} bytes of the vectors of {self._kind}"):
             self._bring(rows)
             return _scored(rows, self._near(queries, top, usable), queries, top)
 
@@ -84,7 +85,7 @@ class DeviceRows:
             part = self._blocks[number][start : start + stop - first, columns].float()
             scores[first:stop] = (part @ asked).amax(1)
 
-        in_blocks(len(usable), self._length, score)
+        run_in_blocks(len(usable), self._length, score)
         if not usable.all():
             scores.masked_fill_(torch.from_numpy(~usable).to(self._device), -math.inf)
         whole, each = ROUNDING
