@@ -38,12 +38,12 @@ from transformers import Qwen2VLConfig, Qwen2VLModel, Sam2Config, Sam2Model
 from virtue.embedder.model import Item
 from virtue.embedder.torch_runtime import check_compiler
 from virtue.embedder.virtue_model.configuration import Configuration, Layout
-from virtue.embedder.virtue_model.load_virtue import placed
-from virtue.embedder.virtue_model.network import Network, Row, Scene
-from virtue.embedder.virtue_model.prompt_encoding import drawing
+from virtue.embedder.virtue_model.load_virtue import move_network
+from virtue.embedder.virtue_model.network import InputSequence, Network, Scene
+from virtue.embedder.virtue_model.prompt_encoding import encode_prompt
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
-from virtue.embedder.virtue_model.tokenizer import Words
+from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
@@ -136,14 +136,14 @@ def network_of(size: Size, layout: Layout, tokens: int, device: torch.device) ->
         sam = Sam2Model(Sam2Config(**size.segmentation))
         configuration = Configuration(layout=layout, segmentation_tokens=tokens)
         network = Network(configuration, Sam2Segmentation(sam), Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
-    return placed(network, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    return move_network(network, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
 
 
 def model_of(network: Network, folder: Path) -> VirtueModel:
     tokenizer = Tokenizer(WordLevel({str(number): number for number in range(512)}, unk_token="0"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))
-    return VirtueModel("random", "", network, Words(folder / "tokenizer.json", 512))
+    return VirtueModel("random", "", network, TextTokenizer(folder / "tokenizer.json", 512))
 
 
 def pictures(size: Size, count: int) -> list[Picture]:
@@ -208,7 +208,7 @@ def operations(network: Network, size: Size, count: int, work: str) -> int:
     grid = size.side // CELL, size.side // CELL
     images = 1 if work == "shared" else count
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        tokens, features, fine = network.look(
+        tokens, features, fine = network.encode_pictures(
             torch.empty(images, 3, size.side, size.side, device="meta"),
             torch.empty(images, 3, network.segmentation.side, network.segmentation.side, device="meta"),
         )
@@ -218,8 +218,8 @@ def operations(network: Network, size: Size, count: int, work: str) -> int:
         ]
         prompts = [None] * count if work == "whole" else list(boxes(size, count))
         side, ids = network.segmentation.side, tuple(int(word) for word in WORDS.split())
-        drawings = [drawing(prompt, size.side, size.side, side, "scaled") for prompt in prompts]
-        network([Row(ids, scenes[n % images], drawings[n]) for n in range(count)])
+        drawings = [encode_prompt(prompt, size.side, size.side, side, "scaled") for prompt in prompts]
+        network([InputSequence(ids, scenes[n % images], drawings[n]) for n in range(count)])
     return counter.get_total_flops()
 
 
@@ -242,7 +242,7 @@ def run(given: argparse.Namespace, size: Size) -> None:
     network = network_of(size, layout, given.segmentation_tokens, device)
     if given.compile:
         check_compiler(device)
-        network.make_compiled()
+        network.enable_compile()
     with tempfile.TemporaryDirectory() as folder:
         model = model_of(network, Path(folder))
     work = {"shared": shared, "apart": apart, "whole": whole}[given.work]

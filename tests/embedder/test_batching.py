@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virtue.embedder.batching import Budget, room_on
-from virtue.embedder.uploads import prepared, staged, upload
+from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.errors import ModelError
 
 
@@ -118,7 +118,7 @@ def test_things_are_prepared_in_another_thread_while_the_first_is_worked_on() ->
             second.set()
         return number * 10, threading.current_thread().name
 
-    with prepared(prepare, [0, 1, 2]) as ready:
+    with prepare_ahead(prepare, [0, 1, 2]) as ready:
         assert ready(0)[0] == 0
         assert second.wait(10)  # prepared though nobody has asked for it
         assert [ready(number)[0] for number in (1, 2, 1)] == [10, 20, 10]
@@ -131,7 +131,7 @@ def test_an_error_of_the_preparation_comes_to_who_asks() -> None:
             raise ModelError("the second")
         return number
 
-    with pytest.raises(ModelError, match="the second"), prepared(prepare, [0, 1, 2]) as ready:
+    with pytest.raises(ModelError, match="the second"), prepare_ahead(prepare, [0, 1, 2]) as ready:
         assert ready(0) == 0
         ready(1)
 
@@ -140,7 +140,7 @@ def test_an_error_of_the_preparation_comes_to_who_asks() -> None:
 def test_what_arrives_is_what_was_sent(device: str) -> None:
     place = torch.device(device)
     values = torch.arange(12).reshape(3, 4)
-    for sent in (staged(values.numpy(), place), values, values.T):
+    for sent in (stage(values.numpy(), place), values, values.T):
         arrived = upload(sent, place)
         assert arrived.device.type == device
         assert torch.equal(arrived.cpu(), sent)

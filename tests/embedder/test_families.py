@@ -59,9 +59,7 @@ def python(hub: Hub, home: Path) -> Program:
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         words = [sys.executable, "-c", program]
-        return subprocess.run(
-            words, capture_output=True, text=True, check=False, env=clean | known, timeout=120
-        )
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=clean | known)
 
     return run
 

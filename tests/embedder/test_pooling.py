@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtue.embedder.pooling import box_weights, coarser, prompt_weights
+from virtue.embedder.pooling import box_weights, coarsen, prompt_weights
 from virtue.geometry import Box, Point, Prompt
 
 sizes = st.integers(1, 4000)
@@ -41,7 +41,7 @@ def test_the_coarser_map_sees_the_same_box(drawn, grid):
     width, height, box = drawn
     fine = box_weights([box], width, height, grid)
     direct = box_weights([box], width, height, (grid[0] // 2, grid[1] // 2))
-    np.testing.assert_allclose(coarser(fine, grid), direct, atol=1e-4)
+    np.testing.assert_allclose(coarsen(fine, grid), direct, atol=1e-4)
 
 
 @given(st.integers(0, 30), st.integers(0, 20), st.integers(1, 34), st.integers(1, 28))

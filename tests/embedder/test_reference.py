@@ -24,7 +24,7 @@ from tests.data.recipe import picture, tokens  # noqa: E402
 from tests.embedder.virtue_model.checkpoints import published_folder  # noqa: E402
 from virtue import Embedder  # noqa: E402
 from virtue.embedder.virtue_model import image_preprocessing  # noqa: E402
-from virtue.embedder.virtue_model.prompt_encoding import drawing  # noqa: E402
+from virtue.embedder.virtue_model.prompt_encoding import encode_prompt  # noqa: E402
 from virtue.geometry import Box, Point, Prompt  # noqa: E402
 from virtue.pictures import load  # noqa: E402
 
@@ -114,11 +114,11 @@ def test_an_item_has_the_same_vector_alone_and_in_any_company(embedder: Embedder
 def test_pixels_are_equal(embedder: Embedder, row: Row) -> None:
     expected, model = row.case["pixel_values"], embedder.model
     settings = model.configuration
-    fitted = image_preprocessing.fitted(
+    fitted = image_preprocessing.resize_to_fit(
         load(row.item["image"]), images_cell(), settings.min_pixels, settings.max_pixels
     )
-    values = model.network.vision.patches(
-        image_preprocessing.normalised(torch.from_numpy(fitted.copy())[None])
+    values = model.network.vision.cut_patches(
+        image_preprocessing.normalize(torch.from_numpy(fitted.copy())[None])
     ).numpy()
     assert list(values.shape) == expected["shape"]
     np.testing.assert_allclose(values[0, :8], expected["first"], atol=1e-6)
@@ -139,7 +139,7 @@ def test_segmentation_tokens_are_equal(
     rows = [row for row in SEEN if row.case is case]
     seen = [scenes[tuple(case["images"][row.number])] for row in rows]
     drawings = [
-        drawing(prompt_of(row), scene.width, scene.height, network.segmentation.side, "scaled")
+        encode_prompt(prompt_of(row), scene.width, scene.height, network.segmentation.side, "scaled")
         for row, scene in zip(rows, seen, strict=True)
     ]
     with torch.inference_mode():
@@ -168,7 +168,7 @@ def test_the_sequence_holds_the_published_tokens(
     expected = [id for id in row.case["input_ids"][row.number] if id != config["pad_token_id"]]
     words = [id for id in expected if id != config["image_token_id"]]
     text = row.item if isinstance(row.item, str) else row.item["text"]
-    assert list(embedder.model.words.ids(text)) == words
+    assert list(embedder.model.tokenizer.encode(text)) == words
     if row in SEEN:
         scene = scenes[tuple(row.case["images"][row.number])]
         assert len(scene.tokens) == len(expected) - len(words)

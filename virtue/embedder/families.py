@@ -111,7 +111,7 @@ def load_model(
         if compile:
             raise _not_compiled(asked)
         return _mini(asked, device, threads)
-    if not asked.is_folder and not hub.NAME.fullmatch(asked.source):
+    if not asked.is_folder and not hub.REPOSITORY_NAME.fullmatch(asked.source):
         raise ModelError(
             f"there is no model called {asked.source!r}; there are: {MINI}, the folders of models, and "
             "owner/model on the Hugging Face hub"
@@ -120,7 +120,7 @@ def load_model(
     folder = (
         Path(asked.source)
         if asked.is_folder
-        else hub.folder_of(asked.source, asked.revision, offline=offline)
+        else hub.get_folder(asked.source, asked.revision, offline=offline)
     )
     described = _described(folder)
     if described.get("model_type") in TOWERS:
@@ -144,7 +144,7 @@ def available_models() -> list[dict[str, Any]]:
             "size": known.size,
             "licence": known.licence,
             "what": known.what,
-            "installed": known.name == MINI or hub.cached(known.name) is not None,
+            "installed": known.name == MINI or hub.find_cached(known.name) is not None,
         }
         for known in KNOWN
     ]
@@ -190,7 +190,7 @@ def convert(
 
 
 def _pull(asked: Name, note: Callable[[str], None]) -> Path:
-    wanted = hub.card(asked.source, asked.revision)
+    wanted = hub.fetch_card(asked.source, asked.revision)
     note(f"{asked.source}: {_megabytes(wanted.size)} in {len(wanted.files)} files, licence: {wanted.licence}")
     return hub.download(wanted)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from virtue.errors import ModelError
 
-NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
-FILES = ["*.json", "*.txt", "*.model", "*.yaml", "*.safetensors", "*.pth"]
-PICKLES = ["*.bin", "*.pt"]
+REPOSITORY_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.yaml", "*.safetensors", "*.pth"]
+PICKLE_PATTERNS = ["*.bin", "*.pt"]
 """Taken only where there are no safetensors: many repositories hold the same weights in both."""
-ELSEWHERE = ["*/*"]
+IGNORED_PATTERNS = ["*/*"]
 """Folders of a repository hold other formats (ONNX, Core ML) and checkpoints of the training."""
 
 
@@ -34,29 +34,30 @@ class Card:
     size: int
 
 
-def cached(name: str, revision: str | None = None) -> Path | None:
+def find_cached(name: str, revision: str | None = None) -> Path | None:
     """The folder of a model that is there as a whole; asks no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    for patterns in (FILES, [*FILES, *PICKLES]):
+    for patterns in (FILE_PATTERNS, [*FILE_PATTERNS, *PICKLE_PATTERNS]):
         try:
             found = snapshot_download(
                 name,
                 revision=revision,
                 local_files_only=True,
                 allow_patterns=patterns,
-                ignore_patterns=ELSEWHERE,
+                ignore_patterns=IGNORED_PATTERNS,
             )
         except (LocalEntryNotFoundError, HFValidationError):
             continue
         folder = Path(found)
-        if (folder / "config.json").is_file() and any(_weights(file.name) for file in folder.iterdir()):
+        names = [file.name for file in folder.iterdir()]
+        if "config.json" in names and any(map(_is_weights_file, names)):
             return folder
     return None
 
 
-def card(name: str, revision: str | None = None) -> Card:
+def fetch_card(name: str, revision: str | None = None) -> Card:
     """Asks the hub about a model.
 
     Raises:
@@ -64,19 +65,19 @@ def card(name: str, revision: str | None = None) -> Card:
     """
     from huggingface_hub import HfApi
 
-    with _plain_errors(name, revision):
-        told = HfApi().model_info(name, revision=revision, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in told.siblings or ()}
-    patterns = _patterns(list(sizes))
+    with _translate_errors(name, revision):
+        info = HfApi().model_info(name, revision=revision, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    patterns = _allow_patterns(list(sizes))
     files = [
         file for file in sizes if "/" not in file and any(fnmatch(file, pattern) for pattern in patterns)
     ]
-    data = told.card_data
+    data = info.card_data
     licence = (data.get("license_name") or data.get("license")) if data else None
     return Card(
         name,
         revision,
-        str(told.sha),
+        str(info.sha),
         str(licence or "not stated"),
         tuple(files),
         sum(sizes[f] for f in files),
@@ -87,48 +88,48 @@ def download(wanted: Card) -> Path:
     """Fetches a model's files, those that are there left as they are.
 
     Raises:
-        ModelError: as for `card`.
+        ModelError: as for `fetch_card`.
     """
     from huggingface_hub import snapshot_download
 
-    with _plain_errors(wanted.name, wanted.revision):
+    with _translate_errors(wanted.name, wanted.revision):
         return Path(
             snapshot_download(
                 wanted.name,
                 revision=wanted.revision,
-                allow_patterns=_patterns(wanted.files),
-                ignore_patterns=ELSEWHERE,
+                allow_patterns=_allow_patterns(wanted.files),
+                ignore_patterns=IGNORED_PATTERNS,
             )
         )
 
 
-def folder_of(name: str, revision: str | None = None, *, offline: bool = False) -> Path:
+def get_folder(name: str, revision: str | None = None, *, offline: bool = False) -> Path:
     """The folder of a model, downloaded if it is not there.
 
     Raises:
         ModelError: it is neither there nor to be had.
     """
-    found = cached(name, revision)
+    found = find_cached(name, revision)
     if found is not None:
         return found
     if offline or _is_offline():
         raise ModelError(
-            f"{_full(name, revision)} is not in the model cache and downloads are off: "
-            f"say 'virtue models pull {_full(name, revision)}' where there is a network"
+            f"{_full_name(name, revision)} is not in the model cache and downloads are off: "
+            f"say 'virtue models pull {_full_name(name, revision)}' where there is a network"
         )
-    return download(card(name, revision))
+    return download(fetch_card(name, revision))
 
 
-def _weights(file: str) -> bool:
+def _is_weights_file(file: str) -> bool:
     return file.endswith((".safetensors", ".bin", ".pth", ".pt"))
 
 
-def _patterns(files: list[str] | tuple[str, ...]) -> list[str]:
+def _allow_patterns(files: list[str] | tuple[str, ...]) -> list[str]:
     has_safetensors = any(file.endswith(".safetensors") and "/" not in file for file in files)
-    return FILES if has_safetensors else [*FILES, *PICKLES]
+    return FILE_PATTERNS if has_safetensors else [*FILE_PATTERNS, *PICKLE_PATTERNS]
 
 
-def _full(name: str, revision: str | None) -> str:
+def _full_name(name: str, revision: str | None) -> str:
     return f"{name}@{revision}" if revision else name
 
 
@@ -139,7 +140,7 @@ def _is_offline() -> bool:
 
 
 @contextmanager
-def _plain_errors(name: str, revision: str | None) -> Iterator[None]:
+def _translate_errors(name: str, revision: str | None) -> Iterator[None]:
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -165,14 +166,16 @@ def _plain_errors(name: str, revision: str | None) -> Iterator[None]:
     except HFValidationError:
         raise ModelError(f"{name!r} is neither a folder nor a name like owner/model") from None
     except OfflineModeIsEnabled:
-        raise ModelError(f"{_full(name, revision)} cannot be downloaded: HF_HUB_OFFLINE is set") from None
+        raise ModelError(
+            f"{_full_name(name, revision)} cannot be downloaded: HF_HUB_OFFLINE is set"
+        ) from None
     except HfHubHTTPError as error:
         raise ModelError(
             f"the hub answered {error.response.status_code} when asked for {name}: try again later"
         ) from None
     except (HTTPError, OSError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"the hub cannot be reached for {_full(name, revision)} ({said}): "
+            f"the hub cannot be reached for {_full_name(name, revision)} ({reason}): "
             "check the network, or give a folder"
         ) from None

@@ -13,9 +13,9 @@ from PIL import Image
 
 from virtue.geometry import Box, Point, Prompt
 
-FAR = 1e-6
+MIN_WINDOW_WEIGHT = 1e-6
 """Weight that a window keeps far from its point: with a box elsewhere, the box decides."""
-LEAST_LIKENESS = 0.02
+MIN_LIKENESS = 0.02
 """Weight of a cell unlike the clicked one: a negative point on the same cell cannot empty the window."""
 
 
@@ -25,9 +25,9 @@ def box_weights(boxes: Sequence[Box], width: float, height: float, grid: tuple[i
     Boxes are in pixels of a picture `width` x `height`; `grid` is (rows, columns).
     """
     corners = np.array([box.corners for box in boxes], np.float64)
-    x = _overlap(corners[:, 0], corners[:, 2], grid[1], width)
-    y = _overlap(corners[:, 1], corners[:, 3], grid[0], height)
-    return _summing_to_one((y[:, :, None] * x[:, None, :]).reshape(len(boxes), -1))
+    x = _overlap_lengths(corners[:, 0], corners[:, 2], grid[1], width)
+    y = _overlap_lengths(corners[:, 1], corners[:, 3], grid[0], height)
+    return _normalize_sums((y[:, :, None] * x[:, None, :]).reshape(len(boxes), -1))
 
 
 def prompt_weights(prompt: Prompt, width: float, height: float, cells: np.ndarray) -> np.ndarray:
@@ -46,23 +46,23 @@ def prompt_weights(prompt: Prompt, width: float, height: float, cells: np.ndarra
         weights = weights * _point_window(prompt.points, width, height, cells)
     if weights.sum() <= 0:  # a box and a mask that do not meet
         weights = _mask_coverage(prompt.mask, grid) if prompt.mask is not None else np.ones(grid[0] * grid[1])
-    return _summing_to_one(weights[None])[0]
+    return _normalize_sums(weights[None])[0]
 
 
-def coarser(weights: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+def coarsen(weights: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """(k, rows x columns) weights on the finer grid -> (k, rows x columns / 4) on the coarser."""
     blocks = weights.reshape(len(weights), grid[0] // 2, 2, grid[1] // 2, 2)
     return blocks.sum(axis=(2, 4)).reshape(len(weights), -1)
 
 
-def _overlap(start: np.ndarray, end: np.ndarray, count: int, length: float) -> np.ndarray:
+def _overlap_lengths(start: np.ndarray, end: np.ndarray, count: int, length: float) -> np.ndarray:
     """Length that [start, end) shares with each of `count` equal cells of [0, length)."""
     edges = np.arange(count + 1) * (length / count)
     shared = np.minimum(end[:, None], edges[1:]) - np.maximum(start[:, None], edges[:-1])
     return np.clip(shared, 0, None)
 
 
-def _summing_to_one(weights: np.ndarray) -> np.ndarray:
+def _normalize_sums(weights: np.ndarray) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -75,16 +75,16 @@ def _mask_coverage(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 def _point_window(points: Sequence[Point], width: float, height: float, cells: np.ndarray) -> np.ndarray:
     """Gaussian windows (sigma: a tenth of the short side) around the positive points, each weighted by
     likeness to its clicked cell minus the greatest likeness to a negative point's."""
-    likeness = _Likeness(cells, width, height)
+    likeness = _CellLikeness(cells, width, height)
     negative = [likeness.to(point) for point in points if not point.positive]
     unwanted = np.max(negative, axis=0).clip(0) if negative else 0.0
     positive = [point for point in points if point.positive]
     if not positive:
-        return np.maximum(1 - unwanted, LEAST_LIKENESS)
+        return np.maximum(1 - unwanted, MIN_LIKENESS)
     grid = 2 * cells.shape[0], 2 * cells.shape[1]
     window = np.zeros(grid[0] * grid[1])
     for point in positive:
-        alike = np.maximum(likeness.to(point) - unwanted, LEAST_LIKENESS)
+        alike = np.maximum(likeness.to(point) - unwanted, MIN_LIKENESS)
         window += alike * _gaussian(point, width, height, grid)
     return window
 
@@ -95,10 +95,11 @@ def _gaussian(point: Point, width: float, height: float, grid: tuple[int, int]) 
     y = (np.arange(grid[0]) + 0.5) * (height / grid[0]) - point.y
     # On a picture that is narrower than a few cells no cell's centre may be near the point.
     sigma = max(sigma, width / grid[1] / 2, height / grid[0] / 2)
-    return np.maximum(np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2)), FAR).ravel()
+    window = np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2))
+    return np.maximum(window, MIN_WINDOW_WEIGHT).ravel()
 
 
-class _Likeness:
+class _CellLikeness:
     """Cosine of cells around the picture's mean cell, spread to the finer grid."""
 
     def __init__(self, cells: np.ndarray, width: float, height: float) -> None:

@@ -9,25 +9,25 @@ from typing import TypeVar
 import numpy as np
 
 from virtue.embedder.feature_map import FeatureMap
-from virtue.embedder.pooling import box_weights, coarser
+from virtue.embedder.pooling import box_weights, coarsen
 from virtue.geometry import Box
 
 WINDOWS = ((0.22, 0.165), (0.45, 0.32))
 """(size, step) of the grid's windows, in fractions of the long side, small ones first."""
 LEVELS = (0.5, 0.65, 0.8)
 """Fractions of the strongest saliency at which the map is cut into things."""
-MOST_OVERLAP = 0.6
+MAX_IOU = 0.6
 """Intersection over union from which on the less salient of two boxes goes, unless they look different."""
-ALIKE = 0.97
-"""Cosine of two overlapping boxes' look from which on one stands for both, at `SOME_OVERLAP`."""
-SOME_OVERLAP = 0.15
-LARGEST = 0.85
+SAME_LOOK = 0.97
+"""Cosine of two overlapping boxes' look from which on one stands for both, at `MIN_IOU`."""
+MIN_IOU = 0.15
+MAX_AREA_SHARE = 0.85
 """Share of the picture from which on a box is the whole photo again."""
 
-M = TypeVar("M", bound=FeatureMap)
+Map = TypeVar("Map", bound=FeatureMap)
 
 
-def propose(maps: M, limit: int, look: Callable[[M, np.ndarray], np.ndarray]) -> list[Box]:
+def propose(maps: Map, limit: int, look: Callable[[Map, np.ndarray], np.ndarray]) -> list[Box]:
     """At most `limit` boxes, best first, in pixels of the upright original.
 
     `look` gives the unit look vectors of weighted regions.
@@ -38,11 +38,11 @@ def propose(maps: M, limit: int, look: Callable[[M, np.ndarray], np.ndarray]) ->
     things = _things(saliency, maps.width, maps.height)
     grid = grid_boxes(maps.width, maps.height)
     whole = maps.width * maps.height
-    boxes = [box for box in things + grid if box.area < LARGEST * whole]
+    boxes = [box for box in things + grid if box.area < MAX_AREA_SHARE * whole]
     if not boxes:
         return []
     weights = box_weights(boxes, maps.width, maps.height, maps.grid)
-    contrast = coarser(weights, maps.grid) @ saliency.ravel()
+    contrast = coarsen(weights, maps.grid) @ saliency.ravel()
     # Things first: their boxes fit; then the grid, by what it shows.
     evenly = frozenset(grid)
     order = sorted(range(len(boxes)), key=lambda i: (boxes[i] in evenly, -contrast[i]))
@@ -55,14 +55,13 @@ def grid_boxes(width: float, height: float) -> list[Box]:
     boxes = []
     for size, step in WINDOWS:
         w, h = min(size * max(width, height), width), min(size * max(width, height), height)
-        for top in _starts(height - h, step * max(width, height)):
-            boxes += [
-                Box(left, top, left + w, top + h) for left in _starts(width - w, step * max(width, height))
-            ]
+        for top in _spread_starts(height - h, step * max(width, height)):
+            lefts = _spread_starts(width - w, step * max(width, height))
+            boxes += [Box(left, top, left + w, top + h) for left in lefts]
     return boxes
 
 
-def _starts(room: float, step: float) -> list[float]:
+def _spread_starts(room: float, step: float) -> list[float]:
     count = round(room / step) + 1
     return [room / 2] if count == 1 else [room * i / (count - 1) for i in range(count)]
 
@@ -72,9 +71,9 @@ def _saliency(cells: np.ndarray) -> np.ndarray:
     flat = cells.reshape(-1, cells.shape[2])
     strength = np.linalg.norm(flat, axis=1)
     directions = flat / np.maximum(strength, 1e-6)[:, None]
-    usual = directions.mean(axis=0)
-    usual /= max(float(np.linalg.norm(usual)), 1e-6)
-    return ((1 - directions @ usual) * strength).reshape(cells.shape[:2])
+    mean = directions.mean(axis=0)
+    mean /= max(float(np.linalg.norm(mean)), 1e-6)
+    return ((1 - directions @ mean) * strength).reshape(cells.shape[:2])
 
 
 def _things(saliency: np.ndarray, width: float, height: float) -> list[Box]:
@@ -119,7 +118,7 @@ def _prune(boxes: Sequence[Box], looks: np.ndarray) -> list[Box]:
     """Drops every box that an earlier one stands for."""
     corners = np.array([box.corners for box in boxes])
     overlap = ious(corners)
-    stands_for = (overlap > MOST_OVERLAP) | ((overlap > SOME_OVERLAP) & (looks @ looks.T > ALIKE))
+    stands_for = (overlap > MAX_IOU) | ((overlap > MIN_IOU) & (looks @ looks.T > SAME_LOOK))
     kept: list[int] = []
     for i in range(len(boxes)):
         if not stands_for[i, kept].any():

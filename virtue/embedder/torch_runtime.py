@@ -15,21 +15,21 @@ def check_compiler(device: torch.device) -> None:
     """Raises:
     ModelError: what `torch.compile` needs is not here: a C++ compiler, and Triton for a card."""
     try:
-        torch.compile(_doubled, dynamic=False)(torch.ones(3, device=device))
+        torch.compile(_double, dynamic=False)(torch.ones(3, device=device))
     except RuntimeError as error:  # all of the compiler's own errors are such
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
         raise ModelError(
-            f"compile=True cannot work here ({said}): install a C++ compiler (for CUDA also Triton), or "
+            f"compile=True cannot work here ({reason}): install a C++ compiler (for CUDA also Triton), or "
             "leave it out"
         ) from None
 
 
-def _doubled(values: torch.Tensor) -> torch.Tensor:
+def _double(values: torch.Tensor) -> torch.Tensor:
     return values * 2
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """transformers prints bars and a table of what did not fit; the table becomes our error."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

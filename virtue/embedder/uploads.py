@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Thing = TypeVar("Thing")
-Ready = TypeVar("Ready")
+Source = TypeVar("Source")
+Prepared = TypeVar("Prepared")
 
 
-def staged(values: Tensor | np.ndarray, device: torch.device) -> Tensor:
+def stage(values: Tensor | np.ndarray, device: torch.device) -> Tensor:
     """The values in the processor's memory, ready for `upload`: for a card it is pinned, which is slow enough
     to be done beside other work. An array is copied."""
     tensor = values if isinstance(values, Tensor) else torch.tensor(values)
@@ -33,19 +33,21 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def prepared(prepare: Callable[[Thing], Ready], things: Sequence[Thing]) -> Iterator[Callable[[int], Ready]]:
-    """`prepare` runs over the things, in their order, in a thread beside the work on those that are ready.
+def prepare_ahead(
+    prepare: Callable[[Source], Prepared], sources: Sequence[Source]
+) -> Iterator[Callable[[int], Prepared]]:
+    """`prepare` runs over the sources, in their order, in a thread beside the work on those that are ready.
 
-    Gives a function from a thing's number to what `prepare` made of it, or raises what it raised. What was
-    made is kept until the end: a batch that did not fit is tried again. One thing needs no thread.
+    Gives a function from a source's number to what `prepare` made of it, or raises what it raised. What was
+    made is kept until the end: a batch that did not fit is tried again. One source needs no thread.
     """
-    if len(things) == 1:
-        only = prepare(things[0])
+    if len(sources) == 1:
+        only = prepare(sources[0])
         yield lambda _: only
         return
     thread = ThreadPoolExecutor(1, thread_name_prefix="virtue-prepare")
     try:
-        coming = [thread.submit(prepare, thing) for thing in things]
+        coming = [thread.submit(prepare, source) for source in sources]
         yield lambda number: coming[number].result()
     finally:
         thread.shutdown(cancel_futures=True)

@@ -275,10 +275,10 @@ def test_bad_items_are_named_and_cost_themselves_alone(embedder):
         ("cat " * 20, "tokens is too long: this model reads 12"),
         (np.full((30, 30, 3), np.nan), "is not a picture"),
     ]
-    for value, said in bad:
-        with pytest.raises(InputError, match=said):
+    for value, reason in bad:
+        with pytest.raises(InputError, match=reason):
             embedder.encode(value)
-        with pytest.raises(InputError, match=f"input 1: .*{said}"):
+        with pytest.raises(InputError, match=f"input 1: .*{reason}"):
             embedder.encode(["a cat", value, WIDE])
     with pytest.warns(UserWarning) as told:
         rows = embedder.encode(["a cat", *(value for value, _ in bad), WIDE], on_error="skip")
@@ -294,18 +294,18 @@ def test_a_card_that_is_too_small_costs_time_alone(folder, monkeypatch):
     expected = Embedder.from_pretrained(folder).encode(MIXED)
     embedder = Embedder.from_pretrained(folder)
     vision, words = embedder.model._vision, embedder.model._text
-    look, features, refused = vision.look, words._features, []
+    look, features, refused = vision.encode, words._features, []
 
     def small(step, count):
-        def tried(things):
-            if count(things) > 2:
-                refused.append(count(things))
+        def tried(sources):
+            if count(sources) > 2:
+                refused.append(count(sources))
                 raise torch.OutOfMemoryError
-            return step(things)
+            return step(sources)
 
         return tried
 
-    monkeypatch.setattr(vision, "look", small(look, lambda pixels: len(pixels["pixel_values"])))
+    monkeypatch.setattr(vision, "encode", small(look, lambda pixels: len(pixels["pixel_values"])))
     monkeypatch.setattr(words, "_features", small(features, len))
     np.testing.assert_allclose(embedder.encode(MIXED), expected, atol=1e-5)
     assert len(refused) >= 2
@@ -313,7 +313,7 @@ def test_a_card_that_is_too_small_costs_time_alone(folder, monkeypatch):
     def never(_):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(vision, "look", never)
+    monkeypatch.setattr(vision, "encode", never)
     with pytest.raises(ModelError, match="one item alone does not fit the card's memory"):
         embedder.encode(WIDE)
 

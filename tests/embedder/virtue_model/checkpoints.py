@@ -21,7 +21,7 @@ from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
 from virtue.embedder.virtue_model.saving import save
-from virtue.embedder.virtue_model.tokenizer import Words
+from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.embedder.virtue_model.virtue_model import VirtueModel
 
 Reference = Mapping[str, Any]
@@ -82,7 +82,7 @@ def language_config(reference: Reference) -> dict[str, Any]:
 
 
 def write_tokenizer(folder: Path, words: int) -> None:
-    """Words are ids: the text "42 7" becomes the tokens 42 and 7."""
+    """TextTokenizer are ids: the text "42 7" becomes the tokens 42 and 7."""
     tokenizer = Tokenizer(WordLevel({str(number): number for number in range(words)}, unk_token="0"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -137,5 +137,5 @@ def own_folder(folder: Path, **settings: Any) -> Path:
         value.data = torch.from_numpy(parameter(name, list(value.shape)))
     folder.mkdir(parents=True)
     write_tokenizer(folder, 512)
-    save(VirtueModel("small", "", network, Words(folder / "tokenizer.json", 100)), folder)
+    save(VirtueModel("small", "", network, TextTokenizer(folder / "tokenizer.json", 100)), folder)
     return folder

@@ -45,9 +45,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     bare = published_folder(REFERENCE, place / "virtue")
     for file in bare.glob("sam2.1*"):
         file.unlink()
-    described = json.loads((bare / "config.json").read_text())
-    described["virtue_sam"] |= {"checkpoint": CHECKPOINT, "config_path": "./sam2.1/sam2.1_hiera_b+.yaml"}
-    (bare / "config.json").write_text(json.dumps(described))
+    config = json.loads((bare / "config.json").read_text())
+    config["virtue_sam"] |= {"checkpoint": CHECKPOINT, "config_path": "./sam2.1/sam2.1_hiera_b+.yaml"}
+    (bare / "config.json").write_text(json.dumps(config))
     embedder = Embedder.from_pretrained(whole, device="cpu", threads=1)
     embedder.model.network.segmentation.model.save_pretrained(place / "sam")
     settings = json.loads((place / "sam" / "config.json").read_text())

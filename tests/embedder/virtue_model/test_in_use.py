@@ -19,7 +19,7 @@ from virtue import Embedder, Library
 from virtue.embedder.virtue_model import network
 from virtue.embedder.virtue_model.configuration import Configuration
 from virtue.embedder.virtue_model.instructions import PUBLISHED
-from virtue.embedder.virtue_model.sequence import Grid, positions
+from virtue.embedder.virtue_model.sequence import Grid, token_positions
 
 
 def test_sentence_transformers_evaluator_takes_it(make: Make) -> None:
@@ -98,7 +98,7 @@ def test_the_published_example_has_its_published_figures(monkeypatch: pytest.Mon
     assert_cosines(np.stack(boxed), [[0.2100, 0.1512, 0.1719], [0.1583, 0.1953, 0.1225]])
 
     def from_zero(configuration: Configuration, grid: Grid | None, words: int) -> Tensor:
-        places = positions(configuration, grid, words)
+        places = token_positions(configuration, grid, words)
         return places if grid is None else (places - configuration.segmentation_tokens).clamp(min=0)
 
     monkeypatch.setattr(network, "positions", from_zero)

@@ -12,7 +12,7 @@ from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
 from virtue import Embedder
 from virtue.embedder.model import Item
-from virtue.embedder.virtue_model.network import Network, Row
+from virtue.embedder.virtue_model.network import InputSequence, Network
 from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.errors import ModelError
 from virtue.geometry import Box, Point, Prompt
@@ -81,7 +81,7 @@ def test_every_part_of_an_item_counts(make: Make, settings: dict) -> None:
 def test_the_number_of_segmentation_tokens_is_a_setting(make: Make, layout: str, tokens: int) -> None:
     model = make(layout=layout, segmentation_tokens=tokens).model
     (scene,) = model.scenes([load(WIDE)])
-    (drawn,) = [model._row(Item(scene, Prompt(box=Box(1, 2, 30, 40)), "5"), ()).drawing]
+    (drawn,) = [model._to_sequence(Item(scene, Prompt(box=Box(1, 2, 30, 40)), "5"), ()).prompt]
     assert model.network.segmentation_tokens([scene], [drawn]).shape == (1, tokens, model.dim)
 
 
@@ -90,7 +90,7 @@ def test_regions_that_share_their_image_are_equal_to_a_full_pass_each(make: Make
     model = make(layout="image-first").model
     wide, tall = model.scenes([load(WIDE), load(TALL)])
     rows = [
-        model._row(Item(scene, prompt, text), ())
+        model._to_sequence(Item(scene, prompt, text), ())
         for scene in (wide, tall)
         for prompt, text in (
             (Prompt(box=Box(10, 20, 80, 90)), None),
@@ -107,7 +107,7 @@ def test_two_pictures_of_one_size_share_a_batch(make: Make) -> None:
     model = make(layout="image-first").model
     scenes = model.scenes([load(picture(seed, 180, 120)) for seed in (1, 2)])
     rows = [
-        model._row(Item(scene, Prompt(box=Box(x, 20, x + 50, 90)), "5"), ())
+        model._to_sequence(Item(scene, Prompt(box=Box(x, 20, x + 50, 90)), "5"), ())
         for scene in scenes
         for x in (5, 70)
     ]
@@ -115,7 +115,7 @@ def test_two_pictures_of_one_size_share_a_batch(make: Make) -> None:
     assert np.abs(together - alone).max() <= 1e-6
 
 
-def of(network: Network, rows: list[Row]) -> np.ndarray:
+def of(network: Network, rows: list[InputSequence]) -> np.ndarray:
     with torch.inference_mode():
         return network(rows).numpy()
 
@@ -124,10 +124,10 @@ def test_a_card_that_is_too_small_costs_time_alone(make: Make, monkeypatch: pyte
     """Memory for two rows and one picture: batches are halved, vectors stay."""
     model = make(layout="image-first").model
     expected = make(layout="image-first").encode(ITEMS)
-    forward, look = Network.forward, Network.look
+    forward, look = Network.forward, Network.encode_pictures
     refused = []
 
-    def small(network: Network, rows: list[Row]) -> torch.Tensor:
+    def small(network: Network, rows: list[InputSequence]) -> torch.Tensor:
         if len(rows) > 2:
             refused.append(len(rows))
             raise torch.OutOfMemoryError
@@ -140,11 +140,11 @@ def test_a_card_that_is_too_small_costs_time_alone(make: Make, monkeypatch: pyte
         return look(network, pixels, square)
 
     monkeypatch.setattr(Network, "forward", small)
-    monkeypatch.setattr(Network, "look", smaller)
-    fresh = Embedder(VirtueModel("small", "", model.network, model.words))
+    monkeypatch.setattr(Network, "encode_pictures", smaller)
+    fresh = Embedder(VirtueModel("small", "", model.network, model.tokenizer))
     assert np.abs(fresh.encode([*ITEMS, picture(7, 180, 120)])[:-1] - expected).max() <= 1e-5
     assert refused
-    monkeypatch.setattr(Network, "look", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    monkeypatch.setattr(Network, "encode_pictures", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     with pytest.raises(ModelError, match="one item alone does not fit the card's memory"):
         fresh.encode(WIDE)
 

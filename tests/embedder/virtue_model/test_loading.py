@@ -29,8 +29,7 @@ from tests.embedder.virtue_model.checkpoints import (
 from virtue import Embedder
 from virtue.embedder.virtue_model import image_preprocessing
 from virtue.embedder.virtue_model.load_virtue import load
-from virtue.embedder.virtue_model.published_layout import language_config as as_config
-from virtue.embedder.virtue_model.published_layout import qwen
+from virtue.embedder.virtue_model.published_layout import build_qwen, parse_language_config
 from virtue.embedder.virtue_model.saving import convert
 from virtue.errors import ModelError
 from virtue.pictures import load as read_picture
@@ -100,9 +99,9 @@ def newer_adapter_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("names", [dict, old_adapter_names, newer_adapter_names])
 @pytest.mark.parametrize("container", ["adapter_model.bin", "adapter_model.safetensors"])
 def test_a_training_checkpoint_equals_its_merged_model(tmp_path: Path, names: Any, container: str) -> None:
-    config = as_config(language_config(REFERENCE))
+    config = parse_language_config(language_config(REFERENCE))
     changed: Any = get_peft_model(
-        qwen(config, language_weights(REFERENCE), torch.float32, "the base"),
+        build_qwen(config, language_weights(REFERENCE), torch.float32, "the base"),
         LoraConfig(r=4, lora_alpha=32, use_dora=True, target_modules=["q_proj", "o_proj", "down_proj"]),
     )
     torch.manual_seed(0)
@@ -121,8 +120,8 @@ def test_a_training_checkpoint_equals_its_merged_model(tmp_path: Path, names: An
     folder, base = tmp_path / "checkpoint", published_folder(REFERENCE, tmp_path / "base")
     folder.mkdir()
     write_all_but_language(REFERENCE, folder)
-    described = {"base_model_name_or_path": str(base), "r": 4, "lora_alpha": 32, "use_dora": True}
-    (folder / "adapter_config.json").write_text(json.dumps(described))
+    config = {"base_model_name_or_path": str(base), "r": 4, "lora_alpha": 32, "use_dora": True}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     if container.endswith(".bin"):
         torch.save(names(tensors), folder / container)
     else:
@@ -140,8 +139,8 @@ def test_an_adapter_that_fits_nowhere_is_an_error(tmp_path: Path) -> None:
     base = published_folder(REFERENCE, tmp_path / "base")
     (tmp_path / "checkpoint").mkdir()
     write_all_but_language(REFERENCE, tmp_path / "checkpoint")
-    described = {"base_model_name_or_path": str(base), "r": 1, "lora_alpha": 1}
-    (tmp_path / "checkpoint" / "adapter_config.json").write_text(json.dumps(described))
+    config = {"base_model_name_or_path": str(base), "r": 1, "lora_alpha": 1}
+    (tmp_path / "checkpoint" / "adapter_config.json").write_text(json.dumps(config))
     strange = {"base_model.model.model.layers.99.self_attn.q_proj.lora_A.weight": torch.zeros(1, 128)}
     torch.save(strange, tmp_path / "checkpoint" / "adapter_model.bin")
     with pytest.raises(ModelError, match=r"layers\.99\.self_attn\.q_proj"):
@@ -177,11 +176,13 @@ def test_transformers_reads_the_processor_of_a_saved_model(tmp_path: Path) -> No
     theirs = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")
     vision, settings = model.network.vision, model.configuration
     cell = vision.patch * vision.merge
-    fitted = image_preprocessing.fitted(read_picture(image), cell, settings.min_pixels, settings.max_pixels)
-    ours = vision.patches(image_preprocessing.normalised(torch.from_numpy(fitted.copy())[None]))
+    fitted = image_preprocessing.resize_to_fit(
+        read_picture(image), cell, settings.min_pixels, settings.max_pixels
+    )
+    ours = vision.cut_patches(image_preprocessing.normalize(torch.from_numpy(fitted.copy())[None]))
     assert torch.allclose(theirs["pixel_values"], ours, atol=1e-6)
     words = "4 5 6"
-    assert tuple(AutoTokenizer.from_pretrained(folder)(words)["input_ids"]) == model.words.ids(words)
+    assert tuple(AutoTokenizer.from_pretrained(folder)(words)["input_ids"]) == model.tokenizer.encode(words)
 
 
 def test_half_precision_is_the_same_model_a_little_less_exact(tmp_path: Path) -> None:
@@ -309,8 +310,8 @@ def test_a_device_that_is_not_there(folder: Path) -> None:
 
 def test_a_configuration_from_the_future(tmp_path: Path) -> None:
     folder = own_folder(tmp_path / "model")
-    described = json.loads((folder / "config.json").read_text())
-    described["configuration"]["telepathy"] = True
-    (folder / "config.json").write_text(json.dumps(described))
+    config = json.loads((folder / "config.json").read_text())
+    config["configuration"]["telepathy"] = True
+    (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=r"telepathy.*update virtue"):
         loaded(folder)

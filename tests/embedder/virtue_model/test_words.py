@@ -8,7 +8,7 @@ import pytest
 from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
 from virtue.embedder.virtue_model.configuration import Configuration
-from virtue.embedder.virtue_model.instructions import PUBLISHED, fill, kind_of, query_kinds
+from virtue.embedder.virtue_model.instructions import PUBLISHED, fill_template, item_kind, query_kinds
 from virtue.errors import InputError
 from virtue.geometry import Box, Point, Prompt
 
@@ -43,21 +43,21 @@ BOXED = (
     ],
 )
 def test_the_published_words(name: str, prompt: Prompt | None, text: str | None, said: str) -> None:
-    assert fill(PUBLISHED[name], prompt, text, 640, 480) == said
+    assert fill_template(PUBLISHED[name], prompt, text, 640, 480) == said
 
 
 def test_a_text_alone_gets_no_words_and_a_region_its_own() -> None:
     defaults = Configuration.published().defaults
     assert "text" not in defaults  # captions and labels are embedded raw
     assert defaults["region"] == "region"
-    assert [kind_of(True, prompt, text) for prompt in (None, CORNERS) for text in (None, "x")] == [
+    assert [item_kind(True, prompt, text) for prompt in (None, CORNERS) for text in (None, "x")] == [
         "image", "image and text", "region", "region and text",
     ]  # fmt: skip
     assert query_kinds("text", "photos")[0] in defaults
 
 
 def test_braces_of_a_users_own_stay_what_they_are() -> None:
-    assert fill("say {text} now", None, "{box} and {text}", 4, 4) == "say {box} and {text} now"
+    assert fill_template("say {text} now", None, "{box} and {text}", 4, 4) == "say {box} and {text} now"
 
 
 def test_a_prompt_by_name_and_in_words(make: Make) -> None:

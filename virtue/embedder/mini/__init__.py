@@ -16,8 +16,8 @@ import numpy as np
 from virtue.cpu import usable_cores
 from virtue.embedder import proposals
 from virtue.embedder.mini.config import read_config
-from virtue.embedder.mini.image_encoder import Maps, VisionModel, unit
-from virtue.embedder.mini.text_encoder import TextModel
+from virtue.embedder.mini.image_encoder import FeatureMaps, ImageEncoder, unit
+from virtue.embedder.mini.text_encoder import TextEncoder
 from virtue.embedder.model import Find, Item
 from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent
 
 QUERY_SIDES = (96, 128, 224)
 """Long sides at which a query picture without a prompt is seen, beside the library's own."""
-MOST_ENLARGED = 2
+MAX_ENLARGEMENT = 2
 """Sides that would enlarge the query picture more are left out: what is blown up looks like nothing."""
 IMAGE_MEANING = 0.02
 """Weight of the meaning, look 1, when an image looks for regions or photos."""
@@ -53,14 +53,14 @@ class Mini:
         self.side: int | None = self._config.side
 
     @cached_property
-    def _vision(self) -> VisionModel:
+    def _vision(self) -> ImageEncoder:
         with self._opening:
-            return self.__dict__.get("_vision") or VisionModel(self._folder, self._config, self._threads)
+            return self.__dict__.get("_vision") or ImageEncoder(self._folder, self._config, self._threads)
 
     @cached_property
-    def _text(self) -> TextModel:
+    def _text(self) -> TextEncoder:
         with self._opening:
-            return self.__dict__.get("_text") or TextModel(
+            return self.__dict__.get("_text") or TextEncoder(
                 self._folder, self._config.max_tokens, self._threads
             )
 
@@ -69,11 +69,11 @@ class Mini:
         with np.load(self._folder / "arrays.npz") as arrays:
             return arrays["text_centre"].astype(np.float32)
 
-    def scenes(self, pictures: Sequence[Picture]) -> list[Maps]:
+    def scenes(self, pictures: Sequence[Picture]) -> list[FeatureMaps]:
         # One picture at a time: on a CPU a batch is no faster, and a vector must not depend on it.
         return [self._maps(picture, self._config.side) for picture in pictures]
 
-    def propose(self, scene: Maps, limit: int) -> list[Box]:
+    def propose(self, scene: FeatureMaps, limit: int) -> list[Box]:
         return proposals.propose(scene, limit, self._vision.look)
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
@@ -84,7 +84,7 @@ class Mini:
         )
         for index in meanings:
             rows[index, : self.dim // 2] = meanings[index]
-        for scene, indices in _by_scene(items):
+        for scene, indices in _group_by_scene(items):
             parts = self._parts(scene, [items[index].prompt for index in indices])
             for index, meaning, look in zip(indices, *parts, strict=True):
                 both = unit(meaning + meanings[index]) if index in meanings else meaning
@@ -100,7 +100,7 @@ class Mini:
         if find == "captions":
             return _join(unit(meanings + text) if text is not None else meanings, np.zeros_like(meanings))
         if item.prompt is None and picture is not None:
-            looks = self._looks_at_several_sizes(picture, looks)
+            looks = self._multi_scale_looks(picture, looks)
         wanted = IMAGE_MEANING * meanings if text is None else TEXT_MEANING * text
         return _join(np.repeat(wanted, len(looks), axis=0), looks)
 
@@ -114,19 +114,19 @@ class Mini:
 
     # -- the parts ---------------------------------------------------------------------------------------
 
-    def _maps(self, picture: Picture, side: int) -> Maps:
+    def _maps(self, picture: Picture, side: int) -> FeatureMaps:
         return self._vision.maps(picture.pixels, picture.width, picture.height, side)
 
-    def _looks_at_several_sizes(self, picture: Picture, own: np.ndarray) -> np.ndarray:
+    def _multi_scale_looks(self, picture: Picture, own: np.ndarray) -> np.ndarray:
         """(k, 384) looks of a whole picture, the library's own size first unless the picture is smaller.
         Like is found best at like scale, and a query may be a whole photo or a detail of one."""
-        reach = MOST_ENLARGED * max(picture.pixels.shape[:2])
+        reach = MAX_ENLARGEMENT * max(picture.pixels.shape[:2])
         sides = [side for side in QUERY_SIDES if side <= reach] or [QUERY_SIDES[0]]
         smaller = [self._maps(picture, side) for side in sides]
         looks = [self._vision.look(maps, _weights(maps, [None])) for maps in smaller]
         return np.concatenate([own, *looks] if self._config.side <= reach else looks)
 
-    def _parts(self, maps: Maps, prompts: Sequence[Prompt | None]) -> tuple[np.ndarray, np.ndarray]:
+    def _parts(self, maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> tuple[np.ndarray, np.ndarray]:
         """(meanings, looks) of prompts on one picture, None: the whole; (k, 384) unit rows each."""
         weights = _weights(maps, prompts)
         return self._vision.meaning(maps, weights), self._vision.look(maps, weights)
@@ -138,7 +138,7 @@ class Mini:
         return unit(unit(self._text(texts)) - self._text_centre)
 
 
-def _weights(maps: Maps, prompts: Sequence[Prompt | None]) -> np.ndarray:
+def _weights(maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> np.ndarray:
     """(len(prompts), cells of the finer grid) weights; boxes alone are laid out all at once."""
     whole = Box(0, 0, maps.width, maps.height)
     boxes = [prompt.box if prompt and prompt.box else whole for prompt in prompts]
@@ -153,9 +153,9 @@ def _join(meanings: np.ndarray, looks: np.ndarray) -> np.ndarray:
     return unit(np.concatenate([meanings, looks], axis=1)).astype(np.float32)
 
 
-def _by_scene(items: Sequence[Item]) -> list[tuple[Maps, list[int]]]:
+def _group_by_scene(items: Sequence[Item]) -> list[tuple[FeatureMaps, list[int]]]:
     """Each scene with the indices of the items that share it, for one pooling each."""
-    groups: dict[int, tuple[Maps, list[int]]] = {}
+    groups: dict[int, tuple[FeatureMaps, list[int]]] = {}
     for index, item in enumerate(items):
         if item.scene is not None:
             groups.setdefault(id(item.scene), (item.scene, []))[1].append(index)

@@ -18,11 +18,11 @@ from PIL import Image
 from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.mini.config import Config
 from virtue.embedder.mini.onnx_session import open_session
-from virtue.embedder.pooling import coarser
+from virtue.embedder.pooling import coarsen
 
 
 @dataclass(frozen=True, eq=False)
-class Maps(FeatureMap):
+class FeatureMaps(FeatureMap):
     """`last` has 1280 channels at stride 32 of the model's input, `middle` is (2 rows, 2 columns, 672) at
     stride 16; both float32, never negative (ReLU6)."""
 
@@ -32,20 +32,20 @@ class Maps(FeatureMap):
     def cubed(self) -> tuple[np.ndarray, np.ndarray]:
         """Both maps as (cells, channels) to the third power, for generalised means of p = 3: asked for by
         the proposals, and again by the regions that came of them."""
-        return _cubed(self.last), _cubed(self.middle)
+        return _cube(self.last), _cube(self.middle)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def _cubed(cells: np.ndarray) -> np.ndarray:
+def _cube(cells: np.ndarray) -> np.ndarray:
     # `**` takes 20 times longer.
     flat = cells.reshape(-1, cells.shape[2])
     return flat * flat * flat
 
 
-class VisionModel:
+class ImageEncoder:
     def __init__(self, folder: Path, config: Config, threads: int | None) -> None:
         self._config = config
         self._session = open_session(folder / "vision.onnx", threads)
@@ -56,7 +56,7 @@ class VisionModel:
             self._centre = arrays["look_centre"].astype(np.float32)
             self._projection = arrays["look_projection"].astype(np.float32)
 
-    def maps(self, pixels: np.ndarray, width: int, height: int, side: int) -> Maps:
+    def maps(self, pixels: np.ndarray, width: int, height: int, side: int) -> FeatureMaps:
         """One forward pass with `side` pixels on the long side, the other a multiple of 32 near the aspect.
 
         `pixels` is (h, w, 3) uint8 RGB; `width` and `height` are the original's.
@@ -67,29 +67,29 @@ class VisionModel:
         if pixels.shape[:2] != (h, w):
             pixels = np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.BICUBIC))
         last, middle = self._session.run(None, {"pixels": np.ascontiguousarray(pixels[None])})
-        return Maps(width, height, last[0], middle[0])
+        return FeatureMaps(width, height, last[0], middle[0])
 
-    def meaning(self, maps: Maps, weights: np.ndarray) -> np.ndarray:
+    def meaning(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         """(k, 384) unit rows of the regions that `weights` (k, cells of the finer grid) describe: their own
         meaning and, less, the whole photo's, which settles what a small window leaves open."""
         own = self._conse(maps, np.concatenate([weights, np.full_like(weights[:1], 1 / weights.shape[1])]))
         return unit(own[:-1] + self._config.context * own[-1:])
 
-    def _conse(self, maps: Maps, weights: np.ndarray) -> np.ndarray:
+    def _conse(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         cells = maps.last.reshape(-1, maps.last.shape[2])
-        logits = coarser(weights, maps.grid) @ cells @ self._classifier.T + self._bias
+        logits = coarsen(weights, maps.grid) @ cells @ self._classifier.T + self._bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         least = np.partition(odds, -self._config.top_classes, axis=1)[:, -self._config.top_classes, None]
         return unit(np.where(odds >= least, odds, 0) @ self._meanings)
 
-    def raw_look(self, maps: Maps, weights: np.ndarray) -> np.ndarray:
+    def raw_look(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         """(k, 1280 + 672) float32: the look before it is centred and projected."""
         cubed_last, cubed_middle = maps.cubed
-        last = coarser(weights, maps.grid) @ cubed_last
+        last = coarsen(weights, maps.grid) @ cubed_last
         middle = weights @ cubed_middle
         parts = [unit(np.cbrt(last)), self._config.middle_weight * unit(np.cbrt(middle))]
         return np.concatenate(parts, axis=1)
 
-    def look(self, maps: Maps, weights: np.ndarray) -> np.ndarray:
+    def look(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         """(k, 384) unit rows: how the regions look."""
         return unit((self.raw_look(maps, weights) - self._centre) @ self._projection)

@@ -10,10 +10,10 @@ import numpy as np
 
 from virtue.embedder.mini.onnx_session import open_session
 
-BATCH = 32
+MAX_BATCH = 32
 
 
-class TextModel:
+class TextEncoder:
     def __init__(self, folder: Path, max_tokens: int, threads: int | None) -> None:
         from tokenizers import Tokenizer
 
@@ -33,8 +33,8 @@ class TextModel:
             by_length[len(ids)].append(index)
         rows = np.zeros((len(texts), 384), np.float32)
         for indices in by_length.values():
-            for start in range(0, len(indices), BATCH):
-                some = indices[start : start + BATCH]
+            for start in range(0, len(indices), MAX_BATCH):
+                some = indices[start : start + MAX_BATCH]
                 tokens = np.array([encoded[index] for index in some], np.int64)
                 given = {
                     "input_ids": tokens,

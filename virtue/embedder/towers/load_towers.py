@@ -10,25 +10,25 @@ from typing import Any, cast, get_args
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from virtue.embedder.torch_runtime import quiet
-from virtue.embedder.towers.fingerprint import fingerprint
+from virtue.embedder.torch_runtime import silence_transformers
+from virtue.embedder.towers.fingerprint import compute_fingerprint
 from virtue.embedder.towers.preprocessing import Preprocessing
 from virtue.embedder.towers.text_tower import TextTower
-from virtue.embedder.towers.two_towers import Towers, Variant
-from virtue.embedder.towers.vision_tower import FAMILIES, Reading
+from virtue.embedder.towers.two_towers import TwoTowerModel, Variant
+from virtue.embedder.towers.vision_tower import VISION_ENCODERS, RegionPooling
 from virtue.errors import ModelError
 
-DETAIL = 4
+SIDE_FACTOR = 4
 """A picture is kept at so many times the tower's own side: what a crop of a quarter of it needs."""
-SETTINGS = (
+SETTINGS_FILES = (
     "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
     "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model",
 )  # fmt: skip
 """Files, beside the weights, that vectors depend on."""
-NAMED_AT_MOST = 5
+MAX_NAMED = 5
 
 
-def load(folder: Path, name: str, *, variant: str = "attend", device: torch.device) -> Towers:
+def load(folder: Path, name: str, *, variant: str = "attend", device: torch.device) -> TwoTowerModel:
     """CLIP, SigLIP or SigLIP 2 (fixed resolution or NaFlex).
 
     Args:
@@ -43,22 +43,23 @@ def load(folder: Path, name: str, *, variant: str = "attend", device: torch.devi
         raise ModelError(
             f"{name}: {variant!r} is no way to read regions; there are {', '.join(get_args(Variant))}"
         )
-    model = _model(folder).to(device).eval().requires_grad_(False)
-    with _plain_errors(folder, "the image processor (preprocessor_config.json)"):
+    model = _load_model(folder).to(device).eval().requires_grad_(False)
+    with _translate_errors(folder, "the image processor (preprocessor_config.json)"):
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
-    with _plain_errors(folder, "the tokenizer"):
+    with _translate_errors(folder, "the tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    reading: Reading = "roi" if variant == "roi" else "attend"
-    vision = FAMILIES[model.config.model_type](model, reading)
+    pooling: RegionPooling = "roi" if variant == "roi" else "attend"
+    vision = VISION_ENCODERS[model.config.model_type](model, pooling)
     side = getattr(model.config.vision_config, "image_size", None) or _naflex_side(processor)
-    return Towers(
+    files = [folder / file for file in SETTINGS_FILES if (folder / file).is_file()]
+    return TwoTowerModel(
         name,
-        fingerprint(model, [folder / file for file in SETTINGS if (folder / file).is_file()], variant),
+        compute_fingerprint(model, files, variant),
         vision,
         TextTower(model, tokenizer),
         Preprocessing(processor, side),
         variant=cast(Variant, variant),
-        side=DETAIL * side,
+        side=SIDE_FACTOR * side,
         device=device,
     )
 
@@ -67,8 +68,8 @@ def _naflex_side(processor: Any) -> int:
     return int(processor.max_num_patches**0.5) * int(processor.patch_size)
 
 
-def _model(folder: Path) -> Any:
-    with _plain_errors(folder, "the weights"), quiet():
+def _load_model(folder: Path) -> Any:
+    with _translate_errors(folder, "the weights"), silence_transformers():
         model, info = AutoModel.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -79,7 +80,7 @@ def _model(folder: Path) -> Any:
     # What is left over in the files does no harm; what is missing would be random.
     missing = sorted([*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])])
     if missing:
-        named = ", ".join(missing[:NAMED_AT_MOST]) + (", ..." if len(missing) > NAMED_AT_MOST else "")
+        named = ", ".join(missing[:MAX_NAMED]) + (", ..." if len(missing) > MAX_NAMED else "")
         raise ModelError(
             f"the weights in {folder} do not fit its config.json; missing or of another shape: {named}"
         )
@@ -87,7 +88,7 @@ def _model(folder: Path) -> Any:
 
 
 @contextmanager
-def _plain_errors(folder: Path, what: str) -> Iterator[None]:
+def _translate_errors(folder: Path, what: str) -> Iterator[None]:
     from safetensors import SafetensorError
 
     try:
@@ -98,5 +99,5 @@ def _plain_errors(folder: Path, what: str) -> Iterator[None]:
             f"{what} of {folder} needs {package}, which is not installed: pip install {package}"
         ) from None
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{what} of {folder} cannot be read ({said}): download it again") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{what} of {folder} cannot be read ({reason}): download it again") from None

@@ -18,7 +18,7 @@ from torch import Tensor
 from virtue.geometry import Box
 from virtue.pictures import Picture
 
-SLIMMEST = 8
+MAX_ASPECT_RATIO = 8
 """Sides' ratio beyond which a centre crop is taken before the picture is enlarged for it, not after: a
 line of pixels would be enlarged to gigabytes, of which all but the middle is thrown away."""
 RED = (255, 0, 0)
@@ -33,27 +33,28 @@ class Preprocessing:
         self._side = side
         self._crops = bool(getattr(processor, "do_center_crop", False))
 
-    def covers(self, picture: Picture) -> bool:
-        """Whether `own` shows all of the picture."""
+    def shows_all(self, picture: Picture) -> bool:
+        """Whether `preprocess` shows all of the picture."""
         if not self._crops:
             return True
         height, width = picture.pixels.shape[:2]
         return height == width and self._processor.size.shortest_edge == self._processor.crop_size.height
 
-    def own(self, picture: Picture) -> Mapping[str, Tensor]:
+    def preprocess(self, picture: Picture) -> Mapping[str, Tensor]:
         """As the model wants whole pictures (CLIP's are cropped to the middle square); not yet normalised,
         one row each."""
-        return self._made(_middle(picture.pixels) if self._crops else picture.pixels)
+        return self._process(_cut_middle(picture.pixels) if self._crops else picture.pixels)
 
-    def entire(self, picture: Picture) -> Mapping[str, Tensor]:
-        """All of the picture: what `own` would crop is squeezed into the square instead, as SigLIP does."""
+    def preprocess_uncropped(self, picture: Picture) -> Mapping[str, Tensor]:
+        """As `preprocess`, but all of the picture: what it would crop is squeezed into the square instead, as
+        SigLIP does."""
         if not self._crops:
-            return self._made(picture.pixels)
+            return self._process(picture.pixels)
         size = {"height": self._side, "width": self._side}
-        return self._made(picture.pixels, size=size, do_center_crop=False)
+        return self._process(picture.pixels, size=size, do_center_crop=False)
 
-    def normalised(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rows of `own` or `entire`, put together, with the model's mean and deviation; where they lie."""
+    def normalize(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Normalizes a batch of what `preprocess` gave by the model's mean and deviation, on its device."""
         values, processor = rows["pixel_values"].float(), self._processor
         # Pictures have channels first, patches (NaFlex) last: (n, 3, h, w) or (n, patches, p x p x 3).
         shape = values.shape
@@ -70,7 +71,7 @@ class Preprocessing:
             values = values.movedim(1, -1).flatten(2) * rows["pixel_attention_mask"][..., None]
         return {**rows, "pixel_values": values}
 
-    def _made(self, pixels: np.ndarray, **changes: Any) -> Mapping[str, Tensor]:
+    def _process(self, pixels: np.ndarray, **changes: Any) -> Mapping[str, Tensor]:
         return dict(
             self._processor(
                 images=[Image.fromarray(pixels)],
@@ -82,14 +83,14 @@ class Preprocessing:
         )
 
 
-def _middle(pixels: np.ndarray) -> np.ndarray:
+def _cut_middle(pixels: np.ndarray) -> np.ndarray:
     height, width = pixels.shape[:2]
-    across, down = min(width, SLIMMEST * height), min(height, SLIMMEST * width)
+    across, down = min(width, MAX_ASPECT_RATIO * height), min(height, MAX_ASPECT_RATIO * width)
     left, top = (width - across) // 2, (height - down) // 2
     return pixels[top : top + down, left : left + across]
 
 
-def cropped(picture: Picture, box: Box) -> Picture:
+def crop_to_box(picture: Picture, box: Box) -> Picture:
     """The part in the box (pixels of the original), at least one pixel of it."""
     height, width = picture.pixels.shape[:2]
     x0, y0, x1, y1 = box.scaled(width / picture.width, height / picture.height).corners
@@ -99,7 +100,7 @@ def cropped(picture: Picture, box: Box) -> Picture:
     return Picture(pixels, pixels.shape[1], pixels.shape[0])
 
 
-def circled(picture: Picture, box: Box) -> Picture:
+def draw_circle(picture: Picture, box: Box) -> Picture:
     """A red ellipse around the box (Shtedritski et al., arXiv 2304.06712): it touches the box's corners."""
     height, width = picture.pixels.shape[:2]
     x0, y0, x1, y1 = box.scaled(width / picture.width, height / picture.height).corners

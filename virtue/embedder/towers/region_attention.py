@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-def read(query: Tensor, keys: Tensor, values: Tensor, heads: int, weights: Tensor) -> Tensor:
+def attend_region(query: Tensor, keys: Tensor, values: Tensor, heads: int, weights: Tensor) -> Tensor:
     """The attention of one query over n tokens, once for each row of weights.
 
     Args:
@@ -32,7 +32,7 @@ def read(query: Tensor, keys: Tensor, values: Tensor, heads: int, weights: Tenso
     return torch.einsum("khn,hnd->khd", shares, v).flatten(1)
 
 
-def counts(shares: Tensor) -> Tensor:
+def scale_to_counts(shares: Tensor) -> Tensor:
     """Weights that sum to 1 -> weights of mean 1: a region's tokens stand in for all of them, so that a
     token beside them (CLIP's class token) keeps the part it plays in the whole picture."""
     return shares * shares.shape[1]

@@ -13,21 +13,21 @@ from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.uploads import upload
 from virtue.errors import InputError
 
-BATCH = 64
+FIRST_BATCH = 64
 """Texts that are tried first as one pass."""
 
 
 class TextTower:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._texts = Budget(BATCH, room_on(model.device))
+        self._budget = Budget(FIRST_BATCH, room_on(model.device))
         # A fast tokenizer keeps how it pads in itself, and fails when two threads set that at once.
         self._one_at_a_time = threading.Lock()
         self.limit = int(model.config.text_config.max_position_embeddings)
         # SigLIP was trained on texts padded to one length and takes no mask of the padding.
         self._padding = "longest" if model.config.model_type == "clip" else "max_length"
 
-    def check(self, text: str) -> None:
+    def check_length(self, text: str) -> None:
         """Raises:
         InputError: the text is longer than the model reads."""
         with self._one_at_a_time:
@@ -38,8 +38,8 @@ class TextTower:
             )
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """(n, dim), not yet of unit length; every text has passed `check`."""
-        return torch.stack(self._texts.run(texts, self._features))
+        """(n, dim), not yet of unit length; every text has passed `check_length`."""
+        return torch.stack(self._budget.run(texts, self._features))
 
     def _features(self, texts: Sequence[str]) -> Sequence[Tensor]:
         with self._one_at_a_time:

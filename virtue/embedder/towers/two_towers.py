@@ -14,25 +14,25 @@ from torch.nn import functional as F
 from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.model import Find, Item
-from virtue.embedder.pooling import box_weights, coarser, prompt_weights
+from virtue.embedder.pooling import box_weights, coarsen, prompt_weights
 from virtue.embedder.proposals import propose
-from virtue.embedder.towers.preprocessing import Preprocessing, circled, cropped
+from virtue.embedder.towers.preprocessing import Preprocessing, crop_to_box, draw_circle
 from virtue.embedder.towers.text_tower import TextTower
-from virtue.embedder.towers.vision_tower import Tokens, Vision
-from virtue.embedder.uploads import prepared, staged, upload
+from virtue.embedder.towers.vision_tower import Tokens, VisionEncoder
+from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.errors import InputError
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
 
-Thing = TypeVar("Thing")
+Source = TypeVar("Source")
 Variant = Literal["attend", "roi", "crop", "circle"]
-"""How a region gets its vector: read off the scene's tokens in two ways (see `vision.Reading`), or by the
+"""How a region gets its vector: read off the scene's tokens in two ways (see `RegionPooling`), or by the
 paper's baselines (VIRTUE, arXiv 2510.00523, table of SCaR): a crop of it, or a red circle around it."""
-BATCH = {"cpu": 8, "cuda": 64}
+FIRST_BATCH = {"cpu": 8, "cuda": 64}
 """Pictures that are tried first as one pass."""
-MANY = 1000
-LEAST_CELLS = 1.5
-SAME_TEXT = 0.85
+MAX_PROPOSALS = 1000
+MIN_CELLS = 1.5
+TEXT_MATCH = 0.85
 """Two texts of a two-tower model are rarely less than 0.5 alike, whatever they say: all texts lie in one
 narrow cone, apart from the pictures (Liang et al., arXiv 2203.02053)."""
 
@@ -42,20 +42,20 @@ class Scene:
     """A picture, its vector (dim,), and its tokens once a region has been asked for."""
 
     picture: Picture
-    whole: Tensor
+    embedding: Tensor
     tokens: Tokens | None
 
 
-class Towers:
+class TwoTowerModel:
     """Implements `virtue.embedder.model.Model`. float32 on every device, so that they agree."""
 
-    text_match = SAME_TEXT
+    text_match = TEXT_MATCH
 
     def __init__(
         self,
         name: str,
         fingerprint: str,
-        vision: Vision,
+        vision: VisionEncoder,
         text: TextTower,
         preprocessing: Preprocessing,
         *,
@@ -68,25 +68,25 @@ class Towers:
         self.side: int | None = side
         self._vision, self._text, self._preprocessing = vision, text, preprocessing
         self._variant, self._device = variant, device
-        self._pictures = Budget(BATCH.get(device.type, BATCH["cpu"]), room_on(device))
+        self._pictures = Budget(FIRST_BATCH.get(device.type, FIRST_BATCH["cpu"]), room_on(device))
 
     @torch.inference_mode()
     def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
-        seen = self._look(pictures, self._preprocessing.own)
+        seen = self._encode(pictures, self._preprocessing.preprocess)
         return [
-            Scene(picture, whole, tokens if self._preprocessing.covers(picture) else None)
-            for picture, (whole, tokens) in zip(pictures, seen, strict=True)
+            Scene(picture, embedding, tokens if self._preprocessing.shows_all(picture) else None)
+            for picture, (embedding, tokens) in zip(pictures, seen, strict=True)
         ]
 
     @torch.inference_mode()
     def propose(self, scene: Scene, limit: int) -> list[Box]:
         def look(maps: FeatureMap, weights: np.ndarray) -> np.ndarray:
-            return _numpy(self._read(scene, coarser(weights, maps.grid)))
+            return _to_unit_rows(self._read_regions(scene, coarsen(weights, maps.grid)))
 
-        maps = self._maps(scene)
+        maps = self._feature_map(scene)
         cell = maps.width * maps.height / (maps.last.shape[0] * maps.last.shape[1])
         # One token that stands out is more often the tower's scratch paper than a thing (arXiv 2309.16588).
-        boxes = [box for box in propose(maps, MANY, look) if box.area > LEAST_CELLS * cell]
+        boxes = [box for box in propose(maps, MAX_PROPOSALS, look) if box.area > MIN_CELLS * cell]
         return boxes[:limit]
 
     @torch.inference_mode()
@@ -97,9 +97,9 @@ class Towers:
         images = [n for n, item in enumerate(items) if item.scene is not None]
         texts = [n for n, item in enumerate(items) if item.text is not None]
         if texts:
-            vectors[texts] = self._texts([(n, items[n].text or "") for n in texts], len(items))
+            vectors[texts] = self._embed_texts([(n, items[n].text or "") for n in texts], len(items))
         if images:
-            seen = self._images([items[n] for n in images])
+            seen = self._embed_images([items[n] for n in images])
             # A text beside an image is its equal; alone, `vectors` is still zero there.
             vectors[images] = _unit(vectors[images] + seen)
         return vectors
@@ -109,35 +109,36 @@ class Towers:
 
     # -- texts and pictures ----------------------------------------------------------------------------
 
-    def _texts(self, texts: Sequence[tuple[int, str]], count: int) -> np.ndarray:
+    def _embed_texts(self, texts: Sequence[tuple[int, str]], count: int) -> np.ndarray:
         for place, text in texts:
             try:
-                self._text.check(text)
+                self._text.check_length(text)
             except InputError as error:
                 raise InputError(f"item {place}: {error}" if count > 1 else str(error)) from None
-        return _numpy(self._text([text for _, text in texts]))
+        return _to_unit_rows(self._text([text for _, text in texts]))
 
-    def _images(self, items: Sequence[Item]) -> np.ndarray:
+    def _embed_images(self, items: Sequence[Item]) -> np.ndarray:
         """(n, dim) unit rows: items of one scene are read together, drawn pictures pass together."""
         rows = np.zeros((len(items), self.dim), np.float32)
         prompted = [n for n, item in enumerate(items) if item.prompt]
         for n, item in enumerate(items):
             if not item.prompt:
-                rows[n] = _numpy(_scene(item).whole[None])[0]
+                rows[n] = _to_unit_rows(_scene(item).embedding[None])[0]
         if self._variant in ("crop", "circle"):
             if prompted:
-                rows[prompted] = self._drawn([items[n] for n in prompted])
+                rows[prompted] = self._embed_drawn([items[n] for n in prompted])
             return rows
         by_scene: dict[int, list[int]] = {}
         for n in prompted:
             by_scene.setdefault(id(items[n].scene), []).append(n)
-        self._see([_scene(items[places[0]]) for places in by_scene.values()])
+        self._fill_tokens([_scene(items[places[0]]) for places in by_scene.values()])
         for places in by_scene.values():
             scene = _scene(items[places[0]])
-            rows[places] = _numpy(self._read(scene, self._weights(scene, [items[n].prompt for n in places])))
+            weights = self._weights(scene, [items[n].prompt for n in places])
+            rows[places] = _to_unit_rows(self._read_regions(scene, weights))
         return rows
 
-    def _drawn(self, items: Sequence[Item]) -> np.ndarray:
+    def _embed_drawn(self, items: Sequence[Item]) -> np.ndarray:
         """(n, dim): of pictures made of the items' own. A crop is a picture like any other; a circle must
         not be cut off by the centre crop."""
 
@@ -145,65 +146,66 @@ class Towers:
             picture, prompt = _scene(item).picture, item.prompt or Prompt()
             box = prompt.outline(picture.width, picture.height)
             if self._variant == "crop":
-                return self._preprocessing.own(cropped(picture, box))
-            return self._preprocessing.entire(circled(picture, box))
+                return self._preprocessing.preprocess(crop_to_box(picture, box))
+            return self._preprocessing.preprocess_uncropped(draw_circle(picture, box))
 
-        return _numpy(torch.stack([whole for whole, _ in self._look(items, pixels, keep_tokens=False)]))
+        seen = self._encode(items, pixels, keep_tokens=False)
+        return _to_unit_rows(torch.stack([embedding for embedding, _ in seen]))
 
     # -- tokens ----------------------------------------------------------------------------------------
 
-    def _see(self, scenes: Iterable[Scene]) -> None:
+    def _fill_tokens(self, scenes: Iterable[Scene]) -> None:
         """Gives tokens to the scenes that have none."""
         blind = [scene for scene in scenes if scene.tokens is None]
-        seen = self._look([scene.picture for scene in blind], self._preprocessing.entire)
+        seen = self._encode([scene.picture for scene in blind], self._preprocessing.preprocess_uncropped)
         for scene, (_, tokens) in zip(blind, seen, strict=True):
             scene.tokens = tokens
 
     def _tokens(self, scene: Scene) -> Tokens:
-        self._see([scene])
+        self._fill_tokens([scene])
         assert scene.tokens is not None
         return scene.tokens
 
-    def _read(self, scene: Scene, shares: np.ndarray) -> Tensor:
-        return self._vision.read(self._tokens(scene), torch.from_numpy(shares).to(self._device))
+    def _read_regions(self, scene: Scene, shares: np.ndarray) -> Tensor:
+        return self._vision.read_regions(self._tokens(scene), torch.from_numpy(shares).to(self._device))
 
-    def _maps(self, scene: Scene) -> FeatureMap:
+    def _feature_map(self, scene: Scene) -> FeatureMap:
         """The tokens as the map that points are compared on and proposals are found in. Of unit length:
         a few tokens of a large tower are long without meaning more (arXiv 2309.16588)."""
         tokens = self._tokens(scene)
-        last = _numpy(tokens.patches).reshape(*tokens.grid, -1)
+        last = _to_unit_rows(tokens.patches).reshape(*tokens.grid, -1)
         return FeatureMap(scene.picture.width, scene.picture.height, last)
 
     def _weights(self, scene: Scene, prompts: Sequence[Prompt | None]) -> np.ndarray:
         """(len(prompts), rows * columns) float32, rows sum to 1: the share of each cell in each region."""
-        maps = self._maps(scene)
-        return coarser(np.stack([_fine_weights(maps, prompt or Prompt()) for prompt in prompts]), maps.grid)
+        maps = self._feature_map(scene)
+        return coarsen(np.stack([_fine_weights(maps, prompt or Prompt()) for prompt in prompts]), maps.grid)
 
     # -- passes ----------------------------------------------------------------------------------------
 
-    def _look(
+    def _encode(
         self,
-        things: Sequence[Thing],
-        pixels: Callable[[Thing], Mapping[str, Tensor]],
+        sources: Sequence[Source],
+        pixels: Callable[[Source], Mapping[str, Tensor]],
         keep_tokens: bool = True,
     ) -> list[tuple[Tensor, Tokens | None]]:
         """One pass over what `pixels` makes of each thing: its vector, not of unit length, and its tokens.
         Pictures are resized beside the work on those before them."""
 
-        def rows(thing: Thing) -> dict[str, Tensor]:
-            return {name: staged(value, self._device) for name, value in pixels(thing).items()}
+        def rows(source: Source) -> dict[str, Tensor]:
+            return {name: stage(value, self._device) for name, value in pixels(source).items()}
 
-        with prepared(rows, things) as ready:
+        with prepare_ahead(rows, sources) as ready:
 
             def step(batch: list[int]) -> list[tuple[Tensor, Tokens | None]]:
                 parts = [ready(n) for n in batch]
                 placed = {
                     name: torch.cat([upload(part[name], self._device) for part in parts]) for name in parts[0]
                 }
-                wholes, tokens = self._vision.look(self._preprocessing.normalised(placed))
-                return list(zip(wholes, tokens if keep_tokens else [None] * len(batch), strict=True))
+                embeddings, tokens = self._vision.encode(self._preprocessing.normalize(placed))
+                return list(zip(embeddings, tokens if keep_tokens else [None] * len(batch), strict=True))
 
-            return self._pictures.run(range(len(things)), step)
+            return self._pictures.run(range(len(sources)), step)
 
 
 def _scene(item: Item) -> Scene:
@@ -217,7 +219,7 @@ def _fine_weights(maps: FeatureMap, prompt: Prompt) -> np.ndarray:
     return prompt_weights(prompt, maps.width, maps.height, maps.last)
 
 
-def _numpy(vectors: Tensor) -> np.ndarray:
+def _to_unit_rows(vectors: Tensor) -> np.ndarray:
     """Unit rows."""
     return F.normalize(vectors.float(), dim=-1).cpu().numpy()
 

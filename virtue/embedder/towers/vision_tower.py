@@ -1,4 +1,4 @@
-"""Vision towers of transformers behind one small face: a pass over pictures, then reading regions."""
+"""Vision towers of transformers behind one small face: a pass over pictures, then pooling regions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from virtue.embedder.towers.region_attention import counts, read
+from virtue.embedder.towers.region_attention import attend_region, scale_to_counts
 from virtue.errors import ModelError
 
-Reading = Literal["attend", "roi"]
+RegionPooling = Literal["attend", "roi"]
 """How a region is read off the tokens. "attend": the tower's own query reads the region's tokens. "roi":
 their weighted mean goes through the tower's head, as RoIAlign does for convolutional maps."""
 
@@ -27,37 +27,37 @@ class Tokens:
     summary: Tensor | None = None
 
 
-class Vision(Protocol):
+class VisionEncoder(Protocol):
     dim: int
 
-    def look(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
+    def encode(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
         """One pass: (n, dim) vectors of whole pictures, as the model itself gives them, and tokens."""
 
-    def read(self, tokens: Tokens, shares: Tensor) -> Tensor:
+    def read_regions(self, tokens: Tokens, shares: Tensor) -> Tensor:
         """(k, dim) vectors of regions; `shares` (k, rows * columns), rows sum to 1."""
 
 
-class ClipVision:
+class ClipVisionEncoder:
     """CLIP (arXiv 2103.00020): the class token sums up, in the last block, what the patches hold."""
 
-    def __init__(self, model: Any, reading: Reading) -> None:
-        self._model, self._reading = model, reading
+    def __init__(self, model: Any, pooling: RegionPooling) -> None:
+        self._model, self._pooling = model, pooling
         self.dim = int(model.config.projection_dim)
         vision = model.config.vision_config
         self._heads = vision.num_attention_heads
         self._side = vision.image_size // vision.patch_size
 
-    def look(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
+    def encode(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
         seen = self._model.get_image_features(**pixels, output_hidden_states=True)
         # "attend" does the last block itself; the tokens' mean is taken of what comes out of it.
-        states = seen.hidden_states[-2 if self._reading == "attend" else -1]
+        states = seen.hidden_states[-2 if self._pooling == "attend" else -1]
         grid = self._side, self._side
         return seen.pooler_output, [Tokens(state[1:], grid, state[0]) for state in states]
 
-    def read(self, tokens: Tokens, shares: Tensor) -> Tensor:
+    def read_regions(self, tokens: Tokens, shares: Tensor) -> Tensor:
         assert tokens.summary is not None
-        summed = self._attend(tokens, shares) if self._reading == "attend" else shares @ tokens.patches
-        return self._model.visual_projection(self._model.vision_model.post_layernorm(summed))
+        pooled = self._attend(tokens, shares) if self._pooling == "attend" else shares @ tokens.patches
+        return self._model.visual_projection(self._model.vision_model.post_layernorm(pooled))
 
     def _attend(self, tokens: Tokens, shares: Tensor) -> Tensor:
         """The last block, for the class token alone."""
@@ -68,32 +68,32 @@ class ClipVision:
             else tokens.patches
         )
         normed, attention = block.layer_norm1(states), block.self_attn
-        weights = F.pad(counts(shares), (1, 0), value=1.0)
-        heard = read(
+        weights = F.pad(scale_to_counts(shares), (1, 0), value=1.0)
+        attended = attend_region(
             attention.q_proj(normed[0]),
             attention.k_proj(normed),
             attention.v_proj(normed),
             self._heads,
             weights,
         )
-        summed = states[0] + attention.out_proj(heard)
-        return summed + block.mlp(block.layer_norm2(summed))
+        pooled = states[0] + attention.out_proj(attended)
+        return pooled + block.mlp(block.layer_norm2(pooled))
 
 
-class SiglipVision:
+class SiglipVisionEncoder:
     """SigLIP (arXiv 2303.15343) and SigLIP 2 (arXiv 2502.14786): a learnt probe sums up."""
 
-    def __init__(self, model: Any, reading: Reading) -> None:
+    def __init__(self, model: Any, pooling: RegionPooling) -> None:
         vision = model.config.vision_config
         if not getattr(vision, "vision_use_head", True):
             raise ModelError("this SigLIP model has no pooling head, so it gives no vector: use another")
-        self._model, self._reading = model, reading
+        self._model, self._pooling = model, pooling
         self.dim = int(vision.hidden_size)
         self._heads = vision.num_attention_heads
         image_side = getattr(vision, "image_size", None)
         self._side = image_side // vision.patch_size if image_side else 0
 
-    def look(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
+    def encode(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
         seen = self._model.get_image_features(**pixels)
         grids = self._grids(pixels, len(seen.last_hidden_state))
         states = seen.last_hidden_state
@@ -108,27 +108,27 @@ class SiglipVision:
             return [(int(rows), int(columns)) for rows, columns in pixels["spatial_shapes"].tolist()]
         return [(self._side, self._side)] * count
 
-    def read(self, tokens: Tokens, shares: Tensor) -> Tensor:
+    def read_regions(self, tokens: Tokens, shares: Tensor) -> Tensor:
         head = self._model.vision_model.head
-        if self._reading == "roi":
+        if self._pooling == "roi":
             return head((shares @ tokens.patches)[:, None])
         attention = head.attention
         wq, wk, wv = attention.in_proj_weight.chunk(3)
         bq, bk, bv = attention.in_proj_bias.chunk(3)
-        heard = read(
+        attended = attend_region(
             F.linear(head.probe[0, 0], wq, bq),
             F.linear(tokens.patches, wk, bk),
             F.linear(tokens.patches, wv, bv),
             self._heads,
-            counts(shares),
+            scale_to_counts(shares),
         )
-        summed = attention.out_proj(heard)
-        return summed + head.mlp(head.layernorm(summed))
+        pooled = attention.out_proj(attended)
+        return pooled + head.mlp(head.layernorm(pooled))
 
 
-FAMILIES: Mapping[str, type[ClipVision] | type[SiglipVision]] = {
-    "clip": ClipVision,
-    "siglip": SiglipVision,
-    "siglip2": SiglipVision,
+VISION_ENCODERS: Mapping[str, type[ClipVisionEncoder] | type[SiglipVisionEncoder]] = {
+    "clip": ClipVisionEncoder,
+    "siglip": SiglipVisionEncoder,
+    "siglip2": SiglipVisionEncoder,
 }
 """`model_type` of a config.json -> its vision tower."""

@@ -17,7 +17,7 @@ _VISION = re.compile(r"^base_model\.model\.(model\.)*(?=visual\.)")
 _SUFFIX = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora_embedding_[AB])(\.\w+)*$")
 
 
-def renamed(weights: Weights) -> Weights:
+def rename_weights(weights: Weights) -> Weights:
     """Names of any version of Qwen2-VL -> those under `Qwen2VLModel`. Without this nothing would load,
     and PEFT would only warn."""
     made = {}
@@ -27,18 +27,20 @@ def renamed(weights: Weights) -> Weights:
     return made
 
 
-def merged(model: Qwen2VLModel, adapter: Mapping[str, Any], weights: Weights, what: str) -> Qwen2VLModel:
+def merge_adapter(
+    model: Qwen2VLModel, adapter: Mapping[str, Any], weights: Weights, what: str
+) -> Qwen2VLModel:
     """The base model with the changes worked into its weights.
 
     Raises:
         ModelError: names changes that find no place in the base model, or places left without one.
     """
-    weights = renamed(weights)
+    weights = rename_weights(weights)
     # The places are read off the file: the published list of names hits only some of them.
     places = sorted({_SUFFIX.sub("", name).removeprefix("base_model.model.") for name in weights})
-    strange = [place for place in places if not _has(model, place)]
-    if strange or not places:
-        faults = ", ".join(strange[:5]) or "it is empty"
+    unknown = [place for place in places if not _has_module(model, place)]
+    if unknown or not places:
+        faults = ", ".join(unknown[:5]) or "it is empty"
         raise ModelError(f"the adapter {what} does not fit its base model: {faults}")
     config = LoraConfig(
         r=adapter["r"],
@@ -51,14 +53,14 @@ def merged(model: Qwen2VLModel, adapter: Mapping[str, Any], weights: Weights, wh
     )
     changed = get_peft_model(model, config)
     loaded: Any = set_peft_model_state_dict(changed, weights)
-    strange = [name for name in loaded.missing_keys if "lora_" in name] + list(loaded.unexpected_keys)
-    if strange:
-        raise ModelError(f"the adapter {what} does not fit its base model: {', '.join(strange[:5])}")
+    unknown = [name for name in loaded.missing_keys if "lora_" in name] + list(loaded.unexpected_keys)
+    if unknown:
+        raise ModelError(f"the adapter {what} does not fit its base model: {', '.join(unknown[:5])}")
     merged_model: Any = changed.merge_and_unload()
     return merged_model
 
 
-def _has(model: Qwen2VLModel, place: str) -> bool:
+def _has_module(model: Qwen2VLModel, place: str) -> bool:
     try:
         model.get_submodule(place)
     except AttributeError:

@@ -19,40 +19,40 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-SMALLEST = 4
+MIN_SIDE = 4
 """Pixels on the short side below which there is nothing to look at."""
-SLIMMEST = 200
+MAX_ASPECT_RATIO = 200
 """Long side over short side beyond which Qwen2-VL takes no picture."""
 TINY_CELLS = 2
 """A picture with a side shorter than a cell becomes a square of so many, as in the published code."""
-SPARSE = 16
+SAMPLE_STEP = 16
 """Every which row and column is compared first."""
 
 
-def check(picture: Picture) -> None:
+def check_picture(picture: Picture) -> None:
     """Raises:
     PictureError: the picture is too small or too slim for the vision tower."""
     width, height = picture.width, picture.height
     short, long = sorted((height, width))
-    if short < SMALLEST:
+    if short < MIN_SIDE:
         raise PictureError(
             f"{width} x {height} pixels hold nothing to look at: give a picture of at least "
-            f"{SMALLEST} x {SMALLEST}"
+            f"{MIN_SIDE} x {MIN_SIDE}"
         )
-    if long > SLIMMEST * short:
+    if long > MAX_ASPECT_RATIO * short:
         raise PictureError(
             f"{width} x {height} pixels are too slim for this model: cut the picture so that no side is "
-            f"more than {SLIMMEST} times the other"
+            f"more than {MAX_ASPECT_RATIO} times the other"
         )
 
 
-def firsts(pictures: Sequence[Picture]) -> list[int]:
+def find_duplicates(pictures: Sequence[Picture]) -> list[int]:
     """For each picture the number of the first that gives the same scene: its own, or that of an equal."""
     numbers: list[int] = []
     known: dict[tuple[object, ...], list[int]] = {}
     for number, picture in enumerate(pictures):
         # A few pixels tell pictures apart; hashing all of them takes as long as a card's work on them.
-        few = picture.pixels[::SPARSE, ::SPARSE].tobytes()
+        few = picture.pixels[::SAMPLE_STEP, ::SAMPLE_STEP].tobytes()
         alike = known.setdefault((picture.width, picture.height, picture.pixels.shape, few), [])
         equal = (n for n in alike if np.array_equal(pictures[n].pixels, picture.pixels))
         numbers.append(next(equal, number))
@@ -61,7 +61,7 @@ def firsts(pictures: Sequence[Picture]) -> list[int]:
     return numbers
 
 
-def fitting_size(width: int, height: int, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+def fit_size(width: int, height: int, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
     """(width, height) by Qwen2-VL's rule: multiples of `cell`, near the aspect ratio, the area in bounds."""
     columns, rows = round(width / cell), round(height / cell)
     if columns * rows * cell * cell > max_pixels:
@@ -73,29 +73,29 @@ def fitting_size(width: int, height: int, cell: int, min_pixels: int, max_pixels
     return columns * cell, rows * cell
 
 
-def size_seen(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+def vision_size(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
     """(width, height) at which the vision tower sees a picture."""
     height, width = picture.pixels.shape[:2]
     if min(width, height) < cell:
         width = height = TINY_CELLS * cell
-    return fitting_size(width, height, cell, min_pixels, max_pixels)
+    return fit_size(width, height, cell, min_pixels, max_pixels)
 
 
-def fitted(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> np.ndarray:
+def resize_to_fit(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> np.ndarray:
     """(h, w, 3) uint8 at the size at which the vision tower sees it, by Pillow's bicubic filter: the
     released weights were trained with it, and another filter's copy would not have the same bytes."""
     image = Image.fromarray(picture.pixels)
     if min(image.size) < cell:
         image = image.resize((TINY_CELLS * cell, TINY_CELLS * cell), Image.Resampling.BICUBIC)
-    size = size_seen(picture, cell, min_pixels, max_pixels)
+    size = vision_size(picture, cell, min_pixels, max_pixels)
     return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
 
 
-def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """(h, w, 3) uint8 -> the same at (width, height) by PyTorch's antialiased bicubic filter, on the tensor's
     device. It is Pillow's filter without the rounding between across and down (whose order depends on
-    Pillow's version). Not for pictures of one column, of which PyTorch 2.13 makes zeros on a CPU: `check` and
-    `size_seen` leave none."""
+    Pillow's version). Not for pictures of one column, of which PyTorch 2.13 makes zeros on a CPU:
+    `check_picture` and `vision_size` leave none."""
     width, height = size
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -104,7 +104,7 @@ def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return values[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8)
 
 
-def normalised(pixels: Tensor) -> Tensor:
+def normalize(pixels: Tensor) -> Tensor:
     """(n, h, w, 3) uint8 -> (n, 3, h, w) float32 with CLIP's mean and deviation, on the tensor's device."""
     levels = torch.arange(256, dtype=torch.float64, device=pixels.device) * (1 / 255)
     # Rounded to float32 before the mean goes off, as the published processor does: bit for bit.
@@ -114,7 +114,7 @@ def normalised(pixels: Tensor) -> Tensor:
     return table[channels, pixels.permute(0, 3, 1, 2).long()]
 
 
-def square(pixels: Tensor, side: int) -> Tensor:
+def resize_to_square(pixels: Tensor, side: int) -> Tensor:
     """(n, 3, h, w) in any unit -> (n, 3, side, side) with ImageNet's mean and deviation taken off, the
     aspect ratio given up, as SAM 2 does."""
     if pixels.shape[2:] != (side, side):

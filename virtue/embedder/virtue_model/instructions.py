@@ -44,7 +44,7 @@ PUBLISHED_DEFAULTS = {
 }
 
 
-def kind_of(has_picture: bool, prompt: Prompt | None, text: str | None) -> str:
+def item_kind(has_picture: bool, prompt: Prompt | None, text: str | None) -> str:
     """ "text", "image", "region", or either of the last two with " and text"."""
     if not has_picture:
         return "text"
@@ -57,7 +57,7 @@ def query_kinds(kind: str, find: Find) -> tuple[str, ...]:
     return f"query {kind} {find}", f"query {kind}", kind
 
 
-def fill(template: str, prompt: Prompt | None, text: str | None, width: int, height: int) -> str:
+def fill_template(template: str, prompt: Prompt | None, text: str | None, width: int, height: int) -> str:
     """The template with the item's values in place.
 
     Raises:

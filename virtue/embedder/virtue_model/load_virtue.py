@@ -16,17 +16,17 @@ from virtue.embedder.virtue_model.configuration import Configuration
 from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
-from virtue.embedder.virtue_model.tokenizer import Words
+from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.embedder.virtue_model.virtue_model import VirtueModel
-from virtue.embedder.virtue_model.weights import backbone, fill, read_folder, under
+from virtue.embedder.virtue_model.weights import build_backbone, load_into, read_folder, select_prefix
 from virtue.errors import ModelError
 from virtue.torch_device import find_device
 
 MODEL_TYPE = "virtue"
 """`model_type` in the config.json of a folder that `saving.save` wrote."""
-PREPROCESSING = "1"
+PREPROCESSING_VERSION = "1"
 """Goes into the fingerprint: to be raised when the same weights give other vectors than before."""
-SAMPLES = 64
+SAMPLES_PER_TENSOR = 64
 """Values of each tensor that its fingerprint looks at."""
 
 
@@ -57,13 +57,13 @@ def load(
     dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     folder = Path(folder)
     is_published = published_layout.is_published(folder)
-    network = published_layout.load(folder, dtype, offline) if is_published else _own(folder, dtype)
-    words = Words(folder / "tokenizer.json", network.configuration.max_text_tokens)
-    fingerprint = _fingerprint(network, words.file)
-    network = placed(network, place, dtype)
+    network = published_layout.load(folder, dtype, offline) if is_published else _load_own(folder, dtype)
+    tokenizer = TextTokenizer(folder / "tokenizer.json", network.configuration.max_text_tokens)
+    fingerprint = _compute_fingerprint(network, tokenizer.file)
+    network = move_network(network, place, dtype)
     if compile:
-        network.make_compiled()
-    return VirtueModel(str(folder), fingerprint, network, words)
+        network.enable_compile()
+    return VirtueModel(str(folder), fingerprint, network, tokenizer)
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
@@ -78,12 +78,12 @@ def is_model_folder(folder: Path) -> bool:
     if published_layout.is_published(folder):
         return True
     try:
-        return published_layout.json_of(folder / "config.json").get("model_type") == MODEL_TYPE
+        return published_layout.read_json(folder / "config.json").get("model_type") == MODEL_TYPE
     except ModelError:
         return False
 
 
-def placed(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
+def move_network(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
     """Moves a network. Parameters are cast, buffers are not: frequencies of positions, which lose their
     meaning in bfloat16."""
     network.to(device)
@@ -93,48 +93,51 @@ def placed(network: Network, device: torch.device, dtype: torch.dtype) -> Networ
     return network
 
 
-def _own(folder: Path, dtype: torch.dtype) -> Network:
-    described = published_layout.json_of(folder / "config.json")
-    if described.get("model_type") != MODEL_TYPE:
+def _load_own(folder: Path, dtype: torch.dtype) -> Network:
+    config = published_layout.read_json(folder / "config.json")
+    if config.get("model_type") != MODEL_TYPE:
         raise ModelError(
-            f"{folder} is no VIRTUE model: its config.json says {described.get('model_type')!r}, and "
+            f"{folder} is no VIRTUE model: its config.json says {config.get('model_type')!r}, and "
             f"{published_layout.CONNECTOR} is not there"
         )
     try:
-        parts = described["configuration"], described["language"], described["segmentation"]
+        parts = config["configuration"], config["language"], config["segmentation"]
     except KeyError as error:
         raise ModelError(f"{folder / 'config.json'} lacks {error}") from None
     configuration = Configuration.from_dict(parts[0])
     weights = read_folder(folder)
-    body = {f"visual.{name}": value for name, value in under("vision.model.", weights).items()}
-    body |= {f"language_model.{name}": value for name, value in under("language.model.", weights).items()}
-    vlm = published_layout.qwen(published_layout.language_config(parts[1]), body, dtype, str(folder))
-    sam = backbone(
+    body = {f"visual.{name}": value for name, value in select_prefix("vision.model.", weights).items()}
+    body |= {
+        f"language_model.{name}": value for name, value in select_prefix("language.model.", weights).items()
+    }
+    language = published_layout.parse_language_config(parts[1])
+    vlm = published_layout.build_qwen(language, body, dtype, str(folder))
+    sam = build_backbone(
         Sam2Model,
-        published_layout.segmentation_config(parts[2]),
-        under("segmentation.model.", weights),
+        published_layout.parse_segmentation_config(parts[2]),
+        select_prefix("segmentation.model.", weights),
         torch.float32,
         str(folder),
     )
     network = Network(configuration, Sam2Segmentation(sam), Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
-    fill(network.connector, under("connector.", weights), str(folder))
+    load_into(network.connector, select_prefix("connector.", weights), str(folder))
     return network
 
 
-def _fingerprint(network: Network, tokenizer: Path) -> str:
+def _compute_fingerprint(network: Network, tokenizer: Path) -> str:
     """Of values spread over every tensor, rounded to bfloat16, so that a copy in another format or
     precision is known for the same model, and gigabytes need not be hashed at every start."""
-    digest = hashlib.sha256(PREPROCESSING.encode())
+    digest = hashlib.sha256(PREPROCESSING_VERSION.encode())
     digest.update(json.dumps(network.configuration.to_dict(), sort_keys=True).encode())
     digest.update(tokenizer.read_bytes())
-    for part in _sampled(network):
+    for part in _sample(network):
         digest.update(part)
     return f"virtue-{digest.hexdigest()[:16]}"
 
 
-def _sampled(network: Network) -> Iterator[bytes]:
+def _sample(network: Network) -> Iterator[bytes]:
     for name, value in sorted(network.state_dict().items()):
         flat = value.detach().flatten()
-        some = flat[:: max(1, len(flat) // SAMPLES)]
+        some = flat[:: max(1, len(flat) // SAMPLES_PER_TENSOR)]
         yield name.encode()
         yield some.to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes()

@@ -9,19 +9,19 @@ from torch import Tensor
 from virtue.embedder.batching import Budget
 from virtue.embedder.uploads import upload
 from virtue.embedder.virtue_model.network import Scene
-from virtue.embedder.virtue_model.prompt_encoding import MEANT
-from virtue.embedder.virtue_model.protocols import Drawn, SegmentationModel
+from virtue.embedder.virtue_model.prompt_encoding import POSITIVE
+from virtue.embedder.virtue_model.protocols import PromptBatch, SegmentationModel
 from virtue.geometry import Box
 
-POINTS = 16
+POINTS_PER_SIDE = 16
 """Points on a side of the grid."""
-OFFSET = 1.0
+THRESHOLD_SHIFT = 1.0
 """How far the threshold of a mask is moved, up and down, to see whether the mask stays itself."""
-OVERLAP = 0.7
+MAX_IOU = 0.7
 """Intersection over union from which on two boxes are one region."""
-WHOLE = 0.9
+MAX_AREA_SHARE = 0.9
 """Share of the picture from which on a box says no more than the picture."""
-SMALLEST = 0.001
+MIN_AREA_SHARE = 0.001
 """Share of the picture below which a box is noise."""
 
 
@@ -31,42 +31,43 @@ def propose(
     limit: int,
     budget: Budget,
     *,
-    least_quality: float,
-    least_stability: float,
+    min_quality: float,
+    min_stability: float,
 ) -> list[Box]:
     """At most `limit` boxes in pixels of the upright original, best first, near-duplicates pruned.
 
     Args:
         budget: of points that are worked on at once.
-        least_quality: what the model itself must think of a mask, 0 to 1.
-        least_stability: intersection over union of the mask with the threshold moved up and down.
+        min_quality: what the model itself must think of a mask, 0 to 1.
+        min_stability: intersection over union of the mask with the threshold moved up and down.
     """
     device = scene.features.device
-    centres = (torch.arange(POINTS) + 0.5) * segmentation.side / POINTS
+    centres = (torch.arange(POINTS_PER_SIDE) + 0.5) * segmentation.side / POINTS_PER_SIDE
     points = torch.cartesian_prod(centres, centres).flip(1)
     fine = [level[None] for level in scene.fine]
 
-    def boxed(some: list[Tensor]) -> list[Tensor]:
+    def find_boxes(some: list[Tensor]) -> list[Tensor]:
         """For each point (3, 5): boxes around its masks, with scores; below zero: not good enough."""
-        labels = torch.full((len(some), 1), MEANT, dtype=torch.int32)
-        drawn = Drawn(upload(torch.stack(some)[:, None], device), upload(labels, device))
+        labels = torch.full((len(some), 1), POSITIVE, dtype=torch.int32)
+        drawn = PromptBatch(upload(torch.stack(some)[:, None], device), upload(labels, device))
         logits, quality = segmentation.masks(scene.features[None], fine, drawn)
         logits, quality = logits.flatten(0, 1), quality.flatten().float()
-        sure = (logits > OFFSET).flatten(1).sum(1) / (logits > -OFFSET).flatten(1).sum(1).clamp(min=1)
-        good = (quality >= least_quality) & (sure >= least_stability)
-        score = torch.where(good, quality * sure, -1.0)
-        return list(torch.cat([_around(logits > 0), score[:, None]], dim=1).chunk(len(some)))
+        inner, outer = ((logits > offset).flatten(1).sum(1) for offset in (THRESHOLD_SHIFT, -THRESHOLD_SHIFT))
+        stability = inner / outer.clamp(min=1)
+        good = (quality >= min_quality) & (stability >= min_stability)
+        score = torch.where(good, quality * stability, -1.0)
+        return list(torch.cat([_bound_masks(logits > 0), score[:, None]], dim=1).chunk(len(some)))
 
-    scored = torch.cat(budget.run(list(points), boxed)).cpu()
+    scored = torch.cat(budget.run(list(points), find_boxes)).cpu()
     scored = scored[scored[:, 4] >= 0]
     area = (scored[:, 2] - scored[:, 0]) * (scored[:, 3] - scored[:, 1])
-    scored = scored[(area > SMALLEST) & (area < WHOLE)]
+    scored = scored[(area > MIN_AREA_SHARE) & (area < MAX_AREA_SHARE)]
     kept = _distinct(scored[scored[:, 4].argsort(descending=True, stable=True)], limit)
     scale = torch.tensor([scene.width, scene.height, scene.width, scene.height, 1], dtype=torch.float64)
     return [Box(*row[:4]).within(scene.width, scene.height) for row in (kept.double() * scale).tolist()]
 
 
-def _around(masks: Tensor) -> Tensor:
+def _bound_masks(masks: Tensor) -> Tensor:
     """(n, m, m) bool -> (n, 4) boxes in shares of the sides; of an empty mask one without size."""
     _, rows, columns = masks.shape
     across, down = masks.any(1).float(), masks.any(2).float()
@@ -83,7 +84,7 @@ def _distinct(scored: Tensor, limit: int) -> Tensor:
     while len(scored) and len(kept) < limit:
         best = scored[0]
         kept.append(best)
-        scored = scored[_iou(best, scored) < OVERLAP]
+        scored = scored[_iou(best, scored) < MAX_IOU]
     return torch.stack(kept) if kept else scored[:0]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
+class PromptBatch:
     """Prompts of one shape for n pictures, in pixels of the segmentation model's square input.
 
     `points` (n, p, 2) float32; `labels` (n, p) int32: 1 on what is meant, 0 on what is not, 2 and 3 the
@@ -24,7 +24,7 @@ class Drawn:
 
 
 class Compilable(Protocol):
-    def make_compiled(self) -> None:
+    def enable_compile(self) -> None:
         """From now on what is heavy runs as compiled graphs: few of them, whatever the shapes."""
 
 
@@ -43,10 +43,10 @@ class SegmentationModel(Compilable, Protocol):
         """(n, 3, side, side) normalised -> the map (n, channels, grid, grid), and the finer maps that
         only `masks` needs."""
 
-    def prompted(self, features: Tensor, drawn: Drawn) -> Tensor:
+    def apply_prompts(self, features: Tensor, drawn: PromptBatch) -> Tensor:
         """The map as seen through a prompt: (n, channels, grid, grid) -> the same shape."""
 
-    def masks(self, features: Tensor, fine: Sequence[Tensor], drawn: Drawn) -> tuple[Tensor, Tensor]:
+    def masks(self, features: Tensor, fine: Sequence[Tensor], drawn: PromptBatch) -> tuple[Tensor, Tensor]:
         """n prompts on one picture ((1, channels, grid, grid)) -> mask logits (n, 3, mask_side,
         mask_side) and their predicted quality (n, 3), 0 to 1."""
 
@@ -66,21 +66,23 @@ class LanguageModel(Compilable, Protocol):
     config: dict[str, Any]
     """What is needed to build it and the vision tower again, as JSON."""
 
-    def words(self, ids: Tensor) -> Tensor:
+    def embed_tokens(self, ids: Tensor) -> Tensor:
         """(n, length) int64 -> (n, length, hidden)."""
 
-    def prefix(self, embeds: Tensor, positions: Tensor) -> Any:
-        """Keys and values of n sequences that many others begin with. Arguments as for `read`."""
+    def encode_prefix(self, embeds: Tensor, positions: Tensor) -> Any:
+        """Keys and values of n sequences that many others begin with. Arguments as for `encode`."""
 
-    def read(self, embeds: Tensor, positions: Tensor, prefix: Any = None, of: Tensor | None = None) -> Tensor:
+    def encode(
+        self, embeds: Tensor, positions: Tensor, prefix: Any = None, prefix_index: Tensor | None = None
+    ) -> Tensor:
         """The last hidden states, after the final norm: (n, length, hidden).
 
         Args:
             embeds: (n, length, hidden), padded on the right. Attention is causal, so what lies right
                 of a token never reaches it, and no mask is needed.
             positions: (3, n, length) int64: time, row and column.
-            prefix: what `prefix` returned: the sequences go on from there.
-            of: (n,) int64: which of the prefix's sequences each row continues.
+            prefix: what `encode_prefix` returned: the sequences go on from there.
+            prefix_index: (n,) int64: which of the prefix's sequences each row continues.
         """
 
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, Qwen2VLConfig, Qwen2VLModel, Sam2Conf
 
 from virtue.embedder import hub
 from virtue.embedder.virtue_model import sam2_weights
-from virtue.embedder.virtue_model.adapters import merged
+from virtue.embedder.virtue_model.adapters import merge_adapter
 from virtue.embedder.virtue_model.configuration import (
     PUBLISHED_MAX_PIXELS,
     PUBLISHED_MIN_PIXELS,
@@ -21,7 +21,7 @@ from virtue.embedder.virtue_model.configuration import (
 from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
-from virtue.embedder.virtue_model.weights import Weights, backbone, fill, read, read_folder
+from virtue.embedder.virtue_model.weights import Weights, build_backbone, load_into, read_folder, read_weights
 from virtue.errors import ModelError
 
 CONNECTOR = "sam2_reducer_and_vlm_layer.pth"
@@ -40,25 +40,25 @@ def is_adapter(folder: Path) -> bool:
 def load(folder: Path, dtype: torch.dtype, offline: bool) -> Network:
     """Raises:
     ModelError: a file is missing or damaged, or its tensors do not fit; names them."""
-    described = json_of(folder / "config.json")
-    if described.get("model_type") != "qwen2_vl":
+    settings = read_json(folder / "config.json")
+    if settings.get("model_type") != "qwen2_vl":
         raise ModelError(
-            f"{folder / 'config.json'} describes a {described.get('model_type')!r} model: the published "
+            f"{folder / 'config.json'} describes a {settings.get('model_type')!r} model: the published "
             "VIRTUE stands on 'qwen2_vl'"
         )
-    vlm = _language_and_vision(folder, described, dtype, offline)
-    segmentation = _segmentation(folder, described.get("virtue_sam") or {}, offline)
+    vlm = _load_qwen(folder, settings, dtype, offline)
+    segmentation = _load_sam(folder, settings.get("virtue_sam") or {}, offline)
     configuration = Configuration.published(**_pixel_bounds(folder))
     network = Network(configuration, segmentation, Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
-    parts = read(folder / CONNECTOR)
+    parts = read_weights(folder / CONNECTOR)
     if not isinstance(parts, Mapping) or not all(isinstance(part, Mapping) for part in parts.values()):
         raise ModelError(f"{folder / CONNECTOR} is not the connector of a VIRTUE model: download it again")
     connector = {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}
-    fill(network.connector, connector, f"the connector {folder / CONNECTOR}")
+    load_into(network.connector, connector, f"the connector {folder / CONNECTOR}")
     return network
 
 
-def json_of(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
     """Raises:
     ModelError: the file is missing or no JSON object."""
     try:
@@ -72,17 +72,17 @@ def json_of(file: Path) -> dict[str, Any]:
     return values
 
 
-def language_config(described: Mapping[str, Any]) -> Qwen2VLConfig:
+def parse_language_config(settings: Mapping[str, Any]) -> Qwen2VLConfig:
     """Raises:
     ModelError: the values do not describe a Qwen2-VL."""
     ours = ("virtue_sam", "model_type")
-    return _config(Qwen2VLConfig, {key: described[key] for key in described if key not in ours})
+    return _config(Qwen2VLConfig, {key: settings[key] for key in settings if key not in ours})
 
 
-def segmentation_config(described: Mapping[str, Any]) -> Sam2Config:
+def parse_segmentation_config(settings: Mapping[str, Any]) -> Sam2Config:
     # Meta's own conversions are of the video model; its image part has the same settings.
     parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
-    return _config(Sam2Config, {part: described[part] for part in parts if part in described})
+    return _config(Sam2Config, {part: settings[part] for part in parts if part in settings})
 
 
 def _config(kind: type[Any], values: Mapping[str, Any]) -> Any:
@@ -92,28 +92,26 @@ def _config(kind: type[Any], values: Mapping[str, Any]) -> Any:
         raise ModelError(f"not the configuration of a {kind.model_type} model ({error})") from None
 
 
-def _language_and_vision(
-    folder: Path, described: Mapping[str, Any], dtype: torch.dtype, offline: bool
-) -> Qwen2VLModel:
-    config = language_config(described)
+def _load_qwen(folder: Path, settings: Mapping[str, Any], dtype: torch.dtype, offline: bool) -> Qwen2VLModel:
+    config = parse_language_config(settings)
     if not is_adapter(folder):
-        return qwen(config, read_folder(folder), dtype, str(folder))
-    adapter = json_of(folder / ADAPTER)
+        return build_qwen(config, read_folder(folder), dtype, str(folder))
+    adapter = read_json(folder / ADAPTER)
     base = adapter.get("base_model_name_or_path")
     if not base:
         raise ModelError(f"{folder / ADAPTER} does not name the base model: set base_model_name_or_path")
     beside = folder / base
-    base_folder = beside if beside.is_dir() else hub.folder_of(base, offline=offline)
-    base_config = language_config(json_of(base_folder / "config.json"))
-    model = qwen(base_config, read_folder(base_folder), dtype, str(base))
-    return merged(model, adapter, read_folder(folder, ["adapter_model"]), str(folder))
+    base_folder = beside if beside.is_dir() else hub.get_folder(base, offline=offline)
+    base_config = parse_language_config(read_json(base_folder / "config.json"))
+    model = build_qwen(base_config, read_folder(base_folder), dtype, str(base))
+    return merge_adapter(model, adapter, read_folder(folder, ["adapter_model"]), str(folder))
 
 
-def qwen(config: PreTrainedConfig, weights: Weights, dtype: torch.dtype, what: str) -> Qwen2VLModel:
+def build_qwen(config: PreTrainedConfig, weights: Weights, dtype: torch.dtype, what: str) -> Qwen2VLModel:
     """A Qwen2-VL without the head that turns hidden states into words, which is never asked. Names of its
     parameters may be those of any version."""
     body = {_body_name(name): value for name, value in weights.items() if name != "lm_head.weight"}
-    return backbone(Qwen2VLModel, config, body, dtype, what)
+    return build_backbone(Qwen2VLModel, config, body, dtype, what)
 
 
 def _body_name(name: str) -> str:
@@ -121,36 +119,38 @@ def _body_name(name: str) -> str:
     return name if name.startswith(("visual.", "language_model.")) else f"language_model.{name}"
 
 
-def _segmentation(folder: Path, described: Mapping[str, Any], offline: bool) -> Sam2Segmentation:
-    named = Path(str(described.get("checkpoint") or "sam2.1_hiera_base_plus.pt"))
+def _load_sam(folder: Path, settings: Mapping[str, Any], offline: bool) -> Sam2Segmentation:
+    named = Path(str(settings.get("checkpoint") or "sam2.1_hiera_base_plus.pt"))
     places = [folder / named, folder / named.name, *sorted(folder.glob("sam2*.pt"))]
     file = next((place for place in places if place.is_file()), None)
     if file:
-        return _of_meta(file, folder, described)
+        return _load_meta_sam(file, folder, settings)
     inside = next((place.parent for place in sorted(folder.glob("sam2*/config.json"))), None)
-    hub_name = f"facebook/sam2.1-hiera-{_size_of(named.name)}"
+    hub_name = f"facebook/sam2.1-hiera-{_sam_size(named.name)}"
     try:
-        inside = inside or hub.folder_of(hub_name, offline=offline)
+        inside = inside or hub.get_folder(hub_name, offline=offline)
     except ModelError as error:
         raise ModelError(
             f"the SAM 2.1 weights are missing: {named} is not in {folder}, and {hub_name} cannot be had "
             f"({error}); put the .pt file there"
         ) from None
-    config = segmentation_config(json_of(inside / "config.json"))
-    return Sam2Segmentation(backbone(Sam2Model, config, read_folder(inside), torch.float32, str(inside)))
+    config = parse_segmentation_config(read_json(inside / "config.json"))
+    return Sam2Segmentation(
+        build_backbone(Sam2Model, config, read_folder(inside), torch.float32, str(inside))
+    )
 
 
-def _of_meta(file: Path, folder: Path, described: Mapping[str, Any]) -> Sam2Segmentation:
-    held = read(file)
+def _load_meta_sam(file: Path, folder: Path, settings: Mapping[str, Any]) -> Sam2Segmentation:
+    held = read_weights(file)
     weights = held.get("model", held) if isinstance(held, Mapping) else {}
-    beside = folder / str(described.get("config_path") or "none")
+    beside = folder / str(settings.get("config_path") or "none")
     has_yaml = beside.suffix == ".yaml" and beside.is_file()
-    config = sam2_weights.configuration(weights, beside if has_yaml else None)
-    named = sam2_weights.renamed(weights)
-    return Sam2Segmentation(backbone(Sam2Model, config, named, torch.float32, str(file)))
+    config = sam2_weights.infer_config(weights, beside if has_yaml else None)
+    named = sam2_weights.rename_weights(weights)
+    return Sam2Segmentation(build_backbone(Sam2Model, config, named, torch.float32, str(file)))
 
 
-def _size_of(name: str) -> str:
+def _sam_size(name: str) -> str:
     return next((size for size in SIZES if size in name), "base-plus")
 
 
@@ -160,7 +160,7 @@ def _pixel_bounds(folder: Path) -> dict[str, int]:
     file = folder / "preprocessor_config.json"
     if not file.is_file():
         return {}
-    values = json_of(file)
+    values = read_json(file)
     size = values.get("size") or {}
     least = values.get("min_pixels") or size.get("shortest_edge") or PUBLISHED_MIN_PIXELS
     most = values.get("max_pixels") or size.get("longest_edge") or PUBLISHED_MAX_PIXELS

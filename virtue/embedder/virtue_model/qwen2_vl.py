@@ -97,7 +97,7 @@ class Qwen2VLVision(nn.Module):
         config._attn_implementation = _BATCHED
         self.model.patch_embed = _PatchEmbedding(model.visual.patch_embed.proj)
 
-    def make_compiled(self) -> None:
+    def enable_compile(self) -> None:
         for block in self.model.blocks:  # equal but for their weights, so they share what is compiled
             block.compile(dynamic=True)
 
@@ -108,7 +108,7 @@ class Qwen2VLVision(nn.Module):
         grid = torch.tensor([[1, rows, columns]])
         places = upload(get_vision_position_ids(grid, self.merge), pixels.device)
         tokens = self.model(
-            self.patches(pixels),
+            self.cut_patches(pixels),
             grid.expand(count, -1),
             position_ids=places.repeat(count, 1),
             cu_seqlens=torch.arange(count + 1, device=pixels.device, dtype=torch.int32) * (rows * columns),
@@ -116,7 +116,7 @@ class Qwen2VLVision(nn.Module):
         ).pooler_output
         return tokens.unflatten(0, (count, rows * columns // self.merge**2))
 
-    def patches(self, pixels: Tensor) -> Tensor:
+    def cut_patches(self, pixels: Tensor) -> Tensor:
         """(n, 3, h, w) -> (patches of all pictures, 3 x frames x patch x patch), merged neighbours side
         by side, a still repeated as often as the tower wants frames."""
         count, channels, height, width = pixels.shape
@@ -144,39 +144,39 @@ class Qwen2VLLanguage(nn.Module):
         self.hidden: int = settings.hidden_size
         self.config: dict[str, Any] = model.config.to_dict()
         settings._attn_implementation = _CONTINUED
-        self._layer = _layer
+        self._run_layer = _run_layer
 
-    def make_compiled(self) -> None:
+    def enable_compile(self) -> None:
         # One layer stands for all: seconds instead of minutes, and no graph for each length of a sequence.
-        self._layer = torch.compile(_layer, dynamic=True)
+        self._run_layer = torch.compile(_run_layer, dynamic=True)
 
-    def words(self, ids: Tensor) -> Tensor:
+    def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.model.embed_tokens(ids)
 
-    def prefix(self, embeds: Tensor, positions: Tensor) -> Prefix:
+    def encode_prefix(self, embeds: Tensor, positions: Tensor) -> Prefix:
         kept: Prefix = []
-        self._through(embeds, positions, kept=kept)
+        self._run_layers(embeds, positions, kept=kept)
         return kept
 
-    def read(
+    def encode(
         self,
         embeds: Tensor,
         positions: Tensor,
         prefix: Prefix | None = None,
-        of: Tensor | None = None,
+        prefix_index: Tensor | None = None,
     ) -> Tensor:
-        return self.model.norm(self._through(embeds, positions, prefix, of))
+        return self.model.norm(self._run_layers(embeds, positions, prefix, prefix_index))
 
-    def _through(
+    def _run_layers(
         self,
         embeds: Tensor,
         positions: Tensor,
         prefix: Prefix | None = None,
-        of: Tensor | None = None,
+        prefix_index: Tensor | None = None,
         kept: Prefix | None = None,
     ) -> Tensor:
         """All layers: hidden states, before the last norm. Keys and values of each layer go into `kept`."""
-        around = self.model.rotary_emb(embeds, positions)
+        rotary = self.model.rotary_emb(embeds, positions)
         mask, hidden = None, embeds
         if prefix is not None:
             length, before = embeds.shape[1], prefix[0][0].shape[2]
@@ -185,16 +185,16 @@ class Qwen2VLLanguage(nn.Module):
         for number, layer in enumerate(self.model.layers):
             past = None
             if prefix is not None:  # copied for one layer at a time: for all at once they would fill a card
-                past = prefix[number][0][of], prefix[number][1][of]
-            hidden, own = self._layer(layer, hidden, around, mask, past)
+                past = prefix[number][0][prefix_index], prefix[number][1][prefix_index]
+            hidden, own = self._run_layer(layer, hidden, rotary, mask, past)
             if kept is not None:
                 kept.append(own)
         return hidden
 
 
-def _layer(
-    layer: nn.Module, hidden: Tensor, around: Pair, mask: Tensor | None, past: Pair | None
+def _run_layer(
+    layer: nn.Module, hidden: Tensor, rotary: Pair, mask: Tensor | None, past: Pair | None
 ) -> tuple[Tensor, Pair]:
     kept: list[Pair] = []
-    hidden = layer(hidden, attention_mask=mask, position_embeddings=around, past=past, kept=kept)
+    hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary, past=past, kept=kept)
     return hidden, kept[0]

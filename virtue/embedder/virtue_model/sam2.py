@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Sam2Model
 
-from virtue.embedder.virtue_model.protocols import Drawn
+from virtue.embedder.virtue_model.protocols import PromptBatch
 
 
 class _NoPositions(nn.Module):
@@ -35,7 +35,7 @@ class Sam2Segmentation(nn.Module):
         self.config: dict[str, Any] = config.to_dict()
         self._levels = self._image_levels
 
-    def make_compiled(self) -> None:
+    def enable_compile(self) -> None:
         # As a whole: its blocks differ in their windows, and its input only in the number of pictures.
         compiled = torch.compile(self._image_levels)
 
@@ -48,12 +48,12 @@ class Sam2Segmentation(nn.Module):
     def encode(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         *fine, coarse = self._levels(pixels)
         coarse = coarse + self.model.no_memory_embedding
-        return self._square(coarse), tuple(self._square(level) for level in fine)
+        return self._to_grid(coarse), tuple(self._to_grid(level) for level in fine)
 
-    def prompted(self, features: Tensor, drawn: Drawn) -> Tensor:
+    def apply_prompts(self, features: Tensor, drawn: PromptBatch) -> Tensor:
         # VIRTUE takes the image side of the mask decoder's two-way transformer; the decoder's tail
         # (upscaling, masks, scores) would be thrown away.
-        sparse, dense = self._prompt(features.dtype, drawn)
+        sparse, dense = self._encode_prompts(features.dtype, drawn)
         decoder = self.model.mask_decoder
         parts = decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens
         own = torch.cat([part.weight for part in parts]).expand(len(sparse), 1, -1, -1)
@@ -66,9 +66,9 @@ class Sam2Segmentation(nn.Module):
         )
         return cells[:, 0].transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
-    def masks(self, features: Tensor, fine: Sequence[Tensor], drawn: Drawn) -> tuple[Tensor, Tensor]:
+    def masks(self, features: Tensor, fine: Sequence[Tensor], drawn: PromptBatch) -> tuple[Tensor, Tensor]:
         count = len(drawn.points)
-        sparse, dense = self._prompt(features.dtype, drawn)
+        sparse, dense = self._encode_prompts(features.dtype, drawn)
         logits, quality, _, _ = self.model.mask_decoder(
             image_embeddings=features.expand(count, -1, -1, -1),
             image_positional_embeddings=self._positions(features).expand(count, -1, -1, -1),
@@ -83,7 +83,7 @@ class Sam2Segmentation(nn.Module):
         # Not get_image_embeddings: that one is closed to gradients, and training comes this way too.
         return tuple(self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states)
 
-    def _prompt(self, dtype: torch.dtype, drawn: Drawn) -> tuple[Tensor, Tensor]:
+    def _encode_prompts(self, dtype: torch.dtype, drawn: PromptBatch) -> tuple[Tensor, Tensor]:
         """One prompt a picture: sparse (n, 1, tokens, channels), dense (n, channels, grid, grid)."""
         masks = None if drawn.masks is None else drawn.masks.to(dtype)
         # A box goes in as two labelled corners, as in SAM 2's own predictor: so a box and points are one
@@ -97,7 +97,7 @@ class Sam2Segmentation(nn.Module):
         return positions.expand(len(like), -1, -1, -1)
 
     @staticmethod
-    def _square(level: Tensor) -> Tensor:
+    def _to_grid(level: Tensor) -> Tensor:
         """(cells, n, channels) -> (n, channels, rows, columns)."""
         side = round(level.shape[0] ** 0.5)
         return level.permute(1, 2, 0).unflatten(2, (side, side))

@@ -59,7 +59,7 @@ _RULES: list[tuple[str, Any]] = [
 ]
 
 
-def renamed(weights: Mapping[str, Tensor]) -> Weights:
+def rename_weights(weights: Mapping[str, Tensor]) -> Weights:
     """Meta's names -> those of transformers' `Sam2Model`; what only video needs is left out."""
     import torch
 
@@ -82,7 +82,7 @@ def renamed(weights: Mapping[str, Tensor]) -> Weights:
     return made
 
 
-def configuration(weights: Mapping[str, Tensor], yaml_file: Path | None) -> Sam2Config:
+def infer_config(weights: Mapping[str, Tensor], yaml_file: Path | None) -> Sam2Config:
     """The sizes of a Meta checkpoint: from its tensors, and what they do not tell from Meta's own .yaml
     or, without one, from the published size they belong to.
 
@@ -99,7 +99,7 @@ def configuration(weights: Mapping[str, Tensor], yaml_file: Path | None) -> Sam2
         mask = weights["sam_prompt_encoder.mask_downscaling.3.weight"].shape[0]
     except KeyError as error:
         raise ModelError(f"not a SAM 2.1 checkpoint: {error} is missing") from None
-    settings = _of_yaml(yaml_file) if yaml_file else {}
+    settings = _read_yaml(yaml_file) if yaml_file else {}
     trunk = settings.get("trunk") or TRUNKS.get((width, len(upper)))
     if trunk is None:
         raise ModelError(
@@ -132,7 +132,7 @@ def configuration(weights: Mapping[str, Tensor], yaml_file: Path | None) -> Sam2
     )
 
 
-def _of_yaml(file: Path) -> dict[str, Any]:
+def _read_yaml(file: Path) -> dict[str, Any]:
     """The trunk's settings and the input size of Meta's (Hydra's) configuration."""
     import yaml
 

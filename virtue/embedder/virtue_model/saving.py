@@ -16,7 +16,7 @@ from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.errors import ModelError
 
 TOKENIZER = {"tokenizer_class": "PreTrainedTokenizerFast"}
-"""Words are split by tokenizer.json alone; so other programs read it too."""
+"""Texts are split by tokenizer.json alone; so other programs read it too."""
 
 CARD = """---
 library_name: virtue
@@ -54,7 +54,7 @@ def save(model: VirtueModel, folder: str | Path, *, licence: str = "") -> Path:
     network = model.network
     # Cloned: safetensors takes no two names for one piece of memory.
     weights = {name: value.cpu().contiguous().clone() for name, value in network.state_dict().items()}
-    described = {
+    config = {
         "model_type": MODEL_TYPE,
         "virtue_version": __version__,
         "configuration": network.configuration.to_dict(),
@@ -64,9 +64,9 @@ def save(model: VirtueModel, folder: str | Path, *, licence: str = "") -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n")
-        if model.words.file.resolve() != (folder / "tokenizer.json").resolve():
-            shutil.copyfile(model.words.file, folder / "tokenizer.json")
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        if model.tokenizer.file.resolve() != (folder / "tokenizer.json").resolve():
+            shutil.copyfile(model.tokenizer.file, folder / "tokenizer.json")
         (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER, indent=2) + "\n")
         (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessing(model), indent=2) + "\n")
         (folder / "README.md").write_text(_card(model, folder.name, licence))

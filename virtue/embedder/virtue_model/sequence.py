@@ -11,13 +11,13 @@ Grid = tuple[int, int]
 """Rows and columns."""
 
 
-def order(layout: Layout) -> tuple[str, str, str]:
+def token_order(layout: Layout) -> tuple[str, str, str]:
     if layout == "published":
         return "segmentation", "image", "text"
     return "image", "segmentation", "text"
 
 
-def positions(configuration: Configuration, image: Grid | None, words: int) -> Tensor:
+def token_positions(configuration: Configuration, image: Grid | None, words: int) -> Tensor:
     """(3, length) int64: time, row and column of each token of one item, padding not among them.
 
     Args:
@@ -30,11 +30,11 @@ def positions(configuration: Configuration, image: Grid | None, words: int) -> T
     grids = {"segmentation": (side, side), "image": image}
     parts: list[Tensor] = []
     start = configuration.segmentation_tokens if configuration.flat_positions else 0
-    for name in order(configuration.layout):
+    for name in token_order(configuration.layout):
         if name == "text":
             parts.append(start + torch.arange(words).expand(3, -1))
         elif not configuration.flat_positions:
-            parts.append(start + _spread(grids[name]))
+            parts.append(start + _grid_positions(grids[name]))
             start += max(grids[name])
         elif name == "segmentation":
             parts.append(torch.zeros(3, side * side, dtype=torch.int64))
@@ -45,7 +45,7 @@ def positions(configuration: Configuration, image: Grid | None, words: int) -> T
     return torch.cat(parts, dim=1)
 
 
-def _spread(grid: Grid) -> Tensor:
+def _grid_positions(grid: Grid) -> Tensor:
     """M-RoPE of a still (Qwen2-VL, section 2.1): one time, rows, columns."""
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     return torch.stack([torch.zeros_like(rows), rows, columns]).flatten(1)

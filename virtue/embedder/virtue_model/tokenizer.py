@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from virtue.errors import InputError, ModelError
 
 
-class Words:
+class TextTokenizer:
     def __init__(self, file: Path, limit: int) -> None:
         """Raises:
         ModelError: the file is missing or no tokenizer."""
@@ -27,7 +27,7 @@ class Words:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
-    def ids(self, text: str, may_be_empty: bool = False) -> tuple[int, ...]:
+    def encode(self, text: str, may_be_empty: bool = False) -> tuple[int, ...]:
         """No token is added to those of the text.
 
         Raises:

@@ -12,25 +12,25 @@ from torch import Tensor
 
 from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.model import Find, Item
-from virtue.embedder.uploads import prepared, staged, upload
+from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.embedder.virtue_model import image_preprocessing
-from virtue.embedder.virtue_model.instructions import fill, kind_of, query_kinds
+from virtue.embedder.virtue_model.instructions import fill_template, item_kind, query_kinds
 from virtue.embedder.virtue_model.mask_proposals import propose
-from virtue.embedder.virtue_model.network import Network, Row, Scene
-from virtue.embedder.virtue_model.prompt_encoding import drawing
-from virtue.embedder.virtue_model.tokenizer import Words
+from virtue.embedder.virtue_model.network import InputSequence, Network, Scene
+from virtue.embedder.virtue_model.prompt_encoding import encode_prompt
+from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.geometry import Box
 from virtue.pictures import Picture
 
-TOKENS = {"cuda": 32_768, "cpu": 4_096}
-PICTURES = {"cuda": 16, "cpu": 2}
-POINTS = {"cuda": 64, "cpu": 64}
+FIRST_TOKENS = {"cuda": 32_768, "cpu": 4_096}
+FIRST_PICTURES = {"cuda": 16, "cpu": 2}
+FIRST_POINTS = {"cuda": 64, "cpu": 64}
 """What is tried first as one batch: tokens of the language model, pictures of the image models, points of
 which the segmentation model makes proposals."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Copies:
+class StagedPicture:
     """A picture on its way to the device, (h, w, 3) uint8: as it was read, and as Pillow resized it; each
     only where it is used."""
 
@@ -41,11 +41,11 @@ class Copies:
 class VirtueModel:
     """Implements `embedder.model.Model`. Vectors are those of the last token, unit length."""
 
-    def __init__(self, name: str, fingerprint: str, network: Network, words: Words) -> None:
+    def __init__(self, name: str, fingerprint: str, network: Network, tokenizer: TextTokenizer) -> None:
         self.name = name
         self.fingerprint = fingerprint
         self.network = network.eval()
-        self.words = words
+        self.tokenizer = tokenizer
         self.configuration = network.configuration
         self.dim: int = network.language.hidden
         self.side = self.configuration.side
@@ -54,9 +54,9 @@ class VirtueModel:
         """Named instructions: what `prompt_name=` may say. See `instructions.py` for what they hold."""
         kind = "cuda" if network.device.type == "cuda" else "cpu"
         room = room_on(network.device)
-        self._tokens = Budget(TOKENS[kind], room)
-        self._pictures = Budget(PICTURES[kind], room)
-        self._points = Budget(POINTS[kind], room)
+        self._tokens = Budget(FIRST_TOKENS[kind], room)
+        self._pictures = Budget(FIRST_PICTURES[kind], room)
+        self._points = Budget(FIRST_POINTS[kind], room)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """One folder with safetensors, a configuration, the tokenizer and a card."""
@@ -73,21 +73,21 @@ class VirtueModel:
             PictureError: a picture is too small or too slim.
         """
         for picture in pictures:
-            image_preprocessing.check(picture)
-        firsts = image_preprocessing.firsts(pictures)
+            image_preprocessing.check_picture(picture)
+        firsts = image_preprocessing.find_duplicates(pictures)
         distinct = sorted(set(firsts))
         scenes = dict(zip(distinct, self._scenes([pictures[n] for n in distinct]), strict=True))
         return [scenes[n] for n in firsts]
 
     @torch.inference_mode()
     def _scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
-        sizes = [image_preprocessing.size_seen(picture, *self._bounds) for picture in pictures]
+        sizes = [image_preprocessing.vision_size(picture, *self._pixel_bounds) for picture in pictures]
         # Pictures of one size go together: the vision tower then needs neither padding nor a loop.
         order = sorted(range(len(pictures)), key=lambda n: sizes[n])
-        with prepared(self._copies, [pictures[n] for n in order]) as copies:
+        with prepare_ahead(self._stage, [pictures[n] for n in order]) as copies:
             made = self._pictures.run(
                 range(len(order)),
-                lambda batch: self._look(
+                lambda batch: self._encode_batch(
                     [pictures[order[n]] for n in batch],
                     [copies(n) for n in batch],
                     sizes[order[batch[0]]],
@@ -97,49 +97,50 @@ class VirtueModel:
         return [scene for _, scene in sorted(zip(order, made, strict=True), key=lambda pair: pair[0])]
 
     @property
-    def _bounds(self) -> tuple[int, int, int]:
+    def _pixel_bounds(self) -> tuple[int, int, int]:
         vision, settings = self.network.vision, self.configuration
         return vision.patch * vision.merge, settings.min_pixels, settings.max_pixels
 
-    def _copies(self, picture: Picture) -> Copies:
+    def _stage(self, picture: Picture) -> StagedPicture:
         """What is done on the processor, beside the work on the pictures before this one."""
         device, settings = self.network.device, self.configuration
         on_device = settings.resize == "device"
         needs_original = on_device or not settings.double_normalisation
-        return Copies(
-            staged(picture.pixels, device) if needs_original else None,
-            None if on_device else staged(image_preprocessing.fitted(picture, *self._bounds), device),
-        )
+        original = stage(picture.pixels, device) if needs_original else None
+        if on_device:
+            return StagedPicture(original, None)
+        fitted = image_preprocessing.resize_to_fit(picture, *self._pixel_bounds)
+        return StagedPicture(original, stage(fitted, device))
 
-    def _look(
-        self, pictures: Sequence[Picture], copies: Sequence[Copies], size: tuple[int, int]
+    def _encode_batch(
+        self, pictures: Sequence[Picture], copies: Sequence[StagedPicture], size: tuple[int, int]
     ) -> list[Scene]:
-        device, side, cell = self.network.device, self.network.segmentation.side, self._bounds[0]
+        device, side, cell = self.network.device, self.network.segmentation.side, self._pixel_bounds[0]
         originals = [upload(copy.original, device) for copy in copies if copy.original is not None]
         fitted = [upload(copy.fitted, device) for copy in copies if copy.fitted is not None]
         # One by one: they come in any size, and a copy must not depend on its company.
-        fitted = fitted or [self._resized(original, size) for original in originals]
-        pixels = image_preprocessing.normalised(torch.stack(fitted))
+        fitted = fitted or [self._resize(original, size) for original in originals]
+        pixels = image_preprocessing.normalize(torch.stack(fitted))
         if self.configuration.double_normalisation:
-            square = image_preprocessing.square(pixels, side)
+            square = image_preprocessing.resize_to_square(pixels, side)
         else:
             parts = [
-                image_preprocessing.square(original.permute(2, 0, 1)[None] / 255, side)
+                image_preprocessing.resize_to_square(original.permute(2, 0, 1)[None] / 255, side)
                 for original in originals
             ]
             square = torch.cat(parts)
-        tokens, features, fine = self.network.look(pixels, square)
+        tokens, features, fine = self.network.encode_pictures(pixels, square)
         grid = size[1] // cell, size[0] // cell
         return [
             Scene(p.width, p.height, features[n], tuple(level[n] for level in fine), tokens[n], grid)
             for n, p in enumerate(pictures)
         ]
 
-    def _resized(self, original: Tensor, size: tuple[int, int]) -> Tensor:
-        cell = self._bounds[0]
+    def _resize(self, original: Tensor, size: tuple[int, int]) -> Tensor:
+        cell = self._pixel_bounds[0]
         if min(original.shape[:2]) < cell:
-            original = image_preprocessing.resized(original, (image_preprocessing.TINY_CELLS * cell,) * 2)
-        return image_preprocessing.resized(original, size)
+            original = image_preprocessing.resize(original, (image_preprocessing.TINY_CELLS * cell,) * 2)
+        return image_preprocessing.resize(original, size)
 
     @torch.inference_mode()
     def propose(self, scene: Scene, limit: int) -> list[Box]:
@@ -148,8 +149,8 @@ class VirtueModel:
             scene,
             limit,
             self._points,
-            least_quality=self.configuration.proposal_quality,
-            least_stability=self.configuration.proposal_stability,
+            min_quality=self.configuration.proposal_quality,
+            min_stability=self.configuration.proposal_stability,
         )
 
     # -- items ---------------------------------------------------------------------------------------
@@ -158,34 +159,34 @@ class VirtueModel:
         """Raises:
         InputError: a text is too long, or an instruction asks for a text that an item does not have.
         """
-        return self._embedded([self._row(item, self._kinds(item)) for item in items])
+        return self._embed([self._to_sequence(item, self._item_kinds(item)) for item in items])
 
     def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
         """As `embed`, with the instruction that the model keeps for such a question."""
-        return self._embedded([self._row(item, self._kinds(item, find))])
+        return self._embed([self._to_sequence(item, self._item_kinds(item, find))])
 
     @staticmethod
-    def _kinds(item: Item, find: Find | None = None) -> tuple[str, ...]:
-        kind = kind_of(item.scene is not None, item.prompt, item.text)
+    def _item_kinds(item: Item, find: Find | None = None) -> tuple[str, ...]:
+        kind = item_kind(item.scene is not None, item.prompt, item.text)
         return (kind,) if find is None else query_kinds(kind, find)
 
-    def _default(self, kinds: Sequence[str]) -> str:
+    def _default_instruction(self, kinds: Sequence[str]) -> str:
         names = [self.configuration.defaults[kind] for kind in kinds if kind in self.configuration.defaults]
         return self.configuration.instructions[names[0]] if names else ""
 
-    def _row(self, item: Item, kinds: Sequence[str]) -> Row:
+    def _to_sequence(self, item: Item, kinds: Sequence[str]) -> InputSequence:
         scene = item.scene
-        template = self._default(kinds) if item.instruction is None else item.instruction
+        template = self._default_instruction(kinds) if item.instruction is None else item.instruction
         if scene is None:
-            return Row(self.words.ids(fill(template, None, item.text, 0, 0)))
-        text = fill(template, item.prompt, item.text, scene.width, scene.height)
+            return InputSequence(self.tokenizer.encode(fill_template(template, None, item.text, 0, 0)))
+        text = fill_template(template, item.prompt, item.text, scene.width, scene.height)
         side, frame = self.network.segmentation.side, self.configuration.box_frame
-        drawn = drawing(item.prompt, scene.width, scene.height, side, frame)
+        prompt = encode_prompt(item.prompt, scene.width, scene.height, side, frame)
         # An image may come without a word; pooling then takes the last of what it comes with.
-        return Row(self.words.ids(text, may_be_empty=True), scene, drawn)
+        return InputSequence(self.tokenizer.encode(text, may_be_empty=True), scene, prompt)
 
     @torch.inference_mode()
-    def _embedded(self, rows: Sequence[Row]) -> np.ndarray:
+    def _embed(self, rows: Sequence[InputSequence]) -> np.ndarray:
         """(n, dim) float32. Rows that share a scene are neighbours, and otherwise the short go with the
         short: an order that changes what is padded and shared, never what comes out."""
         scenes: dict[int, int] = {}
@@ -195,15 +196,15 @@ class VirtueModel:
             range(len(rows)),
             key=lambda n: (
                 (rows[n].image_length, scenes[id(rows[n].scene)], len(rows[n].ids))
-                if self._shares
+                if self._shares_image
                 else (rows[n].image_length, len(rows[n].ids))
             ),
         )
         made = self._tokens.run(
             order,
             lambda batch: list(self.network([rows[n] for n in batch])),
-            kind=lambda n: (rows[n].scene is None) if not self._shares else rows[n].image_length,
-            cost=lambda batch: self._cost([rows[n] for n in batch]),
+            kind=lambda n: (rows[n].scene is None) if not self._shares_image else rows[n].image_length,
+            cost=lambda batch: self._count_tokens([rows[n] for n in batch]),
         )
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         if made:  # brought home at once: a card would wait for the program after every batch otherwise
@@ -211,14 +212,14 @@ class VirtueModel:
         return vectors
 
     @property
-    def _shares(self) -> bool:
+    def _shares_image(self) -> bool:
         return self.configuration.layout == "image-first"
 
-    def _cost(self, rows: Sequence[Row]) -> int:
+    def _count_tokens(self, rows: Sequence[InputSequence]) -> int:
         """Tokens that the language model reads for these rows, padding included."""
         segmentation = self.configuration.segmentation_tokens if rows[0].scene else 0
         words = max(len(row.ids) for row in rows)
-        if self._shares:
+        if self._shares_image:
             scenes = {id(row.scene): row.image_length for row in rows}
             return len(rows) * (segmentation + words) + sum(scenes.values())
         return len(rows) * (segmentation + max(row.image_length + len(row.ids) for row in rows))

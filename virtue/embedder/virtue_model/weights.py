@@ -14,17 +14,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from virtue.embedder.torch_runtime import quiet
+from virtue.embedder.torch_runtime import silence_transformers
 from virtue.errors import ModelError
 
 Weights = dict[str, Tensor]
 Backbone = TypeVar("Backbone", bound=PreTrainedModel)
 
-NAMED_AT_MOST = 5
+MAX_NAMED = 5
 """Keys that an error message lists."""
 
 
-def read(file: Path) -> Any:
+def read_weights(file: Path) -> Any:
     """What a .safetensors, .bin, .pt or .pth file holds.
 
     Raises:
@@ -55,16 +55,16 @@ def read_folder(folder: Path, stems: Iterable[str] = ("model", "pytorch_model"))
     for name in names:
         index = folder / f"{name}.index.json"
         if (folder / name).is_file():
-            return dict(read(folder / name))
+            return dict(read_weights(folder / name))
         if index.is_file():
             weights: Weights = {}
             for shard in sorted(set(json.loads(index.read_text())["weight_map"].values())):
-                weights |= read(folder / shard)
+                weights |= read_weights(folder / shard)
             return weights
     raise ModelError(f"{folder} holds no weights: there should be one of {', '.join(names)}")
 
 
-def backbone(
+def build_backbone(
     kind: type[Backbone], config: PreTrainedConfig, weights: Weights, dtype: torch.dtype, what: str
 ) -> Backbone:
     """A transformers model with these weights, of which none may be missing or left over.
@@ -75,7 +75,7 @@ def backbone(
     Raises:
         ModelError: names parameters that are missing, left over, or of another shape.
     """
-    with quiet():
+    with silence_transformers():
         loaded: Any = kind.from_pretrained(
             None,
             config=config,
@@ -86,11 +86,11 @@ def backbone(
         )
     model: Backbone
     model, info = loaded
-    _complete(what, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"])
+    _check_complete(what, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"])
     return model
 
 
-def fill(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
+def load_into(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
     """Copies the weights into a module of one's own. Raises as `backbone` does."""
     own = module.state_dict()
     shapes = [
@@ -98,35 +98,37 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
         for name in own.keys() & weights.keys()
         if weights[name].shape != own[name].shape
     ]
-    _complete(what, own.keys() - weights.keys(), weights.keys() - own.keys(), shapes)
+    _check_complete(what, own.keys() - weights.keys(), weights.keys() - own.keys(), shapes)
     module.load_state_dict(weights)
 
 
-def under(prefix: str, weights: Mapping[str, Tensor]) -> Weights:
+def select_prefix(prefix: str, weights: Mapping[str, Tensor]) -> Weights:
     """Those whose names begin with the prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def _complete(
+def _check_complete(
     what: str, missing: Iterable[str], unexpected: Iterable[str], shapes: Iterable[tuple[str, Any, Any]]
 ) -> None:
     faults = []
     if names := sorted(missing):
-        faults.append(f"missing: {_listed(names)}")
+        faults.append(f"missing: {_list_names(names)}")
     if names := sorted(unexpected):
-        faults.append(f"not known: {_listed(names)}")
-    if wrong := sorted(f"{name} is {_by(given)}, not {_by(wanted)}" for name, given, wanted in shapes):
-        faults.append(f"of another shape: {_listed(wrong)}")
+        faults.append(f"not known: {_list_names(names)}")
+    if wrong := sorted(
+        f"{name} is {_format_shape(given)}, not {_format_shape(wanted)}" for name, given, wanted in shapes
+    ):
+        faults.append(f"of another shape: {_list_names(wrong)}")
     if faults:
         raise ModelError(f"the weights of {what} do not fit its configuration; {'; '.join(faults)}")
 
 
-def _listed(names: list[str]) -> str:
-    more = len(names) - NAMED_AT_MOST
-    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+def _list_names(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _by(shape: Iterable[int]) -> str:
+def _format_shape(shape: Iterable[int]) -> str:
     return " x ".join(str(side) for side in shape)
 
 
