@@ -107,8 +107,7 @@ def _compact_rows(connection: Connection, folder: Path, generation: Generation, 
 
 def _live_rows(connection: Connection, generation: Generation, kind: Kind) -> np.ndarray:
     """(n,) int64, ascending."""
-    sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL ORDER BY row"
-    owned = np.array([row for (row,) in fetch(connection, sql, (generation.id,))], np.int64)
+    owned = queries.owned_rows(connection, generation.id, kind)
     tombstoned = queries.tombstoned_rows(connection, generation.id, kind)
     count = queries.row_count(connection, generation.id, kind)
     if not np.array_equal(np.sort(np.concatenate([owned, tombstoned])), np.arange(count)):
@@ -123,19 +122,13 @@ def _copy_rows(
     connection: Connection, folder: Path, generation: Generation, kind: Kind, live: np.ndarray, target: Path
 ) -> dict[int, int]:
     """Writes the live rows to `target`; the checksum of each block there."""
-    path = folder / names.row_file(kind, generation.id)
-    count = queries.row_count(connection, generation.id, kind)
-    try:
-        stored = row_files.map_rows(path, count, generation.dim)
-    except FileNotFoundError:
-        raise DamagedError(row_files.describe_missing(path)) from None
-    sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
-    noted = dict(fetch(connection, sql, (generation.id, kind)))
+    stored = row_files.map_generation(connection, folder, generation, kind)
+    noted = queries.checksums(connection, generation.id, kind)
     sums: dict[int, int] = {}
     done = 0
-    for first in range(0, count, CHUNK_ROWS):
+    for first in range(0, len(stored), CHUNK_ROWS):
         part = np.array(stored[first : first + CHUNK_ROWS])
-        _check(part, first, noted, path)
+        _check(part, first, noted, folder / names.row_file(kind, generation.id))
         kept = part[live[slice(*np.searchsorted(live, (first, first + CHUNK_ROWS)))] - first]
         if len(kept):
             sums |= row_files.append(target, done, sums.get(done // row_files.BLOCK, 0), kept)

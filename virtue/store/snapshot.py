@@ -76,12 +76,8 @@ class Snapshot:
         indexes: dict[Kind, tuple[IndexRecord, IndexFiles]] = {}
         broken: DamagedError | None = None
         for kind in KINDS:
-            count = queries.row_count(self._connection, generation.id, kind)
-            path = self._folder / names.row_file(kind, generation.id)
             try:
-                mapped[kind] = row_files.map_rows(path, count, generation.dim)
-            except FileNotFoundError:
-                broken = DamagedError(row_files.describe_missing(path))
+                mapped[kind] = row_files.map_generation(self._connection, self._folder, generation, kind)
             except DamagedError as error:
                 broken = error
             record = find_index(self._connection, generation.id, kind)

@@ -64,8 +64,7 @@ def _find_file_faults(
     if not path.exists():
         yield _lost_rows(connection, "rows", f"{path.name} is gone", generation, kind, range(count))
         return
-    sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
-    noted = dict(fetch(connection, sql, (generation.id, kind)))
+    noted = queries.checksums(connection, generation.id, kind)
     for block, (held, crc) in enumerate(row_files.read_checksums(path, count, generation.dim)):
         numbers = range(block * row_files.BLOCK, min((block + 1) * row_files.BLOCK, count))
         if held < len(numbers):
@@ -81,10 +80,8 @@ def _find_count_faults(
     connection: Connection, generation: Generation, kind: Kind, count: int
 ) -> Iterator[Fault]:
     """Rows that are not in exactly one place: a region or caption, or a tombstone."""
-    sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL"
-    owned = _numbers(fetch(connection, sql, (generation.id,)))
-    sql = "SELECT row FROM tombstones WHERE generation_id = ? AND kind = ?"
-    tombstoned = _numbers(fetch(connection, sql, (generation.id, kind)))
+    owned = queries.owned_rows(connection, generation.id, kind)
+    tombstoned = queries.tombstoned_rows(connection, generation.id, kind)
     outside = owned[(owned < 0) | (owned >= count)]
     if len(outside):
         what = f"{len(outside)} {kind} have rows that were never written"
@@ -93,7 +90,7 @@ def _find_count_faults(
     if len(both):
         what = f"{len(both)} {kind} have rows that are dropped"
         yield _lost_rows(connection, "count", what, generation, kind, both.tolist())
-    unowned = _unowned(owned, tombstoned, count)
+    unowned = np.setdiff1d(np.arange(count), np.concatenate([owned, tombstoned]))
     if len(unowned):
         yield Fault("orphan", f"{len(unowned)} rows of {kind} belong to nothing")
     if ((tombstoned < 0) | (tombstoned >= count)).any():
@@ -108,14 +105,6 @@ def _find_index_faults(connection: Connection, folder: Path) -> Iterator[tuple[i
             what = "is gone, or of another length" if content is None else "is not what was written"
             said = f"{names.index_file(file.id)}, of the index of {kind}, {what}"
             yield file.id, Fault("index", said)
-
-
-def _unowned(owned: np.ndarray, tombstoned: np.ndarray, count: int) -> np.ndarray:
-    return np.setdiff1d(np.arange(count), np.concatenate([owned, tombstoned]))
-
-
-def _numbers(found: list[tuple[int]]) -> np.ndarray:
-    return np.array([row for (row,) in found], np.int64)
 
 
 def _lost_rows(
@@ -166,9 +155,8 @@ def _settle_tombstones(connection: Connection, generation: Generation, kind: Kin
     """A tombstone for every row below the count that has no owner, and for no other."""
     key = (generation.id, kind)
     connection.exec_driver_sql("DELETE FROM tombstones WHERE generation_id = ? AND kind = ?", key)
-    sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL"
-    owned = _numbers(fetch(connection, sql, (generation.id,)))
-    free = [(*key, row) for row in _unowned(owned, owned[:0], count).tolist()]
+    owned = queries.owned_rows(connection, generation.id, kind)
+    free = [(*key, row) for row in np.setdiff1d(np.arange(count), owned).tolist()]
     if free:
         connection.exec_driver_sql("INSERT INTO tombstones (generation_id, kind, row) VALUES (?, ?, ?)", free)
 

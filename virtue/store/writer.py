@@ -18,7 +18,8 @@ from virtue.errors import InputError
 from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.catalogue import database, queries, schema, writes
-from virtue.store.catalogue.database import translate_disk_errors, translate_errors
+from virtue.store.catalogue.database import translate_errors
+from virtue.store.disk import translate_disk_errors
 from virtue.store.records import (
     KINDS,
     CaptionUpdate,
@@ -358,7 +359,9 @@ class Writer:
             finds = calibration.finds_due(connection, target.id)
             if not finds:
                 return False
-            stored = {kind: queries.map_rows(connection, self._folder, target, kind) for kind in KINDS}
+            stored = {
+                kind: row_files.map_generation(connection, self._folder, target, kind) for kind in KINDS
+            }
             found = calibration.measure(connection, target.id, finds, stored, make_queries)
         with self._change() as connection:
             calibration.save(connection, target.id, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from virtue.store import layout as names
 from virtue.store.ann.segments import IndexSegment
-from virtue.store.catalogue.database import sync_folder
+from virtue.store.disk import sync_folder
 
 PIECE_BYTES = 1 << 20
 """Bytes written at once."""
@@ -58,3 +59,9 @@ def map_index(folder: Path, file: IndexSegment) -> np.ndarray | None:
 def is_sound(content: np.ndarray, file: IndexSegment) -> bool:
     """FAISS reads what it is given, and a process that it takes down cannot tell why."""
     return len(content) == file.size and zlib.crc32(content.data) == file.crc
+
+
+def map_sound(folder: Path, segments: Iterable[IndexSegment]) -> dict[IndexSegment, np.ndarray]:
+    """The bytes of those files that are there and undamaged."""
+    contents = {segment: map_index(folder, segment) for segment in segments}
+    return {segment: c for segment, c in contents.items() if c is not None and is_sound(c, segment)}

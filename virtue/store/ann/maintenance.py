@@ -16,7 +16,7 @@ import numpy as np
 
 from virtue.store.ann import ivf, training
 from virtue.store.ann.faiss_runtime import faiss_threads
-from virtue.store.ann.index_files import is_sound, map_index, write_index
+from virtue.store.ann.index_files import map_sound, write_index
 from virtue.store.ann.segments import IndexRecord, IndexSegment, Training, uncovered_spans
 from virtue.store.records import Kind, ProgressCallback
 from virtue.store.vectors.exact import MAX_SCANNED_FLOATS
@@ -122,8 +122,7 @@ class IndexMaintenance:
 
     def _extended(self, record: IndexRecord) -> IndexUpdate | None:
         """The index with the rows that it lacks, or trained anew; None: it lacks none worth the while."""
-        contents = [(file, map_index(self.folder, file)) for file in record.segments]
-        sound = {file: c for file, c in contents if c is not None and is_sound(c, file)}
+        sound = map_sound(self.folder, record.segments)
         if not sound:
             return self._trained()
         lacking = uncovered_spans(sound, len(self.rows))

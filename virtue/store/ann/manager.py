@@ -11,13 +11,14 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from virtue.store.ann import sampling, segments, tuning
-from virtue.store.ann.ivf import Index
+from virtue.store.ann.index_files import map_sound
+from virtue.store.ann.ivf import Index, OpenSegment
 from virtue.store.ann.maintenance import IndexMaintenance
 from virtue.store.ann.sampling import Sample
-from virtue.store.cache import StoreCache
 from virtue.store.catalogue import queries, schema, writes
-from virtue.store.catalogue.database import translate_disk_errors
+from virtue.store.disk import translate_disk_errors
 from virtue.store.records import Generation, Kind, ProgressCallback, QueryKind, TuningResult
+from virtue.store.vectors import row_files
 from virtue.store.vectors.exact import MAX_SCANNED_FLOATS
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
@@ -79,7 +80,7 @@ class IndexManager:
         """See `Writer.tune`."""
         with self.look() as connection:
             record = segments.find_index(connection, self.generation.id, kind)
-            index = self._opened(record, kind)
+            index = self._open(record)
             if record is None or index is None:
                 return []
             stored = self._rows(connection, kind)
@@ -102,14 +103,13 @@ class IndexManager:
                 segments.put_search_params(connection, record.id, each.query_kind, each.chosen)
         return found
 
-    def _opened(self, record: segments.IndexRecord | None, kind: Kind) -> Index | None:
-        if record is None:
-            return None
-        memory = StoreCache(self.folder)
-        return memory.index(self.generation.id, kind, memory.index_files(record))
+    def _open(self, record: segments.IndexRecord | None) -> Index | None:
+        """The index without the files that are gone or damaged; None: none is sound."""
+        sound = map_sound(self.folder, record.segments) if record else {}
+        return Index(tuple(sound), [OpenSegment(content) for content in sound.values()]) if sound else None
 
     def _rows(self, connection: Connection, kind: Kind) -> np.ndarray:
-        return queries.map_rows(connection, self.folder, self.generation, kind)
+        return row_files.map_generation(connection, self.folder, self.generation, kind)
 
     def _sample(self, connection: Connection, source: Kind, target: Kind, given: np.ndarray | None) -> Sample:
         """Queries for the index of `target`: those that were given, or rows of `source`."""

@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from sqlalchemy.pool import QueuePool
 
 from virtue.errors import DamagedError, LockedError, SchemaError, StoreError
 from virtue.store import layout as names
+from virtue.store.disk import disk_full, sync_folder
 
 Mode = Literal["read", "write", "look", "frozen"]
 """read: beside a writer. write: the writer. look: never writes, but for the files that SQLite's
@@ -95,24 +95,6 @@ def _translate(folder: Path, error: BaseException | None) -> StoreError:
             return StoreError(f"the catalogue of the library {folder} cannot be used: {error}")
 
 
-@contextmanager
-def translate_disk_errors(folder: Path) -> Iterator[None]:
-    """Turns what the system says of writing files into one sentence about the library."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT, EFBIG):
-            raise disk_full(folder) from error
-        raise StoreError(f"the library {folder} cannot be written to: {error}") from error
-
-
-def disk_full(folder: Path) -> StoreError:
-    return StoreError(
-        f"the disk of the library {folder} is full: make room and run the command again; "
-        "all that was committed is safe"
-    )
-
-
 def create(folder: Path) -> None:
     """A new, empty catalogue, complete or not at all: it is made under another name."""
     from virtue.store.catalogue import schema
@@ -168,14 +150,3 @@ def is_current(reading: Engine, folder: Path) -> bool:
             f"{SCHEMA}): upgrade virtue"
         )
     return found == SCHEMA
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes new names in a folder survive a power cut, where the system lets folders be synced."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

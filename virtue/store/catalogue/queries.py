@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy.engine import Connection
 
-from virtue.store import layout as names
 from virtue.store.records import KINDS, Generation, Kind
-from virtue.store.vectors import row_files
 
 T = TypeVar("T")
 
@@ -86,11 +83,13 @@ def tombstoned_rows(connection: Connection, generation: int, kind: Kind) -> np.n
     return np.array([row for (row,) in fetch(connection, sql, (generation, kind))], np.int64)
 
 
-def map_rows(connection: Connection, folder: Path, generation: Generation, kind: Kind) -> np.ndarray:
-    """All rows of a generation, (count, dim) fp16, mapped.
+def owned_rows(connection: Connection, generation: int, kind: Kind) -> np.ndarray:
+    """Rows (n,) int64, ascending, that belong to a region or caption."""
+    sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL ORDER BY row"
+    return np.array([row for (row,) in fetch(connection, sql, (generation,))], np.int64)
 
-    Raises:
-        FileNotFoundError, DamagedError: as `row_files.map_rows`.
-    """
-    count = row_count(connection, generation.id, kind)
-    return row_files.map_rows(folder / names.row_file(kind, generation.id), count, generation.dim)
+
+def checksums(connection: Connection, generation: int, kind: Kind) -> dict[int, int]:
+    """The checksum of each block of rows, as it was written."""
+    sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
+    return dict(fetch(connection, sql, (generation, kind)))

@@ -20,7 +20,7 @@ from virtue.distribution import install_hint
 from virtue.errors import InputError, VirtueError
 from virtue.geometry import Box
 from virtue.store.catalogue import queries, writes
-from virtue.store.catalogue.database import sync_folder
+from virtue.store.disk import sync_folder
 from virtue.store.records import (
     EmbeddedPhoto,
     FileRecord,

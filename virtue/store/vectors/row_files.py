@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
-from virtue.store.catalogue.database import sync_folder
+from virtue.store import layout as names
+from virtue.store.catalogue import queries
+from virtue.store.disk import sync_folder
+from virtue.store.records import Generation, Kind
 
 DTYPE = np.dtype("<f2")
 BLOCK = 4096
@@ -53,7 +57,7 @@ def append(path: Path, count: int, crc: int, vectors: np.ndarray) -> dict[int, i
     """
     start = count * vectors.shape[1] * DTYPE.itemsize
     if count and not path.exists():
-        raise DamagedError(describe_missing(path))
+        raise DamagedError(_describe_missing(path))
     with open(path, "r+b" if count else "wb", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         if end < start:
@@ -96,19 +100,23 @@ def pad(path: Path, count: int, dim: int) -> None:
             os.fsync(file.fileno())
 
 
-def map_rows(path: Path, count: int, dim: int) -> np.ndarray:
-    """The first `count` rows, (count, dim) fp16, read from the disk as they are touched.
+def map_generation(connection: Connection, folder: Path, generation: Generation, kind: Kind) -> np.ndarray:
+    """All rows of a generation, (count, dim) fp16, read from the disk as they are touched.
 
     Raises:
-        FileNotFoundError: the file is gone.
-        DamagedError: it is too short.
+        DamagedError: their file is gone or too short.
     """
+    count = queries.row_count(connection, generation.id, kind)
     if count == 0:
-        return np.empty((0, dim), DTYPE)
-    if path.stat().st_size < count * dim * DTYPE.itemsize:
-        raise DamagedError(_describe_short(path))
-    # As a plain array: memory maps of NumPy's own kind are slow to take parts of.
-    return np.asarray(np.memmap(path, DTYPE, mode="r", shape=(count, dim)))
+        return np.empty((0, generation.dim), DTYPE)
+    path = folder / names.row_file(kind, generation.id)
+    try:
+        if path.stat().st_size < count * generation.dim * DTYPE.itemsize:
+            raise DamagedError(_describe_short(path))
+        # As a plain array: memory maps of NumPy's own kind are slow to take parts of.
+        return np.asarray(np.memmap(path, DTYPE, mode="r", shape=(count, generation.dim)))
+    except FileNotFoundError:
+        raise DamagedError(_describe_missing(path)) from None
 
 
 def read_checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]]:
@@ -121,7 +129,7 @@ def read_checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]
             yield len(data) // stride, zlib.crc32(data)
 
 
-def describe_missing(path: Path) -> str:
+def _describe_missing(path: Path) -> str:
     return f"{path} is gone: run `virtue verify --repair`"
 
 
