@@ -11,8 +11,8 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """The number of cores that this process may use, at least 1: those of its affinity, and on Linux no more
-    than the quotas of its control groups (version 2 or 1) and all that they lie in."""
+    """Returns the number of cores that this process may use, at least 1: those of its affinity, and on Linux
+    no more than the quotas of its control groups (version 2 or 1) and all that they lie in."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *_quotas()]))
 

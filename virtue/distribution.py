@@ -13,12 +13,12 @@ _STRANGER = "_cli.py"
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs an extra, such as "torch"."""
+    """Returns the command that installs an extra, such as "torch"."""
     return f"pip install '{NAME}[{extra}]'"
 
 
 def describe_mix_up() -> str | None:
-    """A sentence on the stranger, if it was installed into our folder, and on the way out."""
+    """Says whether the other `virtue` was installed into our folder, and what to do; None: it was not."""
     if not (FOLDER / _STRANGER).exists():
         return None
     return (

@@ -23,7 +23,7 @@ that a box written as text, or computed from a resized copy, brings along."""
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Corners (x0, y0, x1, y1), x0 < x1 and y0 < y1.
+    """A box by its corners (x0, y0, x1, y1), x0 < x1 and y0 < y1.
 
     In pixels, or (`unit=True`, made by `Box.relative`) in fractions of the picture's sides.
 
@@ -50,7 +50,7 @@ class Box:
 
     @classmethod
     def relative(cls, x0: float, y0: float, x1: float, y1: float) -> Box:
-        """A box in fractions (0 to 1) of the picture's width and height."""
+        """Makes a box in fractions (0 to 1) of the picture's width and height."""
         return cls(x0, y0, x1, y1, unit=True)
 
     @classmethod
@@ -70,7 +70,7 @@ class Box:
 
     @classmethod
     def of(cls, value: Box | Iterable[float]) -> Box:
-        """A `Box`, or any four numbers (x0, y0, x1, y1)."""
+        """Makes a box from a `Box` or any four numbers (x0, y0, x1, y1)."""
         if isinstance(value, Box):
             return value
         try:
@@ -92,7 +92,7 @@ class Box:
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
     def within(self, width: float, height: float) -> Box:
-        """This box in pixels of a picture of that size.
+        """Returns this box in pixels of a picture of that size.
 
         Raises:
             PromptError: it leaves the picture.
@@ -110,7 +110,7 @@ class Box:
         return Box(self.x0 * sx, self.y0 * sy, self.x1 * sx, self.y1 * sy, self.unit)
 
     def iou(self, other: Box) -> float:
-        """Intersection over union, 0 to 1."""
+        """Computes the intersection over union, 0 to 1."""
         w = min(self.x1, other.x1) - max(self.x0, other.x0)
         h = min(self.y1, other.y1) - max(self.y0, other.y0)
         shared = max(w, 0.0) * max(h, 0.0)
@@ -119,7 +119,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """(x, y) in pixels; `positive` says whether it lies on what is meant or on what is not."""
+    """A point (x, y) in pixels; `positive` says whether it lies on what is meant or on what is not."""
 
     x: float
     y: float
@@ -137,7 +137,7 @@ class Point:
         return cls(x, y, positive)
 
     def within(self, width: float, height: float) -> Point:
-        """This point, checked.
+        """Returns this point after a check that it lies within a picture of that size.
 
         Raises:
             PromptError: it lies outside the picture.
@@ -165,7 +165,7 @@ class Prompt:
         return self.box is not None or bool(self.points) or self.mask is not None
 
     def within(self, width: int, height: int) -> Prompt:
-        """This prompt in pixels of a picture of that size, every part checked.
+        """Returns this prompt in pixels of a picture of that size, every part checked.
 
         Raises:
             PromptError: a part leaves the picture, a mask is of another size or empty, or all
@@ -187,7 +187,7 @@ class Prompt:
         return Prompt(box, points, self.mask)
 
     def outline(self, width: int, height: int) -> Box:
-        """The box to draw for this prompt: the box itself, else around the mask, else the
+        """Returns the box to draw for this prompt: the box itself, else around the mask, else the
         neighbourhood of the positive points, else the whole picture."""
         if self.box:
             return self.box

@@ -10,7 +10,7 @@ NAME = ".virtue"
 
 
 def locate(folder: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of the library meant by `folder`, or by the environment. It need not exist."""
+    """Returns the folder of the library meant by `folder`, or by the environment. It need not exist."""
     chosen = folder or os.environ.get("VIRTUE_DATABASE")
     if chosen:
         return Path(chosen).expanduser()

@@ -7,8 +7,8 @@ from PIL import Image
 
 
 def perceptual_hash(pixels: np.ndarray) -> int:
-    """64 bits that stay nearly the same when a photo is rescaled or recompressed: whether each cell of
-    an 8 x 8 grid is darker than its right neighbour (N. Krawetz, "Kind of like that", 2013).
+    """Computes 64 bits that stay nearly the same when a photo is rescaled or recompressed: whether each cell
+    of an 8 x 8 grid is darker than its right neighbour (N. Krawetz, "Kind of like that", 2013).
 
     Args:
         pixels: (h, w, 3) uint8.

@@ -119,7 +119,7 @@ def load(source: Source, *, side: int | None = None) -> Picture:
 
 
 def shrink(picture: Picture, side: int) -> Picture:
-    """The picture with at most `side` pixels on its long side; itself if it is no larger."""
+    """Returns the picture with at most `side` pixels on its long side; itself if it is no larger."""
     height, width = picture.pixels.shape[:2]
     if max(width, height) <= side:
         return picture
@@ -156,7 +156,7 @@ def load_mask(source: Source, width: int, height: int) -> np.ndarray:
 
 
 def printable(path: str | bytes) -> str:
-    """A path as text that can be shown anywhere; bytes of no encoding as \\xNN."""
+    """Returns a path as text that can be shown anywhere; bytes that cannot be decoded become \\xNN."""
     if isinstance(path, bytes):
         return path.decode("utf-8", "backslashreplace")
     try:
@@ -189,7 +189,7 @@ def open_image(source: File) -> Iterator[ImageFile.ImageFile]:
 
 
 def decode(image: Image.Image, side: int | None = None) -> Picture:
-    """The upright RGB picture of an opened image. Arguments as for `load`.
+    """Decodes an opened image to an upright RGB picture. The arguments are those of `load`.
 
     Raises:
         PictureError: with the reason alone.
@@ -219,7 +219,7 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
 
 
 def weight(image: Image.Image, side: int | None) -> int:
-    """About how many bytes decoding an opened image takes."""
+    """Estimates how many bytes decoding an opened image takes."""
     width, height = image.size
     if isinstance(image, JpegImagePlugin.JpegImageFile) and not image.info.get("progressive"):
         reduced = fit(width, height, side) if side else image.size
@@ -288,8 +288,11 @@ def _stream(source: File) -> Iterator[IO[bytes]]:
 
 
 def check_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> os.stat_result:
-    """Raises:
-    PictureError: the path is not that of a readable regular file; the reason alone."""
+    """Checks that the path is a readable regular file.
+
+    Raises:
+        PictureError: the path is not that of a readable regular file; the reason alone.
+    """
     try:
         status = os.stat(path)
     except FileNotFoundError:

@@ -14,7 +14,7 @@ STRIP = 4_000_000
 
 
 def fit(width: int, height: int, side: int) -> tuple[int, int]:
-    """The size of a picture whose long side is at most `side`, of the same aspect."""
+    """Returns the size of a picture whose long side is at most `side`, of the same aspect."""
     long = max(width, height)
     if long <= side:
         return width, height
@@ -69,7 +69,8 @@ def _nearest_scale(ratio: float) -> int:
 
 
 def converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """What turns a piece of this image into RGB (or leaves it in CMYK or LAB, for its profile)."""
+    """Returns a function that turns a piece of this image into RGB (or leaves it in CMYK or LAB, for its
+    profile)."""
     if image.mode.startswith("I;16"):
         return lambda strip: Image.fromarray((np.asarray(strip) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
@@ -110,7 +111,7 @@ def _on_white(strip: Image.Image) -> Image.Image:
 
 
 def into_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB (from RGB, CMYK or LAB), by the ICC profile if there is one."""
+    """Converts to sRGB (from RGB, CMYK or LAB), by the ICC profile if there is one."""
     if image.mode == "LAB":
         return ImageCms.applyTransform(image, _lab_transform()) or image
     transform = _transform(profile, image.mode) if profile else None

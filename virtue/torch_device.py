@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 def find_device(name: str | None, error: type[VirtueError]) -> torch.device:
-    """The device of this name.
+    """Returns the device of this name.
 
     Args:
         name: "cpu", "cuda", "cuda:1" or "mps". None: CUDA where there is one, else the CPU.
@@ -42,7 +42,7 @@ def find_device(name: str | None, error: type[VirtueError]) -> torch.device:
 
 
 def has_cuda() -> bool:
-    """Whether torch can work on a GPU. Torch takes seconds to load, so it is not loaded to learn that
+    """Returns whether torch can work on a GPU. Torch takes seconds to load, so it is not loaded to learn that
     there is none."""
     if sys.modules.get("torch") is None and (find_spec("torch") is None or not _has_driver()):
         return False
@@ -60,7 +60,7 @@ def _has_driver() -> bool:
 
 
 def free_memory(device: torch.device) -> tuple[int, int] | None:
-    """Bytes that are free on a GPU, and all that it has; None: it is no GPU of CUDA's."""
+    """Returns bytes that are free on a GPU, and all that it has; None: it is no GPU of CUDA's."""
     import torch
 
     return torch.cuda.mem_get_info(device) if device.type == "cuda" else None
@@ -75,7 +75,7 @@ def release_memory() -> None:
 
 
 def attempt(work: Callable[[], Result]) -> Result | None:
-    """What `work` gives back; None if the memory of the device ran out.
+    """Returns what `work` gives back; None if the memory of the device ran out.
 
     What the failed work held is let go of before this returns, since an error keeps the frames that it came
     through.

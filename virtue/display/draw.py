@@ -18,12 +18,12 @@ MASK_TINT = 0.45
 
 
 def thumbnail(picture: Picture, side: int) -> Image.Image:
-    """The picture with at most `side` pixels on its long side."""
+    """Returns the picture with at most `side` pixels on its long side."""
     return Image.fromarray(shrink(picture, side).pixels)
 
 
 def part_thumbnail(part: Part, side: int) -> Image.Image:
-    """The image of a query with what was drawn on it.
+    """Returns the image of a query with what was drawn on it.
 
     Raises:
         PictureError, PromptError: it cannot be read, or what was drawn does not fit it.
@@ -41,9 +41,9 @@ def part_thumbnail(part: Part, side: int) -> Image.Image:
 
 
 def draw_box(image: Image.Image, box: Box, width: int | None = None, *, edged: bool = True) -> None:
-    """A bright frame between two dark ones, which shows on any background; `edged=False`: the bright
-    one alone, for pictures of few pixels. `box` is in pixels of `image`; the frame grows inwards, so
-    that it shows for a box as large as the picture too."""
+    """Draws a bright frame between two dark ones, which shows on any background; `edged=False`: the bright
+    one alone, for pictures of few pixels. `box` is in pixels of `image`; the frame grows inwards, so that it
+    shows for a box as large as the picture too."""
     width = width or max(2, round(max(image.size) / 160))
     edge = max(1, width // 2)
     pen = ImageDraw.Draw(image)

@@ -97,7 +97,7 @@ def _page(query: Query, hits: Sequence[Hit], side: int, database: bytes | None) 
 
 
 def escape(text: str) -> str:
-    """Text that is safe in HTML and in UTF-8, whatever a caption or a path holds."""
+    """Returns text that is safe in HTML and in UTF-8, whatever a caption or a path holds."""
     return html.escape(text.encode("utf-8", "backslashreplace").decode())
 
 

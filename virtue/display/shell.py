@@ -9,15 +9,15 @@ from virtue.retrieval.hit import xywh
 
 
 def search_command(box: Box | None, path: bytes, database: bytes | None = None) -> str:
-    """`virtue search` for what is in a box of a photo, or for the whole photo."""
+    """Returns the `virtue search` command for what is in a box of a photo, or for the full image."""
     library = [] if database is None else ["--database", quote(database)]
     prompt = [] if box is None else ["--box", ",".join(f"{value:.12g}" for value in xywh(box))]
     return " ".join(["virtue", "search", *library, *prompt, quote(path)])
 
 
 def quote(path: bytes) -> str:
-    """A path as a word of a shell (bash, zsh): as it is, in quotes, or, if it is in no encoding or
-    would break the line, as $'…' with the bytes spelt out."""
+    """Quotes a path for a shell (bash, zsh): as it is, in quotes, or, if it cannot be decoded or would break
+    the line, as $'…' with escaped bytes."""
     try:
         text = path.decode()
     except UnicodeDecodeError:

@@ -50,7 +50,7 @@ def preview(hit: Hit, stream: TextIO | None = None) -> bool:
 
 
 def choose_renderer() -> Renderer:
-    """What this terminal shows best, by its environment."""
+    """Chooses how this terminal shows pictures best, by its environment."""
     from dapple import Protocol, braille, detect_terminal, kitty, quadrants, sixel
 
     terminal, name = detect_terminal(), os.environ.get("TERM", "")

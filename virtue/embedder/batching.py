@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Budget:
-    """How much goes into one batch.
+    """Finds how much fits into one batch, by trial.
 
     It starts at a guess. A batch that filled it and left room for twice as much doubles it; one that ran out
     of memory halves it for good, so that one surprise is paid for once.
@@ -37,7 +37,7 @@ class Budget:
         kind: Callable[[Member], object] = lambda _: None,
         cost: Callable[[list[Member]], int] = len,
     ) -> list[Result]:
-        """`step` over all members, batch by batch; its results in the order of the members.
+        """Runs `step` over all members, batch by batch, and returns its results in the order of the members.
 
         Args:
             kind: members of one batch agree in it, and stand next to each other.
@@ -80,8 +80,8 @@ class Budget:
 
 
 def room_on(device: torch.device) -> Callable[[], bool]:
-    """Whether twice of all that is in use would fit a card: more cannot be needed for twice the batch.
-    Elsewhere never: more than the guess does not make a CPU faster."""
+    """Returns a function that says whether a batch twice as large would fit a card, which is certain while
+    half of its memory is free. On a CPU it never does: larger batches are not faster there."""
 
     def room() -> bool:
         memory = free_memory(device)

@@ -76,12 +76,12 @@ class Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """Equal fingerprints give equal vectors."""
+        """The identity of the model: equal fingerprints give equal vectors."""
         return self.model.fingerprint
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
         return self.model.dim
 
     def get_embedding_dimension(self) -> int:
@@ -159,7 +159,7 @@ class Embedder:
         convert_to_tensor: bool = False,
         on_error: OnError = "raise",
     ) -> np.ndarray | list[np.ndarray] | torch.Tensor:
-        """Embeds questions, one vector each: the plainest where a model asks with several (`query`).
+        """Embeds queries, one vector each: the first, where a model makes several (see `query`).
 
         `find` says what is looked for; the rest is as for `encode`.
         """
@@ -183,26 +183,26 @@ class Embedder:
         )
 
     def query(self, value: Input, find: Find = "regions") -> np.ndarray:
-        """All vectors of one question: (k, dim) float32, unit rows. A row of a library scores its best
-        dot product with them."""
+        """Embeds one query: (k, dim) float32, unit rows. The score of a row of a library is its highest dot
+        product with them."""
         _check_find(find)
         request = read(value, self.model.side)
         return self.model.query(self._items([request])[0], request.picture, find)
 
     def rows_as_queries(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
-        """Vectors of a library (n, dim) as questions for their like, (n, dim) float32 unit rows, without
-        the pictures they were made of. The rows themselves, where a model asks as it stores."""
+        """Turns rows of a library (n, dim) into queries for what is like them, (n, dim) float32 unit rows,
+        without their pictures. For a model that is not asymmetric these are the rows themselves."""
         _check_find(find)
         rows = _unit(np.atleast_2d(rows).astype(np.float32))
         return self.model.rows_as_queries(rows, find) if isinstance(self.model, AsymmetricModel) else rows
 
     def requery(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
-        """The old name of `rows_as_queries`."""
+        """Calls `rows_as_queries`, by its old name."""
         warnings.warn("Embedder.requery is now called rows_as_queries", DeprecationWarning, stacklevel=2)
         return self.rows_as_queries(rows, find)
 
     def similarity(self, a: Any, b: Any) -> Any:
-        """Cosines of all pairs: (n, m) float32; a torch tensor if `a` is one."""
+        """Computes the cosines of all pairs: (n, m) float32; a torch tensor if `a` is one."""
         if not isinstance(a, np.ndarray) and hasattr(a, "detach"):
             return _tensor(self.similarity(a.detach().cpu().numpy(), b.detach().cpu().numpy()))
         a, b = (np.atleast_2d(np.asarray(rows, np.float32)) for rows in (a, b))
@@ -298,7 +298,7 @@ class Embedder:
 
 
 class CardData:
-    """Where the evaluators of sentence-transformers leave what they measured."""
+    """Takes what the evaluators of sentence-transformers report."""
 
     def __init__(self) -> None:
         self.metrics: dict[str, float] = {}

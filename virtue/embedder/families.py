@@ -53,7 +53,7 @@ KNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A model's name, taken apart. `source` is a folder's path or `owner/model`."""
+    """A model's name, parsed. `source` is a folder's path or `owner/model`."""
 
     source: str
     revision: str | None = None
@@ -61,8 +61,11 @@ class Name:
 
     @classmethod
     def parse(cls, text: str, revision: str | None = None) -> Name:
-        """Raises:
-        ModelError: two revisions are named."""
+        """Parses a name such as `owner/model@revision#variant`.
+
+        Raises:
+            ModelError: two revisions are named.
+        """
         if text != MINI and Path(text).is_dir():  # the name of a folder may hold any sign
             return cls(text, revision)
         source, _, variant = text.partition("#")
@@ -94,7 +97,7 @@ def load_model(
     threads: int | None = None,
     compile: bool = False,
 ) -> Model:
-    """A model by its name (see above), ready to embed.
+    """Loads a model by its name (see above), ready to embed.
 
     Args:
         device: "cpu", "cuda", "cuda:1", "mps"; None: CUDA where there is one and the model can use it.
@@ -135,8 +138,8 @@ def load_model(
 
 
 def available_models() -> list[dict[str, Any]]:
-    """Models worth naming: name, dim, size in bytes, licence, what it is, and whether it is on this machine.
-    Any other name of a CLIP, SigLIP, SigLIP 2 or VIRTUE model on the hub can be loaded too."""
+    """Lists recommended models: name, dim, size in bytes, licence, what it is, and whether it is on this
+    machine. Any other name of a CLIP, SigLIP, SigLIP 2 or VIRTUE model on the hub can be loaded too."""
     return [
         {
             "name": known.name,
@@ -175,8 +178,8 @@ def pull(name: str, *, revision: str | None = None, note: Callable[[str], None] 
 def convert(
     source: str | os.PathLike[str], destination: str | os.PathLike[str], *, offline: bool = False
 ) -> Path:
-    """Turns a VIRTUE model in the published layout, or a training checkpoint of it, into one folder of
-    safetensors that needs nothing beside it and embeds equally.
+    """Turns a VIRTUE model in the published layout, or a training checkpoint of it, into one complete folder
+    of safetensors with the same vectors.
 
     Raises:
         ModelError: the source is no VIRTUE model, the extra `torch` is missing, or the destination cannot be

@@ -18,5 +18,5 @@ class FeatureMap:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the finer grid that weights are laid out on: twice those of `last`."""
+        """Rows and columns of the finer grid that weights refer to: twice those of `last`."""
         return 2 * self.last.shape[0], 2 * self.last.shape[1]

@@ -24,7 +24,7 @@ IGNORED_PATTERNS = ["*/*"]
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the hub says of a model: `files` are those that would be downloaded, `size` their bytes."""
+    """What the hub says about a model: `files` are those that would be downloaded, `size` their bytes."""
 
     name: str
     revision: str | None
@@ -35,7 +35,7 @@ class Card:
 
 
 def find_cached(name: str, revision: str | None = None) -> Path | None:
-    """The folder of a model that is there as a whole; asks no network."""
+    """Returns the folder of a model whose files are all here, without the network; None: they are not."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -85,7 +85,7 @@ def fetch_card(name: str, revision: str | None = None) -> Card:
 
 
 def download(wanted: Card) -> Path:
-    """Fetches a model's files, those that are there left as they are.
+    """Downloads those of a model's files that are not there yet.
 
     Raises:
         ModelError: as for `fetch_card`.
@@ -104,7 +104,7 @@ def download(wanted: Card) -> Path:
 
 
 def get_folder(name: str, revision: str | None = None, *, offline: bool = False) -> Path:
-    """The folder of a model, downloaded if it is not there.
+    """Returns the folder of a model, and downloads it if it is not there.
 
     Raises:
         ModelError: it is neither there nor to be had.

@@ -30,8 +30,8 @@ KEYS = ("image", "box", "points", "mask", "text")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One input, read: `picture` is shrunk to what the model uses, `prompt` is in pixels of the upright
-    original and checked."""
+    """One input that was read: `picture` is shrunk to what the model uses, `prompt` is in pixels of the
+    upright original and checked."""
 
     picture: Picture | None
     prompt: Prompt | None
@@ -39,7 +39,7 @@ class Request:
 
 
 def is_single(inputs: Any) -> bool:
-    """Whether this is one input rather than a sequence of them."""
+    """Returns whether this is one input rather than a sequence of them."""
     if isinstance(inputs, np.ndarray):
         return inputs.dtype.kind not in "OUS"
     return not isinstance(inputs, Sequence) or isinstance(inputs, str | bytes)

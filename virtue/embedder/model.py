@@ -46,35 +46,34 @@ class Model(Protocol):
     """Dot product of a text query and a caption from which on the two speak of one thing."""
 
     def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
-        """The image work, once a picture, in one or more batches."""
+        """Does the image work, once for each picture, in one or more batches."""
 
     def propose(self, scene: Scene, limit: int) -> list[Box]:
-        """At most `limit` boxes worth a vector of their own, best first, in pixels of the upright
-        original, near-duplicates pruned, the whole picture not among them."""
+        """Proposes at most `limit` boxes worth a vector of their own, best first, in pixels of the upright
+        original, without near-duplicates and without the full image."""
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
-        """Documents: (len(items), dim) float32, unit rows. An item's vector does not depend on
-        what else is in `items`."""
+        """Embeds documents: (len(items), dim) float32, unit rows. The vector of an item does not depend on
+        the other items."""
 
     def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
-        """The same item asked as a question: (k, dim) float32, unit rows. A row of the library
-        scores its best dot product with the k vectors (a model that looks at the query picture at
-        several sizes returns one for each, its plainest first). `picture` is the query's picture,
-        None for a text alone."""
+        """Embeds an item as a query: (k, dim) float32, unit rows. The score of a row is its best dot product
+        with the k vectors (a model that encodes the query picture at several sizes returns one for each, the
+        plainest first). `picture` is the query's picture, None for a text alone."""
 
 
 @runtime_checkable
 class AsymmetricModel(Model, Protocol):
-    """A model whose questions weigh the parts of a vector otherwise than its documents do."""
+    """A model whose queries weight the parts of a vector differently from its documents."""
 
     def rows_as_queries(self, rows: np.ndarray, find: Find) -> np.ndarray:
-        """(n, dim) float32, unit rows: what `embed` made, each asked as a question for its like."""
+        """Turns rows that `embed` made into queries for what is like them: (n, dim) float32, unit rows."""
 
 
 @runtime_checkable
 class InstructedModel(Model, Protocol):
-    """A model that reads `Item.instruction`: words around the item's text, in which `{text}` stands for it
-    (without `{text}` they come before it)."""
+    """A model that reads `Item.instruction`: a template in which `{text}` stands for the item's text (without
+    `{text}` it is a prefix)."""
 
     prompts: Mapping[str, str]
     """Its named instructions: what `prompt_name=` may say."""

@@ -20,7 +20,8 @@ MIN_LIKENESS = 0.02
 
 
 def box_weights(boxes: Sequence[Box], width: float, height: float, grid: tuple[int, int]) -> np.ndarray:
-    """Share of each box that lies in each cell: (len(boxes), rows x columns) float32, rows sum to 1.
+    """Computes the share of each box that lies in each cell: (len(boxes), rows x columns) float32, rows sum
+    to 1.
 
     Boxes are in pixels of a picture `width` x `height`; `grid` is (rows, columns).
     """
@@ -31,7 +32,7 @@ def box_weights(boxes: Sequence[Box], width: float, height: float, grid: tuple[i
 
 
 def prompt_weights(prompt: Prompt, width: float, height: float, cells: np.ndarray) -> np.ndarray:
-    """Weights of one prompt: (rows x columns,) float32. Parts given together are multiplied.
+    """Computes the weights of one prompt: (rows x columns,) float32. The weights of its parts are multiplied.
 
     `cells` (rows / 2, columns / 2, channels) is the coarser map, whose cells are compared with the
     clicked ones. How a point becomes a region this way is approximate: it knows likeness, not outlines.
@@ -50,7 +51,7 @@ def prompt_weights(prompt: Prompt, width: float, height: float, cells: np.ndarra
 
 
 def coarsen(weights: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """(k, rows x columns) weights on the finer grid -> (k, rows x columns / 4) on the coarser."""
+    """Turns weights (k, rows x columns) on the finer grid into (k, rows x columns / 4) on the coarser."""
     blocks = weights.reshape(len(weights), grid[0] // 2, 2, grid[1] // 2, 2)
     return blocks.sum(axis=(2, 4)).reshape(len(weights), -1)
 

@@ -28,7 +28,7 @@ Map = TypeVar("Map", bound=FeatureMap)
 
 
 def propose(maps: Map, limit: int, look: Callable[[Map, np.ndarray], np.ndarray]) -> list[Box]:
-    """At most `limit` boxes, best first, in pixels of the upright original.
+    """Proposes at most `limit` boxes, best first, in pixels of the upright original.
 
     `look` gives the unit look vectors of weighted regions.
     """
@@ -51,7 +51,8 @@ def propose(maps: Map, limit: int, look: Callable[[Map, np.ndarray], np.ndarray]
 
 
 def grid_boxes(width: float, height: float) -> list[Box]:
-    """Windows of every size in `WINDOWS`, evenly spread; a side shorter than a window is taken whole."""
+    """Returns windows of every size in `WINDOWS`, evenly spread; a window longer than a side is as long as
+    that side."""
     boxes = []
     for size, step in WINDOWS:
         w, h = min(size * max(width, height), width), min(size * max(width, height), height)
@@ -127,7 +128,7 @@ def _prune(boxes: Sequence[Box], looks: np.ndarray) -> list[Box]:
 
 
 def ious(corners: np.ndarray) -> np.ndarray:
-    """(n, n) intersections over unions of boxes (n, 4), x0, y0, x1, y1."""
+    """Computes the intersections over unions (n, n) of boxes (n, 4), x0, y0, x1, y1."""
     sizes = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
         corners[:, None, :2], corners[None, :, :2]
     )

@@ -12,8 +12,11 @@ from virtue.errors import ModelError
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raises:
-    ModelError: what `torch.compile` needs is not here: a C++ compiler, and Triton for a card."""
+    """Checks that `torch.compile` can work here.
+
+    Raises:
+        ModelError: what `torch.compile` needs is not here: a C++ compiler, and Triton for a card.
+    """
     try:
         torch.compile(_double, dynamic=False)(torch.ones(3, device=device))
     except RuntimeError as error:  # all of the compiler's own errors are such
@@ -30,7 +33,8 @@ def _double(values: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """transformers prints bars and a table of what did not fit; the table becomes our error."""
+    """Silences transformers, which prints bars and a table of weights that did not fit; that becomes our
+    error."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -16,16 +16,16 @@ Prepared = TypeVar("Prepared")
 
 
 def stage(values: Tensor | np.ndarray, device: torch.device) -> Tensor:
-    """The values in the processor's memory, ready for `upload`: for a card it is pinned, which is slow enough
-    to be done beside other work. An array is copied."""
+    """Returns the values in the processor's memory, ready for `upload`: for a card it is pinned, which is
+    slow enough to be done beside other work. An array is copied."""
     tensor = values if isinstance(values, Tensor) else torch.tensor(values)
     return tensor.contiguous().pin_memory() if device.type == "cuda" else tensor
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device. A card copies from pinned memory while it computes and while the program
-    goes on, which a plain copy would make wait for all work before it; PyTorch keeps the pinned memory
-    until the copy is made."""
+    """Returns the tensor on the device. A card copies from pinned memory while it computes and while the
+    program goes on, which a plain copy would make wait for all work before it; PyTorch keeps the pinned
+    memory until the copy is made."""
     if device.type != "cuda":
         return tensor.to(device)
     # What is pinned already is not copied again.

@@ -25,7 +25,7 @@ PLACES = 4
 
 
 def cut_details(paths: Sequence[Path], count: int, seed: int) -> Iterator[tuple[int, Picture]]:
-    """`count` pairs of (photo's index, detail), spread evenly over the photos."""
+    """Cuts details out of photos: `count` pairs of (photo's index, detail), spread evenly over the photos."""
     rng = random.Random(seed)
     turns = list(range(len(paths)))
     rng.shuffle(turns)

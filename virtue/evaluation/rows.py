@@ -19,7 +19,7 @@ REGIONS = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """(n, dim) float32 vectors of regions, and the index of the photo that each is of."""
+    """Vectors of regions, (n, dim) float32, and the index of each one's photo."""
 
     vectors: np.ndarray
     owners: np.ndarray
@@ -29,14 +29,15 @@ class Rows:
         return int(self.owners.max()) + 1
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
-        """(photos,) the best dot product of each photo's regions with any of the (k, dim) queries."""
+        """Computes the score of each photo, (photos,): the best dot product of its regions with any of the
+        (k, dim) queries."""
         best = np.full(self.photos, -np.inf, np.float32)
         np.maximum.at(best, self.owners, (self.vectors @ queries.T).max(axis=1))
         return best
 
 
 def photo_paths(folder: Path) -> list[Path]:
-    """The pictures below a folder, in order of their names.
+    """Lists the pictures below a folder, in order of their names.
 
     Raises:
         InputError: there are none.
@@ -48,7 +49,7 @@ def photo_paths(folder: Path) -> list[Path]:
 
 
 def embed_photos(embedder: Embedder, paths: Sequence[Path], regions: int = REGIONS) -> Rows:
-    """The whole photo and up to `regions` proposals of each, embedded."""
+    """Embeds the full image and up to `regions` proposals of each photo."""
     vectors, owners = [], []
     for index, path in enumerate(paths):
         (scene,) = embedder.scenes([load(path, side=embedder.model.side)])
@@ -62,8 +63,8 @@ def embed_photos(embedder: Embedder, paths: Sequence[Path], regions: int = REGIO
 def recall(
     rows: Rows, questions: Sequence[tuple[Callable[[], np.ndarray], set[int]]], ranks: Sequence[int] = (1, 5)
 ) -> dict[str, float]:
-    """Share of the questions (a function that gives their (k, dim) vectors, and the photos that are right)
-    that have a right photo among the first so many."""
+    """Computes the share of queries that find a right photo among the first so many. A query is a function
+    that gives its (k, dim) vectors, and the photos that are right."""
     hits = dict.fromkeys(ranks, 0)
     for vectors, right in questions:
         order = np.argsort(-rows.scores(vectors()), kind="stable")

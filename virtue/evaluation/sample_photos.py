@@ -142,7 +142,7 @@ SMALLEST_STAMP = 90
 
 
 def stamps(packages: Path, part: int) -> list[Path]:
-    """Every other photographic stamp (part 0 or 1) of Tux Paint, cut-outs with an alpha channel."""
+    """Yields every other photographic stamp (part 0 or 1) of Tux Paint, cut-outs with an alpha channel."""
     root = next(packages.glob("**/tuxpaint/stamps"))
     found = []
     for path in sorted(root.rglob("*.png")):
@@ -166,7 +166,7 @@ def paste(ground: Image.Image, stamp: Image.Image, share: float, rng: random.Ran
 
 
 def plain_ground(size: tuple[int, int], rng: random.Random) -> Image.Image:
-    """A studio's backdrop: one pale or dark colour, lighter towards the top."""
+    """Makes a studio's backdrop: one pale or dark colour, lighter towards the top."""
     base = rng.choice([(250, 250, 250), (232, 228, 220), (205, 214, 222), (40, 44, 50), (120, 96, 70)])
     ground = Image.new("RGB", size, base)
     light = Image.linear_gradient("L").transpose(Image.Transpose.FLIP_TOP_BOTTOM).resize(size)
@@ -176,7 +176,7 @@ def plain_ground(size: tuple[int, int], rng: random.Random) -> Image.Image:
 
 
 def crop(photo: Image.Image, size: tuple[int, int], rng: random.Random) -> Image.Image:
-    """A window of the photo, a third to all of what fits, shrunk to `size`."""
+    """Crops a window of the photo, a third to all of what fits, and shrinks it to `size`."""
     scale = min(photo.width / size[0], photo.height / size[1]) * rng.uniform(0.33, 1)
     w, h = int(size[0] * scale), int(size[1] * scale)
     left, top = rng.randint(0, photo.width - w), rng.randint(0, photo.height - h)
@@ -184,7 +184,7 @@ def crop(photo: Image.Image, size: tuple[int, int], rng: random.Random) -> Image
 
 
 def real_photos(packages: Path) -> Iterator[tuple[str, str, Image.Image]]:
-    """(name, query, picture) of the photos in `REAL`, each scaled to one of `SIDES`."""
+    """Yields (name, query, picture) of the photos in `REAL`, each scaled to one of `SIDES`."""
     paths = {path.name: path for path in sorted(packages.rglob("*")) if path.name in REAL}
     missing = sorted(set(REAL) - set(paths))
     if missing:
@@ -199,7 +199,7 @@ def real_photos(packages: Path) -> Iterator[tuple[str, str, Image.Image]]:
 
 
 def stamped_photos(packages: Path, rng: random.Random) -> Iterator[tuple[str, str, Image.Image]]:
-    """(name, query, picture): one large stamp on a ground of 320 pixels."""
+    """Yields (name, query, picture), each with one large stamp on a background of 320 pixels."""
     grounds = []
     for path in sorted(packages.rglob("*.jpg")):
         if path.name not in REAL and any(part in path.as_posix() for part in GROUNDS):

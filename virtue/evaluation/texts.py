@@ -18,7 +18,7 @@ from virtue.evaluation.rows import REGIONS, embed_photos, photo_paths, recall
 
 
 def read_texts(folder: Path, paths: list[Path]) -> dict[str, set[int]]:
-    """Query -> indices of the photos that it should find.
+    """Reads for each query the indices of the photos that it should find.
 
     Raises:
         InputError: there are no texts, or one names a photo that is not there.

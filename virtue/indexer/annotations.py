@@ -46,8 +46,8 @@ class Annotated:
         )
 
     def part(self, width: int, height: int) -> Part:
-        """An annotation that does not fit costs itself alone. If the file was made on a larger or
-        smaller copy of the photo, everything is scaled."""
+        """Fits the annotations to the photo. One that does not fit is left out alone. If the file was made on
+        a larger or smaller copy of the photo, everything is scaled."""
         declared = self.size or (width, height)
         scale = (width / declared[0], height / declared[1])
         if abs(scale[0] / scale[1] - 1) > 0.01:
@@ -76,7 +76,7 @@ class Annotated:
 
 
 def read_annotations(path: str | os.PathLike[str]) -> dict[str, Annotated]:
-    """Annotations by the `file_name` of their images.
+    """Reads annotations, by the `file_name` of their images.
 
     Raises:
         InputError: the file cannot be read or is not of the COCO format.

@@ -56,7 +56,7 @@ class Captioned:
 
 
 def read_captions(path: str | os.PathLike[str]) -> dict[str, Captioned]:
-    """Captions by the paths that the file names, in its order.
+    """Reads captions, by the paths in the file, in its order.
 
     A CSV file has a header line with the names path, caption and perhaps x, y, w, h, or their values
     in this order. A line of JSON is an object with these keys.

@@ -33,8 +33,8 @@ class _Page:
 
 
 class CommitQueue:
-    """One commit runs at a time, in a thread of its own; the next waits for it, so that no more than two
-    pages are ever held. An error of a commit is raised by what comes after it."""
+    """Collects results and commits them in a thread of its own, one commit at a time. The next waits for it,
+    so that at most two pages are held. An error of a commit is raised by the call after it."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -55,7 +55,7 @@ class CommitQueue:
         missing: Iterable[bytes] = (),
         captions: Iterable[CaptionUpdate] = (),
     ) -> None:
-        """Things that belong together, and so into one commit."""
+        """Adds things that must be in the same commit."""
         if not self._page:
             self._page.since = time.monotonic()
         self._page.embedded += embedded

@@ -55,8 +55,8 @@ class Job:
 def embed_photos(
     embedder: PhotoEmbedder, jobs: Sequence[Job], warn: Callable[[str], None]
 ) -> list[EmbeddedPhoto | InputError]:
-    """All vectors of these photos; one pass over each picture, one call for all texts. A photo that the
-    model cannot take is an error in its place. `warn` is told of captions that had to be left out."""
+    """Embeds photos: one pass over each picture, one call for all texts. A photo that the model cannot take
+    gives an error in its place. `warn` is called for captions that had to be left out."""
     try:
         return list(_embed_batch(embedder, jobs, warn))
     except InputError as error:
@@ -79,8 +79,8 @@ def _embed_batch(
 def embed_captions(
     embedder: PhotoEmbedder, captions: Sequence[Sequence[NewCaption]], warn: Callable[[str], None]
 ) -> list[tuple[tuple[NewCaption, ...], np.ndarray]]:
-    """Each list of captions with its vectors, (len(list), dim) float32. A caption that the model cannot
-    take, because it is too long, is left out and told to `warn`."""
+    """Embeds lists of captions: each with its vectors, (len(list), dim) float32. A caption that is too long
+    for the model is left out, and `warn` is called."""
     together = [caption for some in captions for caption in some]
     vectors: list[np.ndarray | None]
     try:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def stopping_softly(finish: Callable[[], None]) -> Iterator[None]:
-    """Whoever stops the work inside, by Ctrl-C or SIGTERM, keeps what is done: `finish` runs before
-    KeyboardInterrupt or SystemExit goes on."""
+    """Keeps what is done when Ctrl-C or SIGTERM stops the work inside: `finish` runs before KeyboardInterrupt
+    or SystemExit goes on."""
     try:
         with _ending_by_exit():
             yield

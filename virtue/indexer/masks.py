@@ -31,7 +31,7 @@ def fill(mask: np.ndarray, corners: np.ndarray) -> None:
 
 
 def encode(mask: np.ndarray) -> dict[str, Any]:
-    """A (height, width) bool mask, with its counts as text."""
+    """Encodes a (height, width) bool mask, with its counts as text."""
     flat = np.asarray(mask, bool).T.ravel()
     edges = np.flatnonzero(np.diff(flat)) + 1
     runs = np.diff(np.concatenate(([0], edges, [flat.size])))
@@ -41,7 +41,7 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
 
 
 def decode(rle: dict[str, Any]) -> np.ndarray:
-    """The (height, width) bool mask.
+    """Decodes to a (height, width) bool mask.
 
     Raises:
         ValueError: the runs do not fill the size.

@@ -38,7 +38,7 @@ class Decoded:
 
 
 class Channel:
-    """Pickles in and out of two pipes."""
+    """Sends and receives pickles through two pipes."""
 
     def __init__(self, incoming: IO[bytes], outgoing: IO[bytes]) -> None:
         self._incoming, self._outgoing = incoming, outgoing
@@ -48,5 +48,5 @@ class Channel:
         self._outgoing.flush()
 
     def receive(self) -> Any:
-        """Raises EOFError or UnpicklingError when the other side is gone."""
+        """Receives a message; raises EOFError or UnpicklingError when the other side is gone."""
         return pickle.load(self._incoming)

@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """`taken` is ISO 8601, with an offset if the camera knew one; latitude and longitude are degrees,
-    north and east positive; `rating` is 0 to 5."""
+    """What a photo says about itself: `taken` is ISO 8601, with an offset if the camera knew one; latitude
+    and longitude are degrees, north and east positive; `rating` is 0 to 5."""
 
     taken: str | None = None
     camera: str | None = None
@@ -42,7 +42,8 @@ class Metadata:
 
 
 def read_metadata(image: ImageFile.ImageFile) -> Metadata:
-    """Of an image that was opened from a file (PNG keeps some of it behind the pixels, so: loaded)."""
+    """Reads the metadata of an image that was opened from a file (and loaded, since PNG has some behind the
+    pixels)."""
     exif = _or(image.getexif, Image.Exif())
     details: dict[int, Any] = _or(lambda: dict(exif.get_ifd(ExifTags.IFD.Exif)), {})
     gps: dict[int, Any] = _or(lambda: dict(exif.get_ifd(ExifTags.IFD.GPSInfo)), {})

@@ -15,8 +15,8 @@ from virtue.store import EmbeddedPhoto
 
 @runtime_checkable
 class ThreadedModel(Protocol):
-    """A model for the CPU that is best called by several threads at once, each keeping to few cores. A
-    model without this is called by one, and shares its work out by itself."""
+    """A model for the CPU that is best called by several threads at once, each using few cores. Other models
+    are called by one thread, and use several cores by themselves."""
 
     @property
     def concurrent_calls(self) -> int: ...
@@ -48,7 +48,7 @@ class ModelThreads:
         self._open.close()
 
     def put(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
-        """Gives back what was finished meanwhile; waits while all threads are busy."""
+        """Starts on a batch, and yields what was finished meanwhile; waits while all threads are busy."""
         if self._count is None or self._count == 1:
             yield from zip(jobs, embed_photos(self._embedder, jobs, self._warn), strict=True)
             return

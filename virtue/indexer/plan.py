@@ -13,8 +13,9 @@ from virtue.store import FileRecord, FileState
 
 @dataclass(slots=True)
 class Plan:
-    """`opened`: to be read. `records`: known contents under new or returned paths, and what cannot be a
-    photo. `recaptioned`: photos whose sidecars changed, with the records to keep along with that."""
+    """What a run has to do. `opened`: to be read. `records`: known contents under new or returned paths, and
+    what cannot be a photo. `recaptioned`: photos whose sidecars changed, with the records to keep along with
+    that."""
 
     opened: list[Found] = field(default_factory=list)
     records: list[FileRecord] = field(default_factory=list)
@@ -33,9 +34,11 @@ def make_plan(
     limit_of: Callable[[bytes, FileState | None], int],
     rehash: bool,
 ) -> Plan:
-    """Args:
-    roots: what was walked, whole.
-    limit_of: how many proposals a path asks for.
+    """Compares the files found with those known.
+
+    Args:
+        roots: what was walked, whole.
+        limit_of: how many proposals a path asks for.
     """
     plan = Plan(missing=vanished(walk, roots, known))
     gone = set(plan.missing)
@@ -61,8 +64,8 @@ def same_file(found: Found, state: FileState) -> bool:
 
 
 def vanished(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -> list[bytes]:
-    """Paths below the roots that were there and are not; what lies below a folder that could not be
-    listed counts as still there."""
+    """Returns paths below the roots that were there and no longer are. What lies below a folder that could
+    not be listed counts as still there."""
     tops, unlisted = set(roots), walk.unlisted
     return [
         path
@@ -100,7 +103,7 @@ def record(found: Found, photo: bytes | None = None, problem: str | None = None)
 
 
 def has_above(path: bytes, folders: set[bytes]) -> bool:
-    """Whether the path is one of these folders or lies below one."""
+    """Returns whether the path is one of these folders or lies below one."""
     while path not in folders:
         above = os.path.dirname(path)
         if above == path:

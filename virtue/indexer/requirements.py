@@ -17,8 +17,8 @@ from virtue.indexer.walk import sidecar_of
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`regions` is the limit of proposals; the others are digests of what was given in files ("-":
-    nothing, or nobody knows)."""
+    """What a photo was indexed with: `regions` is the limit of proposals; the others are digests of what
+    files gave ("-": nothing, or nobody knows)."""
 
     regions: int
     annotations: str = "-"
@@ -35,7 +35,8 @@ class Settings:
 
 
 class EmbeddingRequirements:
-    """Collected while paths are matched to contents: `add` first, then ask."""
+    """What all paths of a photo require of its embedding. Call `add` for every path before the other
+    methods."""
 
     def __init__(self, annotated: dict[bytes, Annotated], captioned: dict[bytes, Captioned]) -> None:
         self._annotated, self._captioned = annotated, captioned
@@ -51,7 +52,8 @@ class EmbeddingRequirements:
             self._paths.setdefault(photo, {})[path] = None
 
     def settings(self, photo: bytes, before: Settings | None) -> Settings:
-        """What this photo should be embedded with; what no file of this run speaks of stays."""
+        """Returns the settings that this photo should be embedded with. What no file of this run mentions
+        stays."""
         wanted = replace(before or Settings(0), regions=self._regions[photo])
         annotations, captions = self.annotations(photo), self.captions(photo)
         if annotations:
@@ -73,7 +75,7 @@ class EmbeddingRequirements:
         return [self._captioned[path] for path in self._paths.get(photo, ()) if path in self._captioned]
 
     def texts(self, photo: bytes, faults: list[str]) -> tuple[str, ...]:
-        """The captions beside any of its paths; what cannot be read is told in `faults`."""
+        """Returns the captions beside any of the photo's paths, and in `faults` why some cannot be read."""
         return tuple(dict.fromkeys(self._texts(photo, faults)))
 
     def _texts(self, photo: bytes, faults: list[str]) -> Iterator[str]:

@@ -38,8 +38,11 @@ class Options:
 
 
 def checked_regions(regions: str | int | None) -> Regions | None:
-    """Raises:
-    InputError: it is none of "auto", "none", a number from 0 to 1,000 (as text, too)."""
+    """Checks how many regions a photo may have.
+
+    Raises:
+        InputError: it is none of "auto", "none", a number from 0 to 1,000 (as text, too).
+    """
     if regions is None:
         return None
     if regions == "auto":
@@ -64,7 +67,7 @@ class Roots:
         return iter(tuple(self._options))
 
     def of(self, path: bytes) -> Options | None:
-        """None: it lies below no folder that was indexed by name."""
+        """Returns the options of a path; None: it is below no folder that was indexed by name."""
         if path in self._options:
             return self._options[path]
         if path not in self._near:
@@ -75,8 +78,8 @@ class Roots:
     def choose(
         self, folder: bytes, regions: Regions | None, exclude: Iterable[str] | None
     ) -> list[tuple[bytes, Options]]:
-        """Sets what a folder is to be indexed with (None: as before) and gives back what is new and
-        should be remembered: of this folder and, where it overrules them, of folders below it."""
+        """Sets the options of a folder (None: as before), and returns what is new and should be remembered:
+        for this folder and for those below it that it overrides."""
         before = self.of(folder)
         options = before or Options()
         if regions is not None:

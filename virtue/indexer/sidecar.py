@@ -12,8 +12,8 @@ LONGEST = 100_000
 
 
 def read_sidecar(path: bytes) -> str | None:
-    """The caption: UTF-8, UTF-16 with a byte order mark, or else Latin-1, which reads anything. None: it
-    is blank.
+    """Reads the caption: UTF-8, UTF-16 with a byte order mark, or else Latin-1, which reads anything. None:
+    it is blank.
 
     Raises:
         InputError: it cannot be read or is too long for a caption.

@@ -30,10 +30,10 @@ class Entry(Protocol):
 
     @property
     def content(self) -> str:
-        """Equal contents give equal parts."""
+        """The content of the entry: equal contents give equal parts."""
 
     def part(self, width: int, height: int) -> Part:
-        """Fitted to the photo's upright size."""
+        """Returns the regions and captions, fitted to the photo's upright size."""
 
 
 E = TypeVar("E", bound=Entry)
@@ -45,7 +45,7 @@ def digest(entries: Iterable[Entry]) -> str:
 
 
 def fitted(entries: Iterable[Entry], width: int, height: int) -> Part:
-    """The entries that several paths of one photo brought along, as one."""
+    """Joins the entries of all paths of one photo, and fits them to its size."""
     whole = Part()
     for entry in {entry.content: entry for entry in entries}.values():
         whole = joined(whole, entry.part(width, height))
@@ -62,8 +62,8 @@ def joined(first: Part, second: Part) -> Part:
 
 
 def kept(given: UserAnnotations, width: int, height: int) -> tuple[Part, Part]:
-    """What the catalogue keeps for a photo, apart: of annotations, of captions. What no longer fits (the
-    file was edited into another size) is left out."""
+    """Returns what the catalogue keeps for a photo: from annotations, and from captions. What no longer fits
+    (the file was edited into another size) is left out."""
     told = {caption.region for caption in given.captions if caption.source == "file"}
     parts = []
     for of_captions in (False, True):
@@ -84,7 +84,7 @@ def kept(given: UserAnnotations, width: int, height: int) -> tuple[Part, Part]:
 
 
 def clipped(x: float, y: float, w: float, h: float, width: int, height: int) -> Box:
-    """A given box, cut at the picture's edge if it is over it by no more than rounding.
+    """Clips a box at the picture's edge if it is over it by no more than rounding.
 
     Raises:
         PromptError: it leaves the picture by more, or has no size.
@@ -98,7 +98,7 @@ def clipped(x: float, y: float, w: float, h: float, width: int, height: int) -> 
 def matched(
     entries: Mapping[str, E], folders: Sequence[bytes], files: Iterable[bytes], by_name: bool
 ) -> tuple[dict[bytes, E], list[str]]:
-    """Entries by the paths of the photos they are for, and the names that no photo was found for.
+    """Matches entries with the paths of their photos; also returns the names for which there is no photo.
 
     A name is looked up below each of the folders, in turn, and then (`by_name`), without its folders,
     among all photos, if only one has it.

@@ -32,8 +32,8 @@ class Found(NamedTuple):
 
 @dataclass(slots=True)
 class Walk:
-    """What was found below the given roots, by path; `problems` are paths that should be photos and
-    are not files; what lies below `unlisted` could not be looked at."""
+    """The files found below the given roots, by path; `problems` are paths that should be photos and are not
+    files; what lies below `unlisted` could not be looked at."""
 
     files: dict[bytes, Found] = field(default_factory=dict)
     problems: dict[bytes, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ def absolute(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes
 
 
 def is_below(path: bytes, root: bytes) -> bool:
-    """Whether a path is the root or lies below it."""
+    """Returns whether a path is the root or lies below it."""
     return path == root or path.startswith(root.rstrip(os.fsencode(os.sep)) + os.fsencode(os.sep))
 
 
@@ -104,7 +104,7 @@ def walk(
 
 
 def sidecar_of(path: bytes) -> tuple[bytes, str] | tuple[None, None]:
-    """The text file beside a photo and its stamp: `photo.jpg.txt`, else `photo.txt`."""
+    """Finds the text file beside a photo, `photo.jpg.txt` or else `photo.txt`, and its stamp."""
     return next(_stamped(path + b".txt", os.path.splitext(path)[0] + b".txt"), (None, None))
 
 

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def read(task: Task, channel: Channel) -> None:
-    """One photo, from its hash to its pixels, as far as the other side wants it."""
+    """Reads one photo, its hash and then its pixels, as far as the other side wants them."""
     path = os.fsdecode(task.path)
     check_file(path)
     with _opened(path) as stream:

@@ -30,7 +30,7 @@ def parse_arguments(
     like: Iterable[str] = (),
     unlike: Iterable[str] = (),
 ) -> Query:
-    """A query as typed.
+    """Parses a query as typed on a command line.
 
     A word that is an existing file is an image, `img.jpg@x,y,w,h` an image with a box; all else is
     text, and the words of it are joined, so that quotes may be forgotten. Each of `texts` is a text
@@ -72,8 +72,11 @@ def parse_arguments(
 
 
 def parse_min_score(text: str) -> float | Literal["auto"]:
-    """Raises:
-    InputError: it is neither a number nor "auto"."""
+    """Reads the lowest score: a number or "auto".
+
+    Raises:
+        InputError: it is neither a number nor "auto".
+    """
     if text == "auto":
         return "auto"
     try:

@@ -32,15 +32,15 @@ EVERYDAY = (
 
 
 def tuning_texts(snapshot: Snapshot, embedder: Embedder) -> np.ndarray:
-    """(n, dim) float32: queries for what the captions, categories and tags of this library say, and for
-    everyday things; 500 at most. Never without the latter: captions may all speak of one thing."""
+    """Embeds queries to tune with, (n, dim) float32, 500 at most: from captions, categories and tags of this
+    library, and everyday things, since captions may all speak of one thing."""
     texts = [*snapshot.sample_texts(ENOUGH - len(EVERYDAY)), *EVERYDAY]
     return np.concatenate([np.atleast_2d(embedder.query(text, "regions"))[:1] for text in texts])
 
 
 class SampleQueries:
-    """What the scores of a library are measured with (`virtue.store.calibration.Ask`): everyday things
-    only, since a caption of the library is too easily found by its own words."""
+    """The sample queries that a library is calibrated with: everyday things only, since a caption is too
+    easily found by its own words."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder

@@ -50,11 +50,11 @@ class Hit:
 
     @property
     def path(self) -> str:
-        """As Python's file functions take it; bytes of no encoding are lone surrogates."""
+        """The path as Python's file functions take it; bytes that cannot be decoded are lone surrogates."""
         return os.fsdecode(self.raw_path)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields that `virtue search --json` prints; boxes are [x, y, w, h]."""
+        """Returns the fields that `virtue search --json` prints; boxes are [x, y, w, h]."""
         return {
             "rank": self.rank,
             "score": round(self.score, 6),
@@ -72,12 +72,12 @@ class Hit:
         }
 
     def json_line(self) -> str:
-        """`as_json` on one line of ASCII, whatever the path and the caption hold."""
+        """Returns `as_json` as one line of ASCII, whatever the path and the caption hold."""
         return json.dumps(self.as_json())
 
 
 def xywh(box: Box) -> list[float]:
-    """[x, y, w, h], short, and no larger than the box by more than what `Box.within` forgives.
-    The corners are rounded, not the sizes, so that a box at the edge stays in its picture."""
+    """Returns [x, y, w, h], rounded, and no larger than the box by more than `Box.within` tolerates. Corners
+    are rounded, not sizes, so that a box at the edge stays in its picture."""
     x0, y0, x1, y1 = (round(value, 3) for value in box.corners)
     return [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)]

@@ -120,7 +120,7 @@ class Part:
 
     @property
     def is_stored(self) -> bool:
-        """It is of the library, where its vector is."""
+        """Whether this part is a region or photo of the library, whose vector is stored."""
         return self.region_id is not None or self.photo_id is not None
 
     @property
@@ -128,7 +128,7 @@ class Part:
         return self.box is not None or bool(self.points) or self.mask is not None
 
     def as_input(self) -> Any:
-        """What `Embedder.encode` and `Embedder.query` take."""
+        """Returns the part as `Embedder.encode` and `Embedder.query` take it."""
         if self.image is None:
             return self.text
         given: dict[str, Any] = {"image": self.image}
@@ -162,7 +162,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """`parts` are added up, `without` is taken away from them, and so are parts of negative weight.
+    """A query: `parts` are added up, and `without` and parts of negative weight are subtracted.
 
     Raises:
         InputError: there are no parts but such; something in `without` has a negative weight.
@@ -180,7 +180,7 @@ class Query:
 
     @classmethod
     def of(cls, value: Any, without: Any = ()) -> Query:
-        """A query from one thing that `Part.of` takes, or a list or tuple of several, added up."""
+        """Makes a query from one thing that `Part.of` takes, or from a list or tuple of several."""
         more = tuple(Part.of(item) for item in _several(without))
         if isinstance(value, Query):
             return replace(value, without=value.without + more) if more else value
@@ -193,13 +193,13 @@ class Query:
 
     @property
     def unwanted(self) -> tuple[Part, ...]:
-        """With positive weights."""
+        """The parts to subtract, with positive weights."""
         negative = (replace(part, weight=-part.weight) for part in self.parts if part.weight < 0)
         return (*self.without, *negative)
 
     @property
     def is_text(self) -> bool:
-        """Nothing but words are asked for."""
+        """Whether the query consists of texts only."""
         return all(part.image is None and not part.is_stored for part in self.wanted)
 
     def __str__(self) -> str:

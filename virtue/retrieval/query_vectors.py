@@ -35,7 +35,8 @@ NOTHING = 1e-6
 
 
 def query_vectors(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> np.ndarray:
-    """(k, dim) float32, unit rows; a row of the library scores its best dot product with them.
+    """Embeds a query: (k, dim) float32, unit rows. The score of a row of the library is its best dot product
+    with them.
 
     Parts are added, each times its weight, and the direction of what is left out is taken away `WITHOUT`
     times its mean weight. Hits beside other parts together weigh `LIKED`. A part that its model asks at
@@ -73,7 +74,7 @@ def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np
 
 
 def location_of(part: Part, snapshot: Snapshot) -> RegionLocation:
-    """Where the library has what this part is like.
+    """Finds where the library has the region or photo of this part.
 
     Raises:
         InputError: nowhere.

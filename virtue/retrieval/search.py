@@ -59,7 +59,7 @@ class Asked(NamedTuple):
         return None if self.usual is None else 100 * self.usual.share_below(score, len(self.vectors))
 
     def floor(self, min_score: MinScore, best: Callable[[], Sequence[Scored[Any]]]) -> float:
-        """The score that hits must have at least; `best` gives those among which the gap is looked for.
+        """Returns the lowest score to keep. `best` returns the hits in whose scores the gap is looked for.
 
         Raises:
             InputError: it is to be found, and the library was not measured.
@@ -79,7 +79,7 @@ class Asked(NamedTuple):
         return snapshot.search(kind, self.vectors, depth, self.allowed(snapshot, kind), query_kind=self.kind)
 
     def allowed(self, snapshot: Snapshot, kind: Kind) -> np.ndarray | None:
-        """(count of rows,) bool; None: all."""
+        """Returns which rows may appear, (count of rows,) bool; None: all."""
         return snapshot.allowed(kind, self.filters, wholes=self.wholes) if self.filters else None
 
 
@@ -94,7 +94,7 @@ def search(
     min_score: MinScore = None,
     where: str | Sequence[str] | None = None,
 ) -> list[Hit]:
-    """The best hits, best first: `top` of them if the library has them. One version of the library
+    """Finds the best hits, best first: `top` of them if the library has them. One version of the library
     answers the whole query, whatever is written meanwhile.
 
     Args:

@@ -93,7 +93,7 @@ def similar(
     path: str | os.PathLike[str] | None = None,
     threshold: float = SIMILAR,
 ) -> list[list[Similar]]:
-    """Groups of near-duplicates, the first of a group being what the others are compared with.
+    """Finds groups of near-duplicates. The others of a group are compared with its first.
 
     Args:
         embedder: gives the model; called if a photo is not in the library.
@@ -260,10 +260,10 @@ def _same_pictures(snapshot: Snapshot, whole: Wholes) -> Iterator[tuple[int, int
 
 
 def near_hashes(phashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Places of pairs of hashes within `BITS` of each other, some of them several times. They are cut into
-    one band more than they may differ in bits, so that near ones share a band, and only those that do are
-    compared (M. Norouzi et al., "Fast search in Hamming space with multi-index hashing", CVPR 2012).
-    """
+    """Finds pairs of hashes within `BITS` of each other, by their places, some of them several times. They
+    are cut into one band more than they may differ in bits, so that near ones share a band, and only those
+    that do are compared (M. Norouzi et al., "Fast search in Hamming space with multi-index hashing", CVPR
+    2012)."""
     telling = np.flatnonzero(~_plain(phashes))
     edges = np.linspace(0, 64, BITS + 2).astype(int)
     for low, high in pairwise(edges.tolist()):

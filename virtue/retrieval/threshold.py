@@ -18,7 +18,7 @@ other rules."""
 
 
 def lowest_kept(scores: Sequence[float], usual: ScoreDistribution) -> float:
-    """The score from which on hits are kept: below the widest gap in their scores.
+    """Returns the score from which on hits are kept: below the widest gap in their scores.
 
     Args:
         scores: of the best `LOOKED_AT` hits, best first.

@@ -54,7 +54,7 @@ _LATE = {"Snapshot": "snapshot", "Store": "store", "Writer": "writer"}
 
 
 def __getattr__(name: str) -> Any:
-    """The three that need the database library load when first named: records alone are cheap."""
+    """Loads the classes that need the database library when first used, since records alone are cheap."""
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

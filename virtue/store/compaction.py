@@ -33,7 +33,8 @@ LEFT_BEHIND = (schema.tombstones, schema.checksums, schema.indexes)
 
 @dataclass(frozen=True, slots=True)
 class Waste:
-    """`dead` of `total` rows of the active generation belong to nothing; they take `bytes` on disk."""
+    """What `compact` can free: `dead` of `total` rows of the active generation are tombstones, and take
+    `bytes` on disk."""
 
     dead: int = 0
     total: int = 0
@@ -41,7 +42,7 @@ class Waste:
 
     @property
     def is_much(self) -> bool:
-        """Whether indexing should drop them by itself."""
+        """Whether indexing should compact by itself."""
         return self.dead >= MIN_DEAD_ROWS and 2 * self.dead > self.total
 
 
@@ -53,7 +54,7 @@ def waste(connection: Connection, generation: Generation) -> Waste:
 
 
 def compact(connection: Connection, folder: Path, generation: Generation) -> int:
-    """Puts the live rows of a generation into new files; the id that it has from now on.
+    """Copies the live rows of a generation into new files; returns its new id.
 
     Raises:
         DamagedError: rows are not what was written, or not where the catalogue says: copied, they would

@@ -34,7 +34,7 @@ def translate_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def disk_full(folder: Path) -> StoreError:
-    """The error that says so."""
+    """Returns the error that says so."""
     return StoreError(
         f"the disk of the library {folder} is full: make room and run the command again; "
         "all that was committed is safe"

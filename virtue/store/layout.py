@@ -39,12 +39,12 @@ def index_file(id: int) -> str:
 
 
 def index_files_in(folder: Path) -> list[Path]:
-    """Those that were not finished too."""
+    """Lists index files, with those that were not finished."""
     return sorted(path for path in folder.iterdir() if _INDEX_FILE.fullmatch(path.name))
 
 
 def bytes_in(folder: Path) -> int:
-    """Size of the library's files on disk."""
+    """Returns the size of the library's files on disk."""
     total = 0
     for entry in os.scandir(folder):
         with suppress(FileNotFoundError):  # SQLite's own files come and go
@@ -53,7 +53,7 @@ def bytes_in(folder: Path) -> int:
 
 
 def require(folder: Path) -> None:
-    """Raises unless there is a catalogue to open."""
+    """Raises an error unless there is a catalogue to open."""
     if folder.is_file():
         raise LibraryNotFoundError(f"{folder} is a file, and a library is a folder: name the folder")
     if (folder / CATALOGUE).is_file():
@@ -67,7 +67,7 @@ def require(folder: Path) -> None:
 
 
 def require_settled(folder: Path) -> None:
-    """Raises if the catalogue has changes that only a process with writing rights can read."""
+    """Raises an error if the catalogue has changes that only a process with write permission can read."""
     log = folder / f"{CATALOGUE}-wal"
     if log.exists() and log.stat().st_size:
         raise StoreError(
@@ -77,7 +77,7 @@ def require_settled(folder: Path) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Makes the folder for a new library; never moves in among someone else's files."""
+    """Makes the folder for a new library; refuses one with other files in it."""
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, and a library is a folder: name another")
     ours = (CATALOGUE, UNFINISHED, LOCK, LOCK_NOTE)
@@ -93,7 +93,7 @@ def prepare(folder: Path) -> None:
 
 
 def refuse_network(folder: Path) -> None:
-    """Raises if the folder lies on a network mount, where SQLite's write-ahead log is unsafe
+    """Raises an error if the folder lies on a network mount, where SQLite's write-ahead log is unsafe
     (sqlite.org/wal.html: all processes must be on one machine)."""
     kind = network_mount(folder)
     if kind:
@@ -104,7 +104,8 @@ def refuse_network(folder: Path) -> None:
 
 
 def network_mount(folder: Path) -> str | None:
-    """The kind of network filesystem the folder lies on; None: a local one, or no telling."""
+    """Returns the kind of network filesystem that the folder lies on; None: it is local, or cannot be found
+    out."""
     real = os.path.realpath(folder)
     if sys.platform == "win32":
         return "a network share" if real.startswith("\\\\") else None
@@ -115,7 +116,7 @@ def network_mount(folder: Path) -> str | None:
 
 
 def filesystem_of(path: bytes, mountinfo: bytes) -> str:
-    """The filesystem type of the mount that holds `path`, from the text of Linux's mountinfo
+    """Returns the filesystem type of the mount that holds `path`, from the text of Linux's mountinfo
     (proc(5): the mount point is field 5; the type follows a lone hyphen)."""
     best, kind = b"", "unknown"
     for line in mountinfo.splitlines():

@@ -18,7 +18,7 @@ from virtue.store import layout as names
 
 @contextmanager
 def writer_lock(folder: Path, command: str, *, timeout: float = 0.0) -> Iterator[None]:
-    """Holds the lock; it is the system's, so it ends with the process however that ends.
+    """Holds the write lock. The system releases it when the process ends, however it ends.
 
     A note beside it says who holds it. The note means nothing unless the lock is held.
 

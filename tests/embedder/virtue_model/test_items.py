@@ -144,7 +144,9 @@ def test_a_card_that_is_too_small_costs_time_alone(make: Make, monkeypatch: pyte
     fresh = Embedder(VirtueModel("small", "", model.network, model.tokenizer))
     assert np.abs(fresh.encode([*ITEMS, picture(7, 180, 120)])[:-1] - expected).max() <= 1e-5
     assert refused
-    monkeypatch.setattr(Network, "encode_pictures", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    monkeypatch.setattr(
+        Network, "encode_pictures", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError())
+    )
     with pytest.raises(ModelError, match="one item alone does not fit the card's memory"):
         fresh.encode(WIDE)
 

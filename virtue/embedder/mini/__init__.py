@@ -105,7 +105,7 @@ class Mini:
         return _join(np.repeat(wanted, len(looks), axis=0), looks)
 
     def rows_as_queries(self, rows: np.ndarray, find: Find) -> np.ndarray:
-        """As `query` asks with a picture that has a prompt; a row without a look is a text's."""
+        """Weights rows as `query` weights a picture with a prompt. A row without a look is a text's."""
         meanings, looks = (unit(part) for part in np.split(np.asarray(rows, np.float32), 2, axis=1))
         seen = looks.any(axis=1, keepdims=True)
         if find == "captions":

@@ -27,7 +27,7 @@ class Config:
 
 
 def read_config(folder: Path) -> tuple[Config, str]:
-    """(settings, fingerprint) from a model's folder.
+    """Reads the settings and the fingerprint from a model's folder.
 
     Raises:
         ModelError: there is no config.json.
@@ -46,7 +46,8 @@ def write_config(folder: Path, config: Config) -> None:
 
 
 def fingerprint(folder: Path, config: Config) -> str:
-    """SHA-256 over the settings and the content of every file, shortened to 32 hexadecimal digits."""
+    """Computes SHA-256 over the settings and the content of every file, shortened to 32 hexadecimal
+    digits."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for name in FILES:
         digest.update(name.encode())

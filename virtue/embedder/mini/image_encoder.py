@@ -23,15 +23,15 @@ from virtue.embedder.pooling import coarsen
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps(FeatureMap):
-    """`last` has 1280 channels at stride 32 of the model's input, `middle` is (2 rows, 2 columns, 672) at
-    stride 16; both float32, never negative (ReLU6)."""
+    """The feature maps of a picture: `last` has 1280 channels at stride 32 of the model's input, `middle` is
+    (2 rows, 2 columns, 672) at stride 16; both float32, never negative (ReLU6)."""
 
     middle: np.ndarray
 
     @cached_property
     def cubed(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both maps as (cells, channels) to the third power, for generalised means of p = 3: asked for by
-        the proposals, and again by the regions that came of them."""
+        """Both maps as (cells, channels), cubed, for generalised means of p = 3: asked for by the proposals,
+        and again by the regions that came of them."""
         return _cube(self.last), _cube(self.middle)
 
 
@@ -57,7 +57,8 @@ class ImageEncoder:
             self._projection = arrays["look_projection"].astype(np.float32)
 
     def maps(self, pixels: np.ndarray, width: int, height: int, side: int) -> FeatureMaps:
-        """One forward pass with `side` pixels on the long side, the other a multiple of 32 near the aspect.
+        """Runs one forward pass with `side` pixels on the long side, the other a multiple of 32 near the
+        aspect.
 
         `pixels` is (h, w, 3) uint8 RGB; `width` and `height` are the original's.
         """
@@ -70,8 +71,9 @@ class ImageEncoder:
         return FeatureMaps(width, height, last[0], middle[0])
 
     def meaning(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
-        """(k, 384) unit rows of the regions that `weights` (k, cells of the finer grid) describe: their own
-        meaning and, less, the whole photo's, which settles what a small window leaves open."""
+        """Returns the meanings of regions: (k, 384) unit rows. `weights` is (k, cells of the finer grid). The
+        meaning of the full image is mixed in with a smaller weight, since it decides what a small window
+        leaves open."""
         own = self._conse(maps, np.concatenate([weights, np.full_like(weights[:1], 1 / weights.shape[1])]))
         return unit(own[:-1] + self._config.context * own[-1:])
 
@@ -83,7 +85,7 @@ class ImageEncoder:
         return unit(np.where(odds >= least, odds, 0) @ self._meanings)
 
     def raw_look(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
-        """(k, 1280 + 672) float32: the look before it is centred and projected."""
+        """Returns looks before they are centred and projected: (k, 1280 + 672) float32."""
         cubed_last, cubed_middle = maps.cubed
         last = coarsen(weights, maps.grid) @ cubed_last
         middle = weights @ cubed_middle
@@ -91,5 +93,5 @@ class ImageEncoder:
         return np.concatenate(parts, axis=1)
 
     def look(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
-        """(k, 384) unit rows: how the regions look."""
+        """Returns the looks of regions: (k, 384) unit rows."""
         return unit((self.raw_look(maps, weights) - self._centre) @ self._projection)

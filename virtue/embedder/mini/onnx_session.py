@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def open_session(path: Path, threads: int | None) -> InferenceSession:
-    """A session on the CPU.
+    """Opens an ONNX Runtime session on the CPU.
 
     Raises:
         ModelError: the file is missing.

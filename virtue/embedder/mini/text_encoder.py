@@ -23,7 +23,7 @@ class TextEncoder:
         self._tokenizer.enable_truncation(max_tokens)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """(len(texts), 384) float32: token vectors averaged, not yet of unit length.
+        """Encodes texts: (len(texts), 384) float32, means of token vectors, not yet of unit length.
 
         Texts of equal length run together, so nothing is padded and no text's vector depends on another.
         """

@@ -17,7 +17,8 @@ the same for all models that were trained on from one; and hashing gigabytes cos
 
 
 def compute_fingerprint(model: nn.Module, settings: Iterable[Path], variant: str) -> str:
-    """Of values from every tensor, the content of the files with settings, and how regions are read."""
+    """Computes the fingerprint of a model: from values of every tensor, its settings, and how regions are
+    read."""
     digest = hashlib.sha256(f"{READING_VERSION} {variant}".encode())
     for file in settings:
         digest.update(file.name.encode())

@@ -29,7 +29,7 @@ MAX_NAMED = 5
 
 
 def load(folder: Path, name: str, *, variant: str = "attend", device: torch.device) -> TwoTowerModel:
-    """CLIP, SigLIP or SigLIP 2 (fixed resolution or NaFlex).
+    """Loads a CLIP, SigLIP or SigLIP 2 (fixed resolution or NaFlex).
 
     Args:
         folder: holds config.json, weights, the tokenizer's files and preprocessor_config.json.

@@ -34,15 +34,15 @@ class Preprocessing:
         self._crops = bool(getattr(processor, "do_center_crop", False))
 
     def shows_all(self, picture: Picture) -> bool:
-        """Whether `preprocess` shows all of the picture."""
+        """Returns whether `preprocess` shows all of the picture."""
         if not self._crops:
             return True
         height, width = picture.pixels.shape[:2]
         return height == width and self._processor.size.shortest_edge == self._processor.crop_size.height
 
     def preprocess(self, picture: Picture) -> Mapping[str, Tensor]:
-        """As the model wants whole pictures (CLIP's are cropped to the middle square); not yet normalised,
-        one row each."""
+        """Prepares pictures as the model's own processor does (CLIP's crops the middle square), not yet
+        normalised, one row each."""
         return self._process(_cut_middle(picture.pixels) if self._crops else picture.pixels)
 
     def preprocess_uncropped(self, picture: Picture) -> Mapping[str, Tensor]:
@@ -91,7 +91,7 @@ def _cut_middle(pixels: np.ndarray) -> np.ndarray:
 
 
 def crop_to_box(picture: Picture, box: Box) -> Picture:
-    """The part in the box (pixels of the original), at least one pixel of it."""
+    """Crops a picture to the box (pixels of the original), at least one pixel."""
     height, width = picture.pixels.shape[:2]
     x0, y0, x1, y1 = box.scaled(width / picture.width, height / picture.height).corners
     left, top = min(round(x0), width - 1), min(round(y0), height - 1)
@@ -101,7 +101,7 @@ def crop_to_box(picture: Picture, box: Box) -> Picture:
 
 
 def draw_circle(picture: Picture, box: Box) -> Picture:
-    """A red ellipse around the box (Shtedritski et al., arXiv 2304.06712): it touches the box's corners."""
+    """Draws a red ellipse around the box (Shtedritski et al., arXiv 2304.06712), through its corners."""
     height, width = picture.pixels.shape[:2]
     x0, y0, x1, y1 = box.scaled(width / picture.width, height / picture.height).corners
     wider, higher = (x1 - x0) * (2**0.5 - 1) / 2, (y1 - y0) * (2**0.5 - 1) / 2

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def attend_region(query: Tensor, keys: Tensor, values: Tensor, heads: int, weights: Tensor) -> Tensor:
-    """The attention of one query over n tokens, once for each row of weights.
+    """Computes the attention of one query over n tokens, once for each row of weights.
 
     Args:
         query: (h,), projected, not yet scaled.
@@ -33,6 +33,6 @@ def attend_region(query: Tensor, keys: Tensor, values: Tensor, heads: int, weigh
 
 
 def scale_to_counts(shares: Tensor) -> Tensor:
-    """Weights that sum to 1 -> weights of mean 1: a region's tokens stand in for all of them, so that a
-    token beside them (CLIP's class token) keeps the part it plays in the whole picture."""
+    """Scales weights that sum to 1 to a mean of 1: the tokens of a region stand for all tokens, so that a
+    token beside them (CLIP's class token) keeps its share of the attention."""
     return shares * shares.shape[1]

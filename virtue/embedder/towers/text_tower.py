@@ -28,8 +28,11 @@ class TextTower:
         self._padding = "longest" if model.config.model_type == "clip" else "max_length"
 
     def check_length(self, text: str) -> None:
-        """Raises:
-        InputError: the text is longer than the model reads."""
+        """Checks that the model can read the whole text.
+
+        Raises:
+            InputError: the text is longer than the model reads.
+        """
         with self._one_at_a_time:
             length = len(self._tokenizer(text)["input_ids"])
         if length > self.limit:
@@ -38,7 +41,7 @@ class TextTower:
             )
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """(n, dim), not yet of unit length; every text has passed `check_length`."""
+        """Returns (n, dim), not yet of unit length; every text has passed `check_length`."""
         return torch.stack(self._budget.run(texts, self._features))
 
     def _features(self, texts: Sequence[str]) -> Sequence[Tensor]:

@@ -91,8 +91,11 @@ class TwoTowerModel:
 
     @torch.inference_mode()
     def embed(self, items: Sequence[Item]) -> np.ndarray:
-        """Raises:
-        InputError: a text is longer than the model reads; names the item's place."""
+        """Embeds documents.
+
+        Raises:
+            InputError: a text is longer than the model reads; names the item's place.
+        """
         vectors = np.zeros((len(items), self.dim), np.float32)
         images = [n for n, item in enumerate(items) if item.scene is not None]
         texts = [n for n, item in enumerate(items) if item.text is not None]

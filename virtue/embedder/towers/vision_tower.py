@@ -31,14 +31,15 @@ class VisionEncoder(Protocol):
     dim: int
 
     def encode(self, pixels: Mapping[str, Tensor]) -> tuple[Tensor, list[Tokens]]:
-        """One pass: (n, dim) vectors of whole pictures, as the model itself gives them, and tokens."""
+        """Encodes pictures in one pass: their vectors (n, dim), as the model itself gives them, and their
+        tokens."""
 
     def read_regions(self, tokens: Tokens, shares: Tensor) -> Tensor:
-        """(k, dim) vectors of regions; `shares` (k, rows * columns), rows sum to 1."""
+        """Pools regions: (k, dim) vectors. `shares` is (k, rows * columns), rows sum to 1."""
 
 
 class ClipVisionEncoder:
-    """CLIP (arXiv 2103.00020): the class token sums up, in the last block, what the patches hold."""
+    """CLIP's vision tower (arXiv 2103.00020): in the last block the class token attends to the patches."""
 
     def __init__(self, model: Any, pooling: RegionPooling) -> None:
         self._model, self._pooling = model, pooling
@@ -81,7 +82,8 @@ class ClipVisionEncoder:
 
 
 class SiglipVisionEncoder:
-    """SigLIP (arXiv 2303.15343) and SigLIP 2 (arXiv 2502.14786): a learnt probe sums up."""
+    """The vision tower of SigLIP (arXiv 2303.15343) and SigLIP 2 (arXiv 2502.14786): a learnt probe attends
+    to the patches."""
 
     def __init__(self, model: Any, pooling: RegionPooling) -> None:
         vision = model.config.vision_config

@@ -18,8 +18,8 @@ _SUFFIX = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora_embedding_[AB])(\
 
 
 def rename_weights(weights: Weights) -> Weights:
-    """Names of any version of Qwen2-VL -> those under `Qwen2VLModel`. Without this nothing would load,
-    and PEFT would only warn."""
+    """Renames the parameters of any version of Qwen2-VL to those of `Qwen2VLModel`. Without this nothing
+    would load, and PEFT would only warn."""
     made = {}
     for name, value in weights.items():
         name = _LANGUAGE.sub("base_model.model.language_model.", name)
@@ -30,7 +30,7 @@ def rename_weights(weights: Weights) -> Weights:
 def merge_adapter(
     model: Qwen2VLModel, adapter: Mapping[str, Any], weights: Weights, what: str
 ) -> Qwen2VLModel:
-    """The base model with the changes worked into its weights.
+    """Merges an adapter into the weights of its base model.
 
     Raises:
         ModelError: names changes that find no place in the base model, or places left without one.

@@ -86,7 +86,7 @@ class Configuration:
 
     @classmethod
     def published(cls, **changes: Any) -> Configuration:
-        """The settings of the released weights (research code at sony/virtue, 36d8a8b)."""
+        """Returns the settings of the released weights (research code at sony/virtue, 36d8a8b)."""
         settings: dict[str, Any] = {
             "layout": "published",
             "segmentation_tokens": 256,
@@ -101,8 +101,11 @@ class Configuration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
-        """Raises:
-        ModelError: a setting that this version does not know."""
+        """Reads settings from a dict.
+
+        Raises:
+            ModelError: a setting that this version does not know.
+        """
         known = {entry.name for entry in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ModelError(

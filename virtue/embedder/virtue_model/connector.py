@@ -30,5 +30,5 @@ class Connector(nn.Module):
         )
 
     def forward(self, cells: Tensor) -> Tensor:
-        """(n, channels, grid, grid) -> (n, side x side, hidden), row by row."""
+        """Turns maps (n, channels, grid, grid) into tokens (n, side x side, hidden), row by row."""
         return self.sam2vlm_layer(self.sam2_reducer(cells).flatten(2).transpose(1, 2))

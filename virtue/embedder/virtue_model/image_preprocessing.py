@@ -30,8 +30,11 @@ SAMPLE_STEP = 16
 
 
 def check_picture(picture: Picture) -> None:
-    """Raises:
-    PictureError: the picture is too small or too slim for the vision tower."""
+    """Checks that the vision tower can see the picture.
+
+    Raises:
+        PictureError: the picture is too small or too slim for the vision tower.
+    """
     width, height = picture.width, picture.height
     short, long = sorted((height, width))
     if short < MIN_SIDE:
@@ -47,7 +50,7 @@ def check_picture(picture: Picture) -> None:
 
 
 def find_duplicates(pictures: Sequence[Picture]) -> list[int]:
-    """For each picture the number of the first that gives the same scene: its own, or that of an equal."""
+    """Finds for each picture the first one with the same scene: itself, or an earlier equal picture."""
     numbers: list[int] = []
     known: dict[tuple[object, ...], list[int]] = {}
     for number, picture in enumerate(pictures):
@@ -62,7 +65,8 @@ def find_duplicates(pictures: Sequence[Picture]) -> list[int]:
 
 
 def fit_size(width: int, height: int, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """(width, height) by Qwen2-VL's rule: multiples of `cell`, near the aspect ratio, the area in bounds."""
+    """Computes a size (width, height) by Qwen2-VL's rule: multiples of `cell`, near the aspect ratio, the
+    area within limits."""
     columns, rows = round(width / cell), round(height / cell)
     if columns * rows * cell * cell > max_pixels:
         shrink = math.sqrt(width * height / max_pixels)
@@ -74,7 +78,7 @@ def fit_size(width: int, height: int, cell: int, min_pixels: int, max_pixels: in
 
 
 def vision_size(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """(width, height) at which the vision tower sees a picture."""
+    """Computes the size (width, height) at which the vision tower sees a picture."""
     height, width = picture.pixels.shape[:2]
     if min(width, height) < cell:
         width = height = TINY_CELLS * cell
@@ -82,7 +86,7 @@ def vision_size(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -
 
 
 def resize_to_fit(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> np.ndarray:
-    """(h, w, 3) uint8 at the size at which the vision tower sees it, by Pillow's bicubic filter: the
+    """Resizes a picture to what the vision tower sees, (h, w, 3) uint8, by Pillow's bicubic filter: the
     released weights were trained with it, and another filter's copy would not have the same bytes."""
     image = Image.fromarray(picture.pixels)
     if min(image.size) < cell:
@@ -92,7 +96,7 @@ def resize_to_fit(picture: Picture, cell: int, min_pixels: int, max_pixels: int)
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """(h, w, 3) uint8 -> the same at (width, height) by PyTorch's antialiased bicubic filter, on the tensor's
+    """Resizes (h, w, 3) uint8 to (width, height) by PyTorch's antialiased bicubic filter, on the tensor's
     device. It is Pillow's filter without the rounding between across and down (whose order depends on
     Pillow's version). Not for pictures of one column, of which PyTorch 2.13 makes zeros on a CPU:
     `check_picture` and `vision_size` leave none."""
@@ -105,7 +109,8 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def normalize(pixels: Tensor) -> Tensor:
-    """(n, h, w, 3) uint8 -> (n, 3, h, w) float32 with CLIP's mean and deviation, on the tensor's device."""
+    """Normalises (n, h, w, 3) uint8 to (n, 3, h, w) float32 with CLIP's mean and deviation, on the tensor's
+    device."""
     levels = torch.arange(256, dtype=torch.float64, device=pixels.device) * (1 / 255)
     # Rounded to float32 before the mean goes off, as the published processor does: bit for bit.
     mean, deviation = _channels(CLIP_MEAN, pixels), _channels(CLIP_STD, pixels)
@@ -115,8 +120,8 @@ def normalize(pixels: Tensor) -> Tensor:
 
 
 def resize_to_square(pixels: Tensor, side: int) -> Tensor:
-    """(n, 3, h, w) in any unit -> (n, 3, side, side) with ImageNet's mean and deviation taken off, the
-    aspect ratio given up, as SAM 2 does."""
+    """Resizes (n, 3, h, w) to (n, 3, side, side) without keeping the aspect ratio, and normalises with
+    ImageNet's mean and deviation, as SAM 2 does."""
     if pixels.shape[2:] != (side, side):
         pixels = functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
     return (pixels - _channels(IMAGENET_MEAN, pixels)) / _channels(IMAGENET_STD, pixels)

@@ -45,7 +45,7 @@ PUBLISHED_DEFAULTS = {
 
 
 def item_kind(has_picture: bool, prompt: Prompt | None, text: str | None) -> str:
-    """ "text", "image", "region", or either of the last two with " and text"."""
+    """Returns the kind of an item: "text", "image", "region", or one of the last two with " and text"."""
     if not has_picture:
         return "text"
     kind = "region" if prompt else "image"
@@ -53,12 +53,12 @@ def item_kind(has_picture: bool, prompt: Prompt | None, text: str | None) -> str
 
 
 def query_kinds(kind: str, find: Find) -> tuple[str, ...]:
-    """Under which names a model may keep a default for a query, the closest first."""
+    """Returns the names under which a model may keep a default for a query, the closest first."""
     return f"query {kind} {find}", f"query {kind}", kind
 
 
 def fill_template(template: str, prompt: Prompt | None, text: str | None, width: int, height: int) -> str:
-    """The template with the item's values in place.
+    """Fills a template with the item's values.
 
     Raises:
         InputError: it asks for a text that the item does not have.

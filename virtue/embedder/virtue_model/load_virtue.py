@@ -38,7 +38,7 @@ def load(
     dtype: torch.dtype | None = None,
     compile: bool = False,
 ) -> VirtueModel:
-    """A model in the published layouts or in virtue's own.
+    """Loads a model in the published layouts or in virtue's own.
 
     Nothing in the files is run: pickles are read as tensors alone.
 
@@ -67,14 +67,14 @@ def load(
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
-    """The precision of most of a model's weights; of a training checkpoint float32, to merge in."""
+    """Returns the precision of most of a model's weights; of a training checkpoint float32, to merge in."""
     if published_layout.is_adapter(folder):
         return torch.float32
     return max(read_folder(folder).values(), key=lambda value: value.numel()).dtype
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Whether `load` takes this folder."""
+    """Returns whether `load` takes this folder."""
     if published_layout.is_published(folder):
         return True
     try:

@@ -34,7 +34,7 @@ def propose(
     min_quality: float,
     min_stability: float,
 ) -> list[Box]:
-    """At most `limit` boxes in pixels of the upright original, best first, near-duplicates pruned.
+    """Proposes at most `limit` boxes in pixels of the upright original, best first, without near-duplicates.
 
     Args:
         budget: of points that are worked on at once.

@@ -94,7 +94,7 @@ class Network(nn.Module):
             part.enable_compile()
 
     def encode_pictures(self, pixels: Tensor, square: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """The image work of n pictures of one size.
+        """Does the image work of n pictures of one size.
 
         Args:
             pixels: (n, 3, h, w) float32, CLIP-normalised, for the vision tower.
@@ -107,7 +107,7 @@ class Network(nn.Module):
         return self.vision.encode(pixels.to(self.dtype)), features, fine
 
     def segmentation_tokens(self, scenes: Sequence[Scene], drawings: Sequence[EncodedPrompt]) -> Tensor:
-        """(n, segmentation tokens, hidden) of n prompts, each on its scene."""
+        """Computes the segmentation tokens (n, tokens, hidden) of n prompts, each on its scene."""
         # Padding with points that are none would change a vector with its company: equal shapes go together.
         order = sorted(range(len(drawings)), key=lambda n: drawings[n].shape)
         tokens: dict[int, Tensor] = {}
@@ -120,8 +120,9 @@ class Network(nn.Module):
         return torch.stack([tokens[n] for n in range(len(drawings))])
 
     def forward(self, rows: Sequence[InputSequence]) -> Tensor:
-        """(n, hidden) unit rows, float32. Rows are all texts, or all have scenes. Scenes that several
-        rows share are read once where the layout allows it; all must then have equally many tokens."""
+        """Computes embeddings: (n, hidden) float32, unit rows. Rows are all texts, or all have scenes. Scenes
+        that several rows share are read once where the layout allows it; all must then have equally many
+        tokens."""
         scenes = list(dict.fromkeys(row.scene for row in rows if row.scene is not None))
         if self.configuration.layout == "image-first" and len(scenes) < len(rows) and scenes:
             last = self._run_continued(rows, scenes)

@@ -39,7 +39,7 @@ class EncodedPrompt:
 def encode_prompt(
     prompt: Prompt | None, width: int, height: int, side: int, frame: BoxFrame
 ) -> EncodedPrompt:
-    """A prompt in pixels of a `width` x `height` picture, for a model whose input is `side` x `side`."""
+    """Scales a prompt in pixels of a `width` x `height` picture to a model whose input is `side` x `side`."""
     if not prompt:
         return EncodedPrompt(
             tuple((x * side, y * side, POSITIVE) for y in DEFAULT_GRID for x in DEFAULT_GRID)
@@ -54,7 +54,7 @@ def encode_prompt(
 
 
 def stack_prompts(drawings: Sequence[EncodedPrompt], mask_side: int, device: torch.device) -> PromptBatch:
-    """Drawings of one shape."""
+    """Stacks drawings of one shape."""
     values = torch.tensor([drawing.points for drawing in drawings], dtype=torch.float64)
     masks = [_mask_logits(drawing.mask, mask_side) for drawing in drawings if drawing.mask is not None]
     return PromptBatch(

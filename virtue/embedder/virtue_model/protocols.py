@@ -25,7 +25,7 @@ class PromptBatch:
 
 class Compilable(Protocol):
     def enable_compile(self) -> None:
-        """From now on what is heavy runs as compiled graphs: few of them, whatever the shapes."""
+        """Makes the costly parts run as compiled graphs from now on: few of them, whatever the shapes."""
 
 
 class SegmentationModel(Compilable, Protocol):
@@ -40,14 +40,14 @@ class SegmentationModel(Compilable, Protocol):
     """What is needed to build it again, as JSON."""
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(n, 3, side, side) normalised -> the map (n, channels, grid, grid), and the finer maps that
-        only `masks` needs."""
+        """Encodes normalised pictures (n, 3, side, side) to the map (n, channels, grid, grid), and the finer
+        maps that only `masks` needs."""
 
     def apply_prompts(self, features: Tensor, drawn: PromptBatch) -> Tensor:
-        """The map as seen through a prompt: (n, channels, grid, grid) -> the same shape."""
+        """Conditions the map (n, channels, grid, grid) on a prompt; the shape stays."""
 
     def masks(self, features: Tensor, fine: Sequence[Tensor], drawn: PromptBatch) -> tuple[Tensor, Tensor]:
-        """n prompts on one picture ((1, channels, grid, grid)) -> mask logits (n, 3, mask_side,
+        """Predicts masks for n prompts on one picture ((1, channels, grid, grid)): logits (n, 3, mask_side,
         mask_side) and their predicted quality (n, 3), 0 to 1."""
 
 
@@ -58,7 +58,8 @@ class VisionTower(Compilable, Protocol):
     """Patches on a side of what becomes one token."""
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """(n, 3, h, w) normalised, h and w multiples of patch x merge -> (n, tokens, hidden)."""
+        """Encodes normalised pictures (n, 3, h, w), h and w multiples of patch x merge, to (n, tokens,
+        hidden)."""
 
 
 class LanguageModel(Compilable, Protocol):
@@ -67,15 +68,15 @@ class LanguageModel(Compilable, Protocol):
     """What is needed to build it and the vision tower again, as JSON."""
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
-        """(n, length) int64 -> (n, length, hidden)."""
+        """Embeds token ids (n, length) int64: (n, length, hidden)."""
 
     def encode_prefix(self, embeds: Tensor, positions: Tensor) -> Any:
-        """Keys and values of n sequences that many others begin with. Arguments as for `encode`."""
+        """Returns keys and values of n sequences that many others begin with. Arguments as for `encode`."""
 
     def encode(
         self, embeds: Tensor, positions: Tensor, prefix: Any = None, prefix_index: Tensor | None = None
     ) -> Tensor:
-        """The last hidden states, after the final norm: (n, length, hidden).
+        """Computes the last hidden states, after the final norm: (n, length, hidden).
 
         Args:
             embeds: (n, length, hidden), padded on the right. Attention is causal, so what lies right

@@ -38,8 +38,11 @@ def is_adapter(folder: Path) -> bool:
 
 
 def load(folder: Path, dtype: torch.dtype, offline: bool) -> Network:
-    """Raises:
-    ModelError: a file is missing or damaged, or its tensors do not fit; names them."""
+    """Loads a model in the published layout.
+
+    Raises:
+        ModelError: a file is missing or damaged, or its tensors do not fit; names them.
+    """
     settings = read_json(folder / "config.json")
     if settings.get("model_type") != "qwen2_vl":
         raise ModelError(
@@ -59,8 +62,11 @@ def load(folder: Path, dtype: torch.dtype, offline: bool) -> Network:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Raises:
-    ModelError: the file is missing or no JSON object."""
+    """Reads a JSON object from a file.
+
+    Raises:
+        ModelError: the file is missing or no JSON object.
+    """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -73,8 +79,11 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def parse_language_config(settings: Mapping[str, Any]) -> Qwen2VLConfig:
-    """Raises:
-    ModelError: the values do not describe a Qwen2-VL."""
+    """Reads the configuration of the language model.
+
+    Raises:
+        ModelError: the values do not describe a Qwen2-VL.
+    """
     ours = ("virtue_sam", "model_type")
     return _config(Qwen2VLConfig, {key: settings[key] for key in settings if key not in ours})
 
@@ -108,8 +117,8 @@ def _load_qwen(folder: Path, settings: Mapping[str, Any], dtype: torch.dtype, of
 
 
 def build_qwen(config: PreTrainedConfig, weights: Weights, dtype: torch.dtype, what: str) -> Qwen2VLModel:
-    """A Qwen2-VL without the head that turns hidden states into words, which is never asked. Names of its
-    parameters may be those of any version."""
+    """Builds a Qwen2-VL without its language head, which is not needed. The names of the parameters may be
+    those of any version."""
     body = {_body_name(name): value for name, value in weights.items() if name != "lm_head.weight"}
     return build_backbone(Qwen2VLModel, config, body, dtype, what)
 

@@ -117,8 +117,8 @@ class Qwen2VLVision(nn.Module):
         return tokens.unflatten(0, (count, rows * columns // self.merge**2))
 
     def cut_patches(self, pixels: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (patches of all pictures, 3 x frames x patch x patch), merged neighbours side
-        by side, a still repeated as often as the tower wants frames."""
+        """Cuts pictures (n, 3, h, w) into (patches of all pictures, 3 x frames x patch x patch), merged
+        neighbours side by side; a still is repeated for each frame that the tower expects."""
         count, channels, height, width = pixels.shape
         rows, columns = height // (self.patch * self.merge), width // (self.patch * self.merge)
         cut = pixels.reshape(

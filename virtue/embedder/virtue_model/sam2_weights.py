@@ -60,7 +60,7 @@ _RULES: list[tuple[str, Any]] = [
 
 
 def rename_weights(weights: Mapping[str, Tensor]) -> Weights:
-    """Meta's names -> those of transformers' `Sam2Model`; what only video needs is left out."""
+    """Renames Meta's parameters to those of transformers' `Sam2Model`; what only video needs is left out."""
     import torch
 
     made: Weights = {}
@@ -83,8 +83,8 @@ def rename_weights(weights: Mapping[str, Tensor]) -> Weights:
 
 
 def infer_config(weights: Mapping[str, Tensor], yaml_file: Path | None) -> Sam2Config:
-    """The sizes of a Meta checkpoint: from its tensors, and what they do not tell from Meta's own .yaml
-    or, without one, from the published size they belong to.
+    """Finds the sizes of a Meta checkpoint: from its tensors, and the others from Meta's .yaml or, without
+    one, from the published size with these tensors.
 
     Raises:
         ModelError: the tensors are of no published size, and no .yaml tells of another.

@@ -99,8 +99,8 @@ def _card(model: VirtueModel, name: str, licence: str) -> str:
 
 
 def convert(source: str | Path, destination: str | Path, *, licence: str = "", offline: bool = False) -> Path:
-    """A folder in a published layout (or a training checkpoint) -> one safetensors folder, in the
-    precision in which its weights are stored; embeds equally and has the same fingerprint.
+    """Converts a folder in a published layout (or a training checkpoint) to one safetensors folder, in the
+    precision of its weights. Vectors and fingerprint stay the same.
 
     Raises:
         ModelError: the source is no VIRTUE model, or the destination cannot be written.

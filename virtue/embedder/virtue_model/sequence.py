@@ -18,7 +18,7 @@ def token_order(layout: Layout) -> tuple[str, str, str]:
 
 
 def token_positions(configuration: Configuration, image: Grid | None, words: int) -> Tensor:
-    """(3, length) int64: time, row and column of each token of one item, padding not among them.
+    """Computes the time, row and column of each token of one item without padding: (3, length) int64.
 
     Args:
         image: the grid of the item's image tokens; None: a text alone, which has no segmentation tokens.

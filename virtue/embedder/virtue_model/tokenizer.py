@@ -11,8 +11,11 @@ from virtue.errors import InputError, ModelError
 
 class TextTokenizer:
     def __init__(self, file: Path, limit: int) -> None:
-        """Raises:
-        ModelError: the file is missing or no tokenizer."""
+        """Reads a tokenizer.json.
+
+        Raises:
+            ModelError: the file is missing or no tokenizer.
+        """
         if not file.is_file():
             raise ModelError(
                 f"{file} is missing: copy tokenizer.json from the model that this one was made from"
@@ -28,7 +31,7 @@ class TextTokenizer:
         self._tokenizer.no_padding()
 
     def encode(self, text: str, may_be_empty: bool = False) -> tuple[int, ...]:
-        """No token is added to those of the text.
+        """Tokenizes a text, without adding special tokens.
 
         Raises:
             InputError: the text is longer than the model reads, or holds no words it knows.

@@ -31,8 +31,8 @@ which the segmentation model makes proposals."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StagedPicture:
-    """A picture on its way to the device, (h, w, 3) uint8: as it was read, and as Pillow resized it; each
-    only where it is used."""
+    """A picture to copy to the device, (h, w, 3) uint8: as it was read, and as Pillow resized it; each only
+    if it is used."""
 
     original: Tensor | None
     fitted: Tensor | None
@@ -59,7 +59,7 @@ class VirtueModel:
         self._points = Budget(FIRST_POINTS[kind], room)
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """One folder with safetensors, a configuration, the tokenizer and a card."""
+        """Writes one folder with safetensors, a configuration, the tokenizer and a card."""
         from virtue.embedder.virtue_model.saving import save
 
         return save(self, folder)
@@ -67,7 +67,7 @@ class VirtueModel:
     # -- pictures ------------------------------------------------------------------------------------
 
     def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
-        """Equal pictures are worked on once, and get the same scene.
+        """Encodes pictures. Equal ones are encoded once, and share a scene.
 
         Raises:
             PictureError: a picture is too small or too slim.
@@ -156,13 +156,15 @@ class VirtueModel:
     # -- items ---------------------------------------------------------------------------------------
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
-        """Raises:
-        InputError: a text is too long, or an instruction asks for a text that an item does not have.
+        """Embeds documents.
+
+        Raises:
+            InputError: a text is too long, or an instruction asks for a text that an item does not have.
         """
         return self._embed([self._to_sequence(item, self._item_kinds(item)) for item in items])
 
     def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
-        """As `embed`, with the instruction that the model keeps for such a question."""
+        """Embeds a query as `embed` does, with the instruction that the model has for such a query."""
         return self._embed([self._to_sequence(item, self._item_kinds(item, find))])
 
     @staticmethod

@@ -25,7 +25,7 @@ MAX_NAMED = 5
 
 
 def read_weights(file: Path) -> Any:
-    """What a .safetensors, .bin, .pt or .pth file holds.
+    """Reads the tensors of a .safetensors, .bin, .pt or .pth file.
 
     Raises:
         ModelError: it is missing, damaged, or holds anything but tensors and plain containers.
@@ -46,7 +46,7 @@ def read_weights(file: Path) -> Any:
 
 
 def read_folder(folder: Path, stems: Iterable[str] = ("model", "pytorch_model")) -> Weights:
-    """All tensors of a folder as transformers saves it: one file, or shards with an index.
+    """Reads all tensors of a folder as transformers saves it: one file, or shards with an index.
 
     Raises:
         ModelError: there are none, or a file of them is missing or damaged.
@@ -67,7 +67,7 @@ def read_folder(folder: Path, stems: Iterable[str] = ("model", "pytorch_model"))
 def build_backbone(
     kind: type[Backbone], config: PreTrainedConfig, weights: Weights, dtype: torch.dtype, what: str
 ) -> Backbone:
-    """A transformers model with these weights, of which none may be missing or left over.
+    """Builds a transformers model with these weights, none of which may be missing or left over.
 
     Args:
         what: says in an error whose weights they are.
@@ -103,7 +103,7 @@ def load_into(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> No
 
 
 def select_prefix(prefix: str, weights: Mapping[str, Tensor]) -> Weights:
-    """Those whose names begin with the prefix, without it."""
+    """Returns the tensors whose names begin with the prefix, and removes it from the names."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 

@@ -31,8 +31,7 @@ def faiss_threads(count: int | None = None) -> Iterator[None]:
 
 
 def give_back_memory() -> None:
-    """Returns what was freed to the system where it would be kept: glibc gives back only what lies above
-    all that is in use."""
+    """Returns freed memory to the system, since glibc keeps what lies below memory that is in use."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

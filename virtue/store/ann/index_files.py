@@ -19,7 +19,8 @@ PIECE_BYTES = 1 << 20
 
 
 def write_index(folder: Path, id: int, index: Any) -> tuple[int, int]:
-    """Writes an index to the file of that id and waits until it is on the disk; its size and checksum.
+    """Writes an index to the file of that id and waits until it is on the disk; returns its size and
+    checksum.
 
     Raises:
         OSError: the disk is full, or fails.
@@ -46,8 +47,8 @@ def write_index(folder: Path, id: int, index: Any) -> tuple[int, int]:
 
 
 def map_index(folder: Path, file: IndexSegment) -> np.ndarray | None:
-    """The bytes of an index file, read from the disk as they are touched, and there even when a writer
-    removes the file; None: it is gone, or of another size."""
+    """Maps the bytes of an index file. They stay even if a writer removes the file; None: it is gone, or of
+    another size."""
     path = folder / names.index_file(file.id)
     try:
         content = np.asarray(np.memmap(path, np.uint8, mode="r"))
@@ -57,11 +58,11 @@ def map_index(folder: Path, file: IndexSegment) -> np.ndarray | None:
 
 
 def is_sound(content: np.ndarray, file: IndexSegment) -> bool:
-    """FAISS reads what it is given, and a process that it takes down cannot tell why."""
+    """Returns whether the checksum is right. FAISS does not check, and damage could crash the process."""
     return len(content) == file.size and zlib.crc32(content.data) == file.crc
 
 
 def map_sound(folder: Path, segments: Iterable[IndexSegment]) -> dict[IndexSegment, np.ndarray]:
-    """The bytes of those files that are there and undamaged."""
+    """Returns the bytes of those files that are there and undamaged."""
     contents = {segment: map_index(folder, segment) for segment in segments}
     return {segment: c for segment, c in contents.items() if c is not None and is_sound(c, segment)}

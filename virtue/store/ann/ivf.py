@@ -20,14 +20,14 @@ MAX_SEGMENTS = 4
 
 
 def read_index(content: np.ndarray) -> Any:
-    """The index in the bytes of a file, which must be sound: a faiss.IndexIVFPQ, perhaps behind a projection.
-    It reads from them and cannot be added to; they must outlive it."""
+    """Opens the index in the bytes of a file, which must be sound: a faiss.IndexIVFPQ, perhaps behind a PCA.
+    It reads from the bytes, which must outlive it, and cannot be added to."""
     reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), len(content))
     return faiss.read_index(reader)
 
 
 def empty_copy(content: np.ndarray) -> Any:
-    """An index of the same training with no rows in it; it may read its quantiser from `content`."""
+    """Makes an index of the same training without rows; it may read its quantizer from `content`."""
     index = read_index(content)
     _, codes = pca.split(index)
     lists = faiss.ArrayInvertedLists(codes.nlist, codes.code_size)
@@ -38,7 +38,7 @@ def empty_copy(content: np.ndarray) -> Any:
 
 
 def merge(content: np.ndarray, indexes: Sequence[Any]) -> Any:
-    """An index with the rows of all of these, which are of one training.
+    """Merges indexes of one training into one with all their rows.
 
     Args:
         content: a file of that training, which must outlive it.
@@ -53,9 +53,9 @@ def merge(content: np.ndarray, indexes: Sequence[Any]) -> Any:
 
 
 class OpenSegment:
-    """One range, in the form that is searched fastest (FAISS's FastScan: blocks of 32 codes, whose
-    tables stay in registers). All of it is in memory: for each row a byte for every four columns of its
-    short form, and 8 for its number.
+    """One opened segment, in the form that is searched fastest (FAISS's FastScan: blocks of 32 codes, whose
+    tables stay in registers). All of it is in memory: for each row a byte for every four columns of its short
+    form, and 8 for its number.
 
     FAISS keeps blocks in memory of a power of two, of which a tenth is wasted. Here they lie in plain
     lists, filled up with rows of number -1, so that searches must always name the rows that may appear.
@@ -86,7 +86,7 @@ def _pack(blocks: Any, code_size: int) -> Any:
 
 
 class Index:
-    """The ranges of one index, opened. Threads may share it.
+    """The opened segments of one index. Threads may share it.
 
     Attributes:
         lists: how many there are to probe.
@@ -106,7 +106,7 @@ class Index:
     def candidates(
         self, queries: np.ndarray, nprobe: int, count: int, usable: np.ndarray | None = None
     ) -> np.ndarray:
-        """The rows that look best to each query, by their codes.
+        """Finds the best rows for each query, by their codes.
 
         Args:
             queries: (k, dim) float32.

@@ -23,7 +23,7 @@ MAX_PRODUCTS = 1 << 24
 
 
 class Centroids:
-    """`rows` (lists, dim) float32."""
+    """The centroids of an index: `rows` is (lists, dim) float32."""
 
     def __init__(self, rows: np.ndarray) -> None:
         self.rows = rows
@@ -35,7 +35,8 @@ class Centroids:
             self._graph.add(rows)
 
     def nearest(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each row (n, dim) float32 the number of its centroid, int64, and its distance from it."""
+        """Finds for each row (n, dim) float32 the number of its nearest centroid, int64, and its distance
+        from it."""
         lists, products = self._best(rows)
         squares = np.vecdot(rows, rows) - 2 * products + self._squares[lists]
         return lists, np.sqrt(np.maximum(squares, 0))
@@ -54,8 +55,9 @@ class Centroids:
 
 
 def cluster(sample: np.ndarray, lists: int) -> np.ndarray:
-    """(lists, dim) float32, unit rows: spherical k-means (Dhillon, Modha: Concept Decompositions for
-    Large Sparse Text Data Using Clustering, 2001) of unit rows (n, dim) in random order, n >= lists."""
+    """Finds centroids, (lists, dim) float32 unit rows, by spherical k-means (Dhillon, Modha: Concept
+    Decompositions for Large Sparse Text Data Using Clustering, 2001) of unit rows (n, dim) in random order, n
+    >= lists."""
     centroids = sample[:lists]
     for _ in range(ITERATIONS):
         nearest, distances = Centroids(centroids).nearest(sample)

@@ -36,7 +36,7 @@ centroids: it was trained for other pictures."""
 
 @dataclass(frozen=True, slots=True)
 class IndexUpdate:
-    """An index as it shall be. `training` is None if it is as before."""
+    """A new version of an index, to be stored. `training` is None if it did not change."""
 
     training: Training | None
     segments: tuple[IndexSegment, ...]
@@ -56,7 +56,7 @@ class _SegmentDraft:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IndexMaintenance:
-    """Of the index of one kind.
+    """Keeps the index of one kind up to date with its rows.
 
     Attributes:
         rows: (count, dim) fp16, all of them.
@@ -76,7 +76,7 @@ class IndexMaintenance:
     progress: ProgressCallback | None = None
 
     def made(self) -> IndexUpdate | None:
-        """What is to be done, done; None: nothing.
+        """Does what is due and returns the new version; None: nothing was due.
 
         Raises:
             OSError: the disk is full, or fails.

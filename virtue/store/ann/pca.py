@@ -22,8 +22,8 @@ SEED = 0
 
 
 def fit(sample: np.ndarray) -> np.ndarray | None:
-    """What makes short forms of rows like those in a sample (n, dim): (short, dim) float32, orthonormal
-    rows. None: rows have few columns, or need more than half of them.
+    """Fits a PCA to a sample (n, dim): (short, dim) float32, orthonormal rows. None: there are few columns,
+    or more than half of them are needed.
 
     The mean, which all rows share, is not centred away, so that short forms are about as long as rows. The
     directions are mixed at random: codes give all columns alike the same room.
@@ -42,17 +42,17 @@ def fit(sample: np.ndarray) -> np.ndarray | None:
 
 
 def reduce(rows: np.ndarray, by: np.ndarray | None) -> np.ndarray:
-    """(n, short) float32 of many rows (n, dim); themselves, where rows stay as they are."""
+    """Projects many rows (n, dim) to (n, short) float32; without a PCA they stay as they are."""
     return rows if by is None else rows @ by.T
 
 
 def reduce_queries(queries: np.ndarray, by: np.ndarray | None) -> np.ndarray:
-    """The same of a few queries, without waking a pool of threads."""
+    """Projects a few queries, without waking a pool of threads."""
     return queries if by is None else np.vecdot(queries[:, None], by)
 
 
 def prepend(by: np.ndarray | None, index: Any) -> Any:
-    """An index of rows, made of one of their short forms."""
+    """Puts the PCA in front of an index of short rows, which makes it an index of full rows."""
     if by is None:
         return index
     short, dim = by.shape
@@ -63,8 +63,8 @@ def prepend(by: np.ndarray | None, index: Any) -> Any:
 
 
 def split(index: Any) -> tuple[np.ndarray | None, Any]:
-    """What `prepend` was given; a faiss.IndexIVFPQ is one of rows as they are. The array is the index's own:
-    good as long as the index is."""
+    """Splits an index into what `prepend` joined; a plain faiss.IndexIVFPQ has no PCA. The array belongs to
+    the index and lives as long."""
     if not isinstance(index, faiss.IndexPreTransform):
         return None, index
     transform = faiss.downcast_VectorTransform(index.chain.at(0))

@@ -16,14 +16,14 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """`queries` (n, dim) float32; `own`: for each the rows of its own photo, which do not count."""
+    """Sample queries, (n, dim) float32; `own` are for each the rows of its own photo, which do not count."""
 
     queries: np.ndarray
     own: tuple[np.ndarray, ...]
 
     @classmethod
     def given(cls, queries: np.ndarray, dim: int) -> Sample:
-        """Of queries that are not in the library.
+        """Makes a sample of queries that are not in the library.
 
         Raises:
             ValueError: they are of another dimension, or not finite.
@@ -46,7 +46,7 @@ def sample_rows(
     dead: np.ndarray,
     count: int,
 ) -> Sample:
-    """Rows of a kind as queries.
+    """Samples rows of a kind as queries.
 
     Where they are looked for among their like, the rest of their own photo is left out: a picture that
     someone asks with is not in the library, and the regions of one photo, which overlap, or the

@@ -26,8 +26,8 @@ class Torch:
         self._device = device
 
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
-        """As `clusters.clustered`. On a GPU rows are summed up in any order, so that two
-        runs may differ in the last digits."""
+        """Finds centroids as `kmeans.cluster` does. A GPU adds rows in any order, so two runs may differ in
+        the last digits."""
         rows = torch.from_numpy(sample).to(self._device)
         centroids = rows[:lists]
         for _ in range(ITERATIONS):

@@ -49,13 +49,13 @@ Step = Callable[[int, int], None]
 
 
 def lists_for(rows: int) -> int:
-    """The power of two nearest to 4 sqrt(rows)."""
+    """Returns the number of lists: the power of two nearest to 4 sqrt(rows)."""
     return 2 ** max(0, round(math.log2(4 * math.sqrt(max(1, rows)))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """Rows in the form of an index.
+    """Rows that were encoded into an index.
 
     Attributes:
         index: a faiss.IndexIVFPQ, perhaps behind a projection.
@@ -70,8 +70,8 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """An empty index, the scale of what it takes, and how far rows that it was not trained
-    on lie from their centroids, in the mean."""
+    """A trained index without rows, the scale of its input, and the mean distance of rows from their
+    centroids, measured on rows outside the training sample."""
 
     index: Any
     lists: int
@@ -80,11 +80,11 @@ class Trained:
 
 
 class CoarseAssigner(Protocol):
-    """The centroids of an index, at work. Rows are (n, dim) float32, not yet scaled; what comes back is how
-    far they lie from their centroids, (n,) float32, in the scale of the index."""
+    """Assigns rows to the centroids of an index. Rows are (n, dim) float32, not yet scaled; results are their
+    distances from their centroids, (n,) float32, in the scale of the index."""
 
     def learn(self, rows: np.ndarray) -> None:
-        """Trains the codes of the index on what is left of these rows."""
+        """Trains the codes of the index on the residuals of these rows."""
 
     def distances(self, rows: np.ndarray) -> np.ndarray: ...
 
@@ -94,14 +94,14 @@ class CoarseAssigner(Protocol):
 
 class Tools(Protocol):
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
-        """See `kmeans.cluster`."""
+        """Finds centroids; see `kmeans.cluster`."""
 
     def lattice(self, index: Any, scale: float) -> CoarseAssigner:
-        """Of a faiss.IndexIVFPQ that has its centroids."""
+        """Makes the assigner of a faiss.IndexIVFPQ that has its centroids."""
 
 
 class Faiss:
-    """FAISS and NumPy."""
+    """Trains with FAISS and NumPy."""
 
     def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
         return kmeans.cluster(sample, lists)
@@ -254,8 +254,8 @@ def _chunks(numbers: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def imbalance(indexes: list[Any]) -> float:
-    """How many times more than with lists of equal length a search reads, over all of these indexes of
-    one training."""
+    """Returns how many times more a search reads than it would with lists of equal length, over all of these
+    indexes of one training."""
     sizes: Any = 0
     for index in indexes:
         _, codes = pca.split(index)

@@ -47,8 +47,8 @@ def sample_size(rows: int, dim: int, wanted: int = MAX_QUERIES) -> int:
 
 
 def true_best(rows: np.ndarray, queries: np.ndarray, dead: np.ndarray, own: OwnRows) -> np.ndarray:
-    """The ten best rows (n, 10) int64 of each query (n, dim) float32, -1 where there are less; all
-    queries at once, block by block."""
+    """Finds the ten best rows (n, 10) int64 of each query (n, dim) float32, -1 where there are fewer, in one
+    scan."""
     scores = np.full((len(queries), TOP), -np.inf, np.float32)
     found = np.full((len(queries), TOP), -1, np.int64)
     for first in range(0, len(rows), BLOCK_ROWS):
@@ -74,8 +74,8 @@ def measure(
     own: OwnRows,
     target: float = TARGET_RECALL,
 ) -> tuple[tuple[SearchParams, ...], SearchParams]:
-    """For each number of probes the least candidates that reach the recall, or the most there are, and
-    what that costs; and the effort to use.
+    """Measures for each nprobe the smallest refine factor that reaches the recall, or the largest there is,
+    and its cost; returns also the parameters to use.
 
     That is the cheapest whose recall is above the target by its standard error; if none is, the one of
     highest recall.
@@ -102,7 +102,8 @@ def measure(
 
 
 def guess_for_texts(kind: Kind, images: SearchParams, lists: int) -> TuningResult:
-    """For texts, where there are none to measure with: what they needed beside images on made-up data."""
+    """Guesses the parameters for texts, where there are none to measure with, from those of images and
+    experience with synthetic data."""
     params = SearchParams(min(lists, 2 * images.nprobe), 4 * images.refine_factor)
     return TuningResult(kind, "text", 0, (params,), params)
 

@@ -37,7 +37,7 @@ def photo_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, in
 
 
 def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes, int]:
-    """Adds photos, or what is new about them; ids by hash. A new photo is not live yet."""
+    """Adds photos, or what is new about them; returns ids by hash. A new photo is not live yet."""
     if not infos:
         return {}
     ids = photo_ids(connection, [info.hash for info in infos])
@@ -97,7 +97,7 @@ def put_files(connection: Connection, files: Sequence[FileRecord]) -> set[int]:
 
 
 def mark_missing(connection: Connection, paths: Collection[bytes]) -> set[int]:
-    """Returns the photos that lie at these paths."""
+    """Marks these paths as missing; returns the photos at them."""
     touched = _photos_at(connection, paths)
     _each(connection, "UPDATE files SET missing = 1 WHERE path = ?", paths)
     return touched
@@ -124,7 +124,7 @@ def settle_live(connection: Connection, photos: Ids | None = None) -> None:
 def put_regions(
     connection: Connection, generation: int, photos: Sequence[tuple[int, Sequence[NewRegion]]], row: int
 ) -> list[int]:
-    """Adds the regions of photos, their rows counting up from `row`; their ids, in order."""
+    """Adds the regions of photos, with rows counting up from `row`; returns their ids, in order."""
     first = next_id(connection, schema.regions)
     values = [
         {
@@ -163,8 +163,11 @@ def put_captions(
 
 
 def check_captions(photo: EmbeddedPhoto) -> None:
-    """Raises:
-    ValueError: a caption belongs to a region that is not there, or that may be lost alone."""
+    """Checks that captions belong to regions that will stay.
+
+    Raises:
+        ValueError: a caption belongs to a region that is not there, or that may be lost alone.
+    """
     for caption in photo.captions:
         if caption.region is None:
             continue
@@ -176,7 +179,7 @@ def check_captions(photo: EmbeddedPhoto) -> None:
 
 
 def put_checksums(connection: Connection, generation: int, kind: Kind, sums: Mapping[int, int]) -> None:
-    """Notes what blocks of rows sum up to."""
+    """Stores the checksums of blocks of rows."""
     values = [
         {"generation_id": generation, "kind": kind, "block": block, "crc": crc} for block, crc in sums.items()
     ]
@@ -189,7 +192,7 @@ def put_checksums(connection: Connection, generation: int, kind: Kind, sums: Map
 
 
 def drop_vectors(connection: Connection, generation: int, photos: Ids) -> None:
-    """Takes from photos all that this generation has of them."""
+    """Drops all that this generation has of these photos."""
     for kind in reversed(KINDS):
         _remove(connection, kind, f"generation_id = {generation:d}", photos)
     sql = f"DELETE FROM embeddings WHERE generation_id = {generation:d} AND photo_id = ?"
@@ -202,15 +205,15 @@ def drop_captions(connection: Connection, generation: int, photo: int, sources: 
 
 
 def drop_photos(connection: Connection, photos: Ids) -> None:
-    """Takes photos out of the catalogue altogether; tags and the like go with them."""
+    """Removes photos from the catalogue, with their tags."""
     for kind in reversed(KINDS):
         _remove(connection, kind, "TRUE", photos)
     _each(connection, "DELETE FROM photos WHERE id = ?", photos)
 
 
 def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
-    """Takes the vectors of photos, and all that indexing can find again; what a user handed over
-    stays, without a row."""
+    """Drops the vectors of photos, and all that indexing can find again. The user's annotations stay, without
+    a row."""
     listed = ", ".join(f"'{source}'" for source in INDEXED_SOURCES)
     _remove(connection, "captions", f"source IN ({listed})", photos)
     _remove(connection, "regions", "origin <> 'annotation'", photos)
@@ -221,8 +224,8 @@ def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
 
 
 def keep_user_annotations(connection: Connection, generation: int) -> None:
-    """Moves into this generation, without rows, what a user handed over for photos that are not in
-    it: such as those that were missing when it was made."""
+    """Moves the user's annotations of photos that are not in this generation into it, without rows: such as
+    of photos that were missing when it was made."""
     absent = f"photo_id NOT IN (SELECT photo_id FROM embeddings WHERE generation_id = {generation:d})"
     move = f"SET generation_id = {generation:d}, row = NULL WHERE {absent}"
     connection.exec_driver_sql(f"UPDATE regions {move} AND origin = 'annotation'")
@@ -230,7 +233,7 @@ def keep_user_annotations(connection: Connection, generation: int) -> None:
 
 
 def in_the_way(connection: Connection, old: bytes, new: bytes) -> bytes | None:
-    """A path that `move` would give to something while another has it."""
+    """Returns a path that is already taken at the place that `move` moves to; None: there is none."""
     place, inside = below(old)
     for table in ("files", "roots"):
         sql = (
@@ -244,8 +247,7 @@ def in_the_way(connection: Connection, old: bytes, new: bytes) -> bytes | None:
 
 
 def move(connection: Connection, old: bytes, new: bytes) -> int:
-    """Gives all that lies at `old` or below it, and the roots among it, paths at `new`; how many files
-    that were."""
+    """Moves all files and roots at or below `old` to `new`; returns how many files that were."""
     place, inside = below(old)
     count = 0
     for table in ("roots", "files"):
@@ -260,7 +262,7 @@ def move(connection: Connection, old: bytes, new: bytes) -> int:
 
 
 def below(path: bytes) -> tuple[tuple[bytes, bytes, bytes], str]:
-    """Of a path and all below it, the parameters and the condition."""
+    """Returns the SQL condition for a path and all below it, with its parameters."""
     bare = _bare(path)
     place = (bare, bare + _SEPARATOR, bare + bytes([_SEPARATOR[0] + 1]))
     return place, "(path = ? OR (path >= ? AND path < ?))"
@@ -272,7 +274,7 @@ def _bare(path: bytes) -> bytes:
 
 
 def pathless(connection: Connection) -> list[int]:
-    """Photos that no path leads to, not even a missing one."""
+    """Returns the photos without any path, not even a missing one."""
     sql = (
         "SELECT id FROM photos WHERE live = 0 AND NOT EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id)"
     )
@@ -280,7 +282,7 @@ def pathless(connection: Connection) -> list[int]:
 
 
 def next_id(connection: Connection, table: Table) -> int:
-    """An id that no row of this table ever had."""
+    """Returns an id that no row of this table ever had."""
     sql = "SELECT seq FROM sqlite_sequence WHERE name = ?"
     return int(connection.exec_driver_sql(sql, (table.name,)).scalar() or 0) + 1
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class DeviceFullError(StoreError):
-    """A device has not the memory."""
+    """A device has too little memory."""
 
 
 @contextmanager
 def computing_on(device: torch.device, wanted: str) -> Iterator[None]:
-    """In this block torch computes as it is told, whatever modes the program around has set, and its
-    error about memory becomes one of ours.
+    """Isolates torch's computations in this block from modes that the program has set, and turns its
+    out-of-memory error into ours.
 
     Args:
         wanted: what the memory is for, such as "training an index".
