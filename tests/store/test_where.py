@@ -237,7 +237,7 @@ def test_what_is_given_is_kept_and_cannot_be_changed(tmp_path: Path) -> None:
 
 
 def test_every_field_and_example_of_the_docs(known: tuple[Store, list[Shot]]) -> None:
-    page = (ROOT / "docs" / "search.md").read_text().split("## Only some photos")[1].split("\n## ")[0]
+    page = (ROOT / "docs" / "search.md").read_text().split("## Filters")[1].split("\n## ")[0]
     table = re.findall(r"^\| (`.*?) \|.*\| (.*) \|$", page, re.M)
     assert {field for names, _ in table for field in re.findall(r"\w+", names)} == set(FIELDS)
     store, made = known

@@ -142,7 +142,7 @@ SMALLEST_STAMP = 90
 
 
 def stamps(packages: Path, part: int) -> list[Path]:
-    """Yields every other photographic stamp (part 0 or 1) of Tux Paint, cut-outs with an alpha channel."""
+    """Lists every other photographic stamp (part 0 or 1) of Tux Paint, cut-outs with an alpha channel."""
     root = next(packages.glob("**/tuxpaint/stamps"))
     found = []
     for path in sorted(root.rglob("*.png")):
