@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind
     from virtue.store.records import ProgressCallback as Say
-    from virtue.store.transfer.stream import ExportSummary, ImportSummary
+    from virtue.store.transfer.manifest import ExportSummary, ImportSummary
 
 DEFAULT_MODEL = "mini"
 
@@ -339,9 +339,9 @@ class Library:
             DamagedError: rows are not what was written; `verify(repair=True)` mends that.
             InputError: pyarrow is not installed, or the file cannot be written.
         """
-        from virtue.store.transfer.stream import export
+        from virtue.store.transfer.exporting import export_parquet
 
-        return export(self.store, Path(file))
+        return export_parquet(self.store, Path(file))
 
     def import_parquet(self, file: str | os.PathLike[str]) -> ImportSummary:
         """Takes in the photos of a file that `export_parquet` wrote, without opening one. Photos and paths
@@ -352,11 +352,13 @@ class Library:
             ModelMismatchError: its vectors are of another model.
             LockedError: another process is writing.
         """
-        from virtue.store.transfer.parquet import read
-        from virtue.store.transfer.stream import import_photos
+        from virtue.store.transfer.importing import import_photos
+        from virtue.store.transfer.parquet import read_parquet
 
-        cargo, parcels = read(Path(file))
-        taken = import_photos(self._open(create=True), "virtue import", str(file), cargo, parcels())
+        manifest, photos = read_parquet(Path(file))
+        store = self._open(create=True)
+        with store.write("virtue import") as writer:
+            taken = import_photos(store, writer, manifest, photos, source=str(file))
         self._refresh_indexes()
         return taken
 
@@ -370,9 +372,11 @@ class Library:
             ModelMismatchError: its vectors are of another model.
             LockedError: another process is writing here.
         """
-        from virtue.store.transfer.stream import merge
+        from virtue.store.transfer.importing import merge
 
-        taken = merge(self._open(create=True), Path(other))
+        store = self._open(create=True)
+        with store.write("virtue merge") as writer:
+            taken = merge(store, writer, Path(other))
         self._refresh_indexes()
         return taken
 

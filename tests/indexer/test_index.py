@@ -364,7 +364,7 @@ def test_dead_rows_that_cannot_be_dropped_are_a_warning(
     shelf.photo("a.png", (9, 0, 255))
     report = shelf.index()
     assert report.reembedded == 1
-    assert len(report.warnings) == 1 and "virtue verify --repair" in report.warnings[0]
+    assert len(report.warnings) == 1 and "verify the library, with repair" in report.warnings[0]
     with shelf.store.write("test") as writer:
         writer.repair()
     assert shelf.index().problems == []

@@ -174,13 +174,13 @@ def test_a_row_file_that_lost_rows_is_found_and_mended(tmp_path: Path, left: int
         else:
             os.truncate(rows, left)
         with store.read() as snapshot:
-            with pytest.raises(DamagedError, match=r"regions-1\.f16 is .*virtue verify --repair"):
+            with pytest.raises(DamagedError, match=r"regions-1\.f16 is .*verify the library, with repair"):
                 snapshot.search("regions", vectors(1, 1), 5)
             assert len(snapshot.files()) == 3
         (fault,) = store.verify()
         assert (fault.kind, len(fault.hashes)) == ("rows", 3)
         with store.write("test") as writer:
-            with pytest.raises(DamagedError, match=r"regions-1\.f16 is .*virtue verify --repair"):
+            with pytest.raises(DamagedError, match=r"regions-1\.f16 is .*verify the library, with repair"):
                 writer.commit([photo(5)])
             writer.repair()
             assert store.verify() == []

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy.engine import Connection
 
-from virtue.errors import DamagedError
 from virtue.store import layout as names
 from virtue.store.catalogue import queries, schema, writes
 from virtue.store.catalogue.queries import fetch
@@ -112,10 +111,7 @@ def _live_rows(connection: Connection, generation: Generation, kind: Kind) -> np
     tombstoned = queries.tombstoned_rows(connection, generation.id, kind)
     count = queries.row_count(connection, generation.id, kind)
     if not np.array_equal(np.sort(np.concatenate([owned, tombstoned])), np.arange(count)):
-        raise DamagedError(
-            f"the rows of {kind} are not what the catalogue says: run `virtue verify --repair`, then "
-            "compact again"
-        )
+        raise row_files.damaged(f"the rows of {kind} are not what the catalogue says")
     return owned
 
 
@@ -141,7 +137,4 @@ def _check(part: np.ndarray, first: int, noted: dict[int, int], path: Path) -> N
     for start in range(0, len(part), row_files.BLOCK):
         block = part[start : start + row_files.BLOCK]
         if zlib.crc32(block.data.cast("B")) != noted.get((first + start) // row_files.BLOCK):
-            raise DamagedError(
-                f"{path} is not what was written, from row {first + start} on: run `virtue verify "
-                "--repair`, then compact again"
-            )
+            raise row_files.damaged(f"{path} is not what was written, from row {first + start} on")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy.engine import Connection
@@ -37,9 +36,6 @@ from virtue.store.records import (
     UserAnnotations,
 )
 from virtue.store.vectors import exact, row_files
-
-if TYPE_CHECKING:
-    from virtue.store.transfer.stream import PhotoExport
 
 
 class Snapshot:
@@ -84,6 +80,11 @@ class Snapshot:
             if record is not None:
                 indexes[kind] = record, self._cache.index_files(record)
         return GenerationView(self.version, generation, mapped, indexes, broken)
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction that this snapshot reads in, for the store's own rooms."""
+        return self._connection
 
     @property
     def is_complete(self) -> bool:
@@ -155,15 +156,6 @@ class Snapshot:
         """Which of these paths the catalogue knows."""
         sql = "SELECT path FROM files WHERE path IN ({})"
         return {path for (path,) in queries.fetch_for(self._connection, sql, paths)}
-
-    def parcels(self) -> Iterator[PhotoExport]:
-        """All photos that have vectors, whole, for another library."""
-        from virtue.store.transfer.stream import parcels
-
-        if self.generation is None:
-            return iter(())
-        stored = {kind: self.vectors(kind) for kind in KINDS}
-        return parcels(self._connection, self._folder, self.generation, stored)
 
     def user_annotations(self, hash: bytes) -> UserAnnotations:
         """The regions and captions that a user handed over for this photo. They exist nowhere else:

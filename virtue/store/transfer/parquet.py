@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -31,40 +31,42 @@ from virtue.store.records import (
     Root,
     Source,
 )
-from virtue.store.transfer.stream import ExportManifest, PhotoExport
+from virtue.store.transfer.manifest import ExportManifest, PhotoExport
 from virtue.store.vectors import row_files
 
 FORMAT = 1
 """Counted up when an older virtue could not read what is written."""
-KEY = b"virtue"
+METADATA_KEY = b"virtue"
 """Of the file's metadata: JSON with format, model, fingerprint, dim, roots."""
-BATCH = 4096
+BATCH_ROWS = 4096
 """Rows that are read or written at once."""
-REPEATED = ["kind", "photo", "taken", "camera", "settings", "origin", "category", "source"]
+DICTIONARY_COLUMNS = ["kind", "photo", "taken", "camera", "settings", "origin", "category", "source"]
 """Columns that are worth a dictionary."""
 
-NEEDED = ("photo", "width", "height", "settings")
+REQUIRED_COLUMNS = ("photo", "width", "height", "settings")
 """What a photo cannot be without."""
 
-ROWS, ORIGINS, SOURCES = ("region", "caption"), get_args(Origin), get_args(Source)
+ROW_KINDS, ORIGINS, SOURCES = ("region", "caption"), get_args(Origin), get_args(Source)
 
 Row = dict[str, Any]
 
 
-def write(path: Path, manifest: ExportManifest, parcels: Iterable[PhotoExport]) -> int:
+def write_parquet(path: Path, manifest: ExportManifest, photos: Iterable[PhotoExport]) -> int:
     """Writes photos to a file, complete or not at all; how many rows it has.
 
     Raises:
         InputError: pyarrow is not installed, or the file cannot be written.
     """
-    pa, pq = _arrow()
+    pa, pq = _import_pyarrow()
     unborn = path.with_name(path.name + ".part")
-    schema = _schema(manifest.dim).with_metadata({KEY: _to_json(manifest)})
+    schema = _schema(manifest.dim).with_metadata({METADATA_KEY: _manifest_to_json(manifest)})
     count = 0
     try:
-        with pq.ParquetWriter(unborn, schema, compression="zstd", use_dictionary=REPEATED) as writer:
-            pairs = (pair for parcel in parcels for pair in _rows(parcel, schema.names))
-            for some in queries.chunks(pairs, BATCH):
+        with pq.ParquetWriter(
+            unborn, schema, compression="zstd", use_dictionary=DICTIONARY_COLUMNS
+        ) as writer:
+            pairs = (pair for photo in photos for pair in _to_rows(photo, schema.names))
+            for some in queries.chunks(pairs, BATCH_ROWS):
                 columns = [[row[name] for row, _ in some] for name in schema.names[:-1]]
                 vectors = np.stack([vector for _, vector in some]).astype(row_files.DTYPE)
                 arrays = [
@@ -86,33 +88,33 @@ def write(path: Path, manifest: ExportManifest, parcels: Iterable[PhotoExport]) 
     return count
 
 
-def read(path: Path) -> tuple[ExportManifest, Callable[[], Iterator[PhotoExport]]]:
-    """What a file holds, and what gives its photos, as often as it is called. Reads all of it once, so
-    that nothing is begun with a file that ends in rubbish.
+def read_parquet(path: Path) -> tuple[ExportManifest, Iterator[PhotoExport]]:
+    """What a file holds, and its photos, one by one. Reads all of it once before, so that nothing is begun
+    with a file that ends in rubbish.
 
     Raises:
-        InputError: pyarrow is not installed; the file is not there, was not written by `write`, or is
+        InputError: pyarrow is not installed; the file is not there, was not written by `write_parquet`, or is
             damaged.
     """
-    _, pq = _arrow()
-    with _said(path):
+    _, pq = _import_pyarrow()
+    with _translate_errors(path):
         with pq.ParquetFile(path) as file:
             metadata, names = file.schema_arrow.metadata or {}, set(file.schema_arrow.names)
-        if KEY not in metadata:
-            raise InputError(f"{path} was not written by `virtue export`")
-        manifest = _from_json(path, metadata[KEY])
+        if METADATA_KEY not in metadata:
+            raise InputError(f"{path} was not exported by virtue", hint="virtue export FILE")
+        manifest = _manifest_from_json(path, metadata[METADATA_KEY])
         lacking = [name for name in _schema(manifest.dim).names if name not in names]
         if lacking:
             raise InputError(f"{path} lacks the columns {', '.join(lacking)}: export it again")
         seen: set[bytes] = set()
-        for parcel in _parcels(path, manifest.dim):
-            if parcel.photo.info.hash in seen:
+        for each in _read_photos(path, manifest.dim):
+            if each.photo.info.hash in seen:
                 raise InputError(f"{path}: the rows of a photo do not stand together: sort it by photo")
-            seen.add(parcel.photo.info.hash)
-    return manifest, lambda: _parcels(path, manifest.dim)
+            seen.add(each.photo.info.hash)
+    return manifest, _read_photos(path, manifest.dim)
 
 
-def _arrow() -> tuple[Any, Any]:
+def _import_pyarrow() -> tuple[Any, Any]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -124,7 +126,7 @@ def _arrow() -> tuple[Any, Any]:
 
 
 def _schema(dim: int) -> Any:
-    pa, _ = _arrow()
+    pa, _ = _import_pyarrow()
     text, number, real = pa.string(), pa.int32(), pa.float64()
     return pa.schema(
         [
@@ -142,7 +144,7 @@ def _schema(dim: int) -> Any:
     )  # fmt: skip
 
 
-def _to_json(manifest: ExportManifest) -> bytes:
+def _manifest_to_json(manifest: ExportManifest) -> bytes:
     content = {
         "format": FORMAT,
         "model": manifest.model,
@@ -153,7 +155,7 @@ def _to_json(manifest: ExportManifest) -> bytes:
     return json.dumps(content).encode()
 
 
-def _from_json(path: Path, text: bytes) -> ExportManifest:
+def _manifest_from_json(path: Path, text: bytes) -> ExportManifest:
     content = json.loads(text)
     if content["format"] > FORMAT:
         raise InputError(f"{path} was written by a newer virtue: upgrade virtue")
@@ -164,8 +166,8 @@ def _from_json(path: Path, text: bytes) -> ExportManifest:
 # -- photos to rows -----------------------------------------------------------------------------------------
 
 
-def _rows(parcel: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.ndarray]]:
-    photo, info, files = parcel.photo, parcel.photo.info, parcel.files
+def _to_rows(export: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.ndarray]]:
+    photo, info, files = export.photo, export.photo.info, export.files
     row: Row = dict.fromkeys(names) | {
         name: getattr(info, name)
         for name in ("width", "height", "taken", "camera", "latitude", "longitude", "rating", "phash")
@@ -178,31 +180,31 @@ def _rows(parcel: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.ndarr
         "sizes": [file.size for file in files],
         "mtimes_ns": [file.mtime_ns for file in files],
         "sidecars": [file.sidecar for file in files],
-        "missing": [file.path in parcel.missing for file in files],
+        "missing": [file.path in export.missing for file in files],
     }
     for place, (region, vector) in enumerate(zip(photo.regions, photo.region_vectors, strict=True)):
         corners = dict(zip(("x0", "y0", "x1", "y1"), region.box.corners, strict=True))
-        about = {"origin": region.origin, "category": region.category, "mask": region.mask}
-        yield row | {"kind": "region", "region": place} | corners | about, vector
+        own: Row = {"origin": region.origin, "category": region.category, "mask": region.mask}
+        yield row | {"kind": "region", "region": place} | corners | own, vector
     for caption, vector in zip(photo.captions, photo.caption_vectors, strict=True):
-        told = {"region": caption.region, "caption": caption.text, "source": caption.source}
-        yield row | {"kind": "caption"} | told, vector
+        own = {"region": caption.region, "caption": caption.text, "source": caption.source}
+        yield row | {"kind": "caption"} | own, vector
 
 
 # -- rows to photos -----------------------------------------------------------------------------------------
 
 
-def _parcels(path: Path, dim: int) -> Iterator[PhotoExport]:
-    with _said(path):
-        for _, group in groupby(_read(path, dim), lambda pair: pair[0]["photo"]):
-            yield _parcel(list(group), dim)
+def _read_photos(path: Path, dim: int) -> Iterator[PhotoExport]:
+    with _translate_errors(path):
+        for _, group in groupby(_read_rows(path, dim), lambda pair: pair[0]["photo"]):
+            yield _to_photo(list(group), dim)
 
 
-def _read(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
-    pa, pq = _arrow()
+def _read_rows(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
+    pa, pq = _import_pyarrow()
     schema = _schema(dim)
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH, columns=schema.names):
+        for batch in file.iter_batches(BATCH_ROWS, columns=schema.names):
             table = pa.Table.from_batches([batch]).select(schema.names).cast(schema).combine_chunks()
             column = table.column("vector").combine_chunks()
             if column.null_count or column.flatten().null_count:
@@ -211,17 +213,17 @@ def _read(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
             yield from zip(table.drop_columns("vector").to_pylist(), vectors.astype(np.float32), strict=True)
 
 
-def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
+def _to_photo(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
     """Raises:
     ValueError: the rows contradict each other, or hold what no library does."""
     row = pairs[0][0]
     lists = [row[name] for name in ("tags", "paths", "sizes", "mtimes_ns", "missing")]
-    lacking = any(row[name] is None for name in NEEDED) or any(some is None or None in some for some in lists)
-    if lacking:
+    required = [row[name] for name in REQUIRED_COLUMNS]
+    if None in required or any(some is None or None in some for some in lists):
         raise ValueError("a photo lacks what every photo has")
     of_kind: dict[str, list[tuple[Row, np.ndarray]]] = {"region": [], "caption": []}
     for pair in pairs:
-        of_kind[_one_of(ROWS, pair[0]["kind"])].append(pair)
+        of_kind[_choose(ROW_KINDS, pair[0]["kind"])].append(pair)
     regions = sorted(of_kind["region"], key=lambda pair: pair[0]["region"])
     if [each["region"] for each, _ in regions] != list(range(len(regions))):
         raise ValueError("the regions of a photo are not numbered from 0 on")
@@ -231,10 +233,10 @@ def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
             row["longitude"], row["rating"], tuple(row["tags"]), row["phash"] or 0,
         ),
         row["settings"],
-        tuple(_region(each, row["width"], row["height"]) for each, _ in regions),
-        _stacked(regions, dim),
-        tuple(_caption(each) for each, _ in of_kind["caption"]),
-        _stacked(of_kind["caption"], dim),
+        tuple(_to_region(each, row["width"], row["height"]) for each, _ in regions),
+        _stack_vectors(regions, dim),
+        tuple(_to_caption(each) for each, _ in of_kind["caption"]),
+        _stack_vectors(of_kind["caption"], dim),
     )  # fmt: skip
     writes.check_captions(photo)
     files = zip(row["paths"], row["sizes"], row["mtimes_ns"], row["sidecars"], strict=True)
@@ -246,33 +248,33 @@ def _parcel(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
     )
 
 
-def _region(row: Row, width: int, height: int) -> NewRegion:
+def _to_region(row: Row, width: int, height: int) -> NewRegion:
     box = Box(row["x0"], row["y0"], row["x1"], row["y1"])
     if min(box.x0, box.y0) < 0 or box.x1 > width or box.y1 > height:
         box.within(width, height)
-    return NewRegion(box, _one_of(ORIGINS, row["origin"]), row["category"], row["mask"])
+    return NewRegion(box, _choose(ORIGINS, row["origin"]), row["category"], row["mask"])
 
 
-def _caption(row: Row) -> NewCaption:
+def _to_caption(row: Row) -> NewCaption:
     if row["caption"] is None:
         raise ValueError("a caption has no text")
-    return NewCaption(row["caption"], _one_of(SOURCES, row["source"]), row["region"])
+    return NewCaption(row["caption"], _choose(SOURCES, row["source"]), row["region"])
 
 
-def _one_of(known: Sequence[str], value: str) -> Any:
+def _choose(known: Sequence[str], value: str) -> Any:
     if value not in known:
         raise ValueError(f"{value!r} is none of {', '.join(known)}")
     return value
 
 
-def _stacked(pairs: list[tuple[Row, np.ndarray]], dim: int) -> np.ndarray:
+def _stack_vectors(pairs: list[tuple[Row, np.ndarray]], dim: int) -> np.ndarray:
     vectors = np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), dim)
     row_files.encode(vectors, len(pairs), dim, "a photo")
     return vectors
 
 
 @contextmanager
-def _said(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     """Turns whatever is wrong with a file into one sentence that names it."""
     try:
         yield

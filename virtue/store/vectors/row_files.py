@@ -57,11 +57,11 @@ def append(path: Path, count: int, crc: int, vectors: np.ndarray) -> dict[int, i
     """
     start = count * vectors.shape[1] * DTYPE.itemsize
     if count and not path.exists():
-        raise DamagedError(_describe_missing(path))
+        raise _gone(path)
     with open(path, "r+b" if count else "wb", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         if end < start:
-            raise DamagedError(_describe_short(path))
+            raise _too_short(path)
         if end > start:
             file.truncate(start)
         file.seek(start)
@@ -112,11 +112,11 @@ def map_generation(connection: Connection, folder: Path, generation: Generation,
     path = folder / names.row_file(kind, generation.id)
     try:
         if path.stat().st_size < count * generation.dim * DTYPE.itemsize:
-            raise DamagedError(_describe_short(path))
+            raise _too_short(path)
         # As a plain array: memory maps of NumPy's own kind are slow to take parts of.
         return np.asarray(np.memmap(path, DTYPE, mode="r", shape=(count, generation.dim)))
     except FileNotFoundError:
-        raise DamagedError(_describe_missing(path)) from None
+        raise _gone(path) from None
 
 
 def read_checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]]:
@@ -129,9 +129,14 @@ def read_checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]
             yield len(data) // stride, zlib.crc32(data)
 
 
-def _describe_missing(path: Path) -> str:
-    return f"{path} is gone: run `virtue verify --repair`"
+def damaged(what: str) -> DamagedError:
+    """An error that says what is damaged, and how to mend it."""
+    return DamagedError(f"{what}: verify the library, with repair", hint="virtue verify --repair")
 
 
-def _describe_short(path: Path) -> str:
-    return f"{path} is shorter than the catalogue says: run `virtue verify --repair`"
+def _gone(path: Path) -> DamagedError:
+    return damaged(f"{path} is gone")
+
+
+def _too_short(path: Path) -> DamagedError:
+    return damaged(f"{path} is shorter than the catalogue says")

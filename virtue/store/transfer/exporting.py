@@ -1,0 +1,34 @@
+"""Writes the photos of a library, with their vectors, into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from virtue.store.store import Store
+from virtue.store.transfer.manifest import ExportSummary, PhotoExport
+from virtue.store.transfer.parquet import write_parquet
+from virtue.store.transfer.photo_reader import read_manifest, read_photos
+
+
+def export_parquet(store: Store, file: Path) -> ExportSummary:
+    """Writes all photos that have vectors into one Parquet file.
+
+    Raises:
+        EmptyLibraryError: nothing was ever indexed.
+        DamagedError: rows are not what was written.
+        InputError: pyarrow is not installed, or the file cannot be written.
+    """
+    written = 0
+
+    def count(photos: Iterable[PhotoExport]) -> Iterator[PhotoExport]:
+        nonlocal written
+        for each in photos:
+            if each.photo.regions or each.photo.captions:
+                written += 1
+                yield each
+
+    with store.read() as snapshot:
+        manifest = read_manifest(snapshot, store.folder)
+        rows = write_parquet(file, manifest, count(read_photos(snapshot, store.folder)))
+        return ExportSummary(written, rows, snapshot.photo_count() - written)

@@ -1,0 +1,110 @@
+"""Reads whole photos out of a snapshot: their metadata, regions, captions, vectors and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from virtue.errors import EmptyLibraryError
+from virtue.geometry import Box
+from virtue.store.catalogue.queries import fetch, fetch_for
+from virtue.store.records import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo
+from virtue.store.snapshot import Snapshot
+from virtue.store.transfer.manifest import ExportManifest, PhotoExport
+from virtue.store.vectors.row_files import damaged
+from virtue.store.verify import find_row_faults
+
+BATCH_PHOTOS = 200
+"""Photos in memory at once."""
+
+_FILES = (
+    "SELECT photo_id, path, size, mtime_ns, sidecar, missing FROM files WHERE photo_id IN ({}) ORDER BY 1, 2"
+)
+_TAGS = "SELECT photo_id, tag FROM tags WHERE photo_id IN ({}) ORDER BY 1, 2"
+_REGIONS = (
+    "SELECT photo_id, id, row, x0, y0, x1, y1, origin, category, mask FROM regions "
+    "WHERE generation_id = ? AND photo_id IN ({}) ORDER BY 1, 2"
+)
+_CAPTIONS = (
+    "SELECT photo_id, id, row, text, source, region_id FROM captions "
+    "WHERE generation_id = ? AND photo_id IN ({}) ORDER BY 1, 2"
+)
+
+
+def read_manifest(snapshot: Snapshot, folder: Path) -> ExportManifest:
+    """What holds for all photos of the library in `folder`.
+
+    Raises:
+        EmptyLibraryError: nothing was ever indexed.
+    """
+    active = snapshot.generation
+    if active is None:
+        raise EmptyLibraryError(f"nothing is indexed in the library {folder}: there is nothing to take")
+    return ExportManifest(active.model, active.fingerprint, active.dim, tuple(snapshot.roots()))
+
+
+def read_photos(snapshot: Snapshot, folder: Path) -> Iterator[PhotoExport]:
+    """All photos that have vectors, in the order in which they came.
+
+    Raises:
+        DamagedError: rows are not what was written; raised before the first photo.
+    """
+    generation = snapshot.generation
+    if generation is None:
+        return
+    damage = find_row_faults(snapshot.connection, folder, generation)
+    if damage:
+        raise damaged(f"the library {folder} is damaged ({damage[0].what})")
+    last = 0
+    while True:
+        sql = (
+            "SELECT id, hash, width, height, taken, camera, latitude, longitude, rating, phash, settings "
+            "FROM photos CROSS JOIN embeddings ON photo_id = id AND generation_id = ? "
+            "WHERE id > ? ORDER BY id LIMIT ?"
+        )
+        found = fetch(snapshot.connection, sql, (generation.id, last, BATCH_PHOTOS))
+        if not found:
+            return
+        yield from _complete(snapshot, generation.id, found)
+        last = found[-1][0]
+
+
+def _complete(
+    snapshot: Snapshot, generation: int, photos: Sequence[tuple[Any, ...]]
+) -> Iterator[PhotoExport]:
+    ids = [values[0] for values in photos]
+    files = _by_photo(snapshot, _FILES, ids)
+    tags = _by_photo(snapshot, _TAGS, ids)
+    regions = _by_photo(snapshot, _REGIONS, ids, generation)
+    captions = _by_photo(snapshot, _CAPTIONS, ids, generation)
+    for id, hash, width, height, taken, camera, latitude, longitude, rating, phash, settings in photos:
+        own_regions, own_captions, own_files = regions.get(id, []), captions.get(id, []), files.get(id, [])
+        numbers: dict[int | None, int | None] = {None: None}
+        numbers |= {region: number for number, (region, *_) in enumerate(own_regions)}
+        yield PhotoExport(
+            EmbeddedPhoto(
+                PhotoInfo(
+                    hash, width, height, taken, camera, latitude, longitude, rating,
+                    tuple(tag for (tag,) in tags.get(id, [])), phash % (1 << 64),
+                ),
+                settings,
+                tuple(NewRegion(Box(*values[2:6]), *values[6:]) for values in own_regions),
+                snapshot.vectors("regions")[[row for _, row, *_ in own_regions]].astype(np.float32),
+                tuple(NewCaption(text, source, numbers[of]) for _, _, text, source, of in own_captions),
+                snapshot.vectors("captions")[[row for _, row, *_ in own_captions]].astype(np.float32),
+            ),
+            tuple(FileRecord(path, size, time, sidecar, hash) for path, size, time, sidecar, _ in own_files),
+            frozenset(path for path, *_, missing in own_files if missing),
+        )  # fmt: skip
+
+
+def _by_photo(
+    snapshot: Snapshot, sql: str, photos: Iterable[int], *values: int
+) -> dict[int, list[tuple[Any, ...]]]:
+    found = fetch_for(snapshot.connection, sql, photos, values)
+    return {photo: [values[1:] for values in some] for photo, some in groupby(found, itemgetter(0))}
