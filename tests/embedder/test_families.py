@@ -103,7 +103,7 @@ def test_nothing_phones_home_when_the_files_are_there(python, hub, model):
     [
         (404, f"there is no model called '{NAME}' on the hub, or it is private"),
         (401, f"there is no model called '{NAME}' on the hub, or it is private"),
-        (403, f"{NAME} is closed: accept its terms"),
+        (403, f"access to {NAME} is restricted: accept its terms"),
         (503, f"the hub answered 503 when asked for {NAME}: try again later"),
         ("hang up", f"the hub cannot be reached for {NAME}"),
     ],
@@ -131,7 +131,7 @@ def test_an_unknown_revision_is_named(python):
 def test_offline_asks_nobody(python, hub):
     for more, env in (("offline=True", {}), ("", {"HF_HUB_OFFLINE": "1"})):
         said = error(python(LOAD.format(name=NAME, more=more), **env))
-        assert said.startswith(f"{NAME} is not in the model cache and downloads are off")
+        assert said.startswith(f"{NAME} is not downloaded, and downloads are off")
     assert "HF_HUB_OFFLINE is set" in error(python(PULL.format(name=NAME), HF_HUB_OFFLINE="1"))
     assert hub.asked == []
 

@@ -75,7 +75,7 @@ def test_an_unreadable_sidecar_is_told_and_costs_itself(shelf: Shelf) -> None:
     (shelf.photos / "a.txt").write_text("x" * 200_000)
     report = shelf.index()
     assert report.indexed == 1
-    assert "a.txt: more than 100,000 bytes: not taken for a caption" in report.warnings[0]
+    assert "a.txt: more than 100,000 bytes: not used as a caption" in report.warnings[0]
     assert shelf.captions() == set()
 
 

@@ -221,5 +221,5 @@ def test_hits_are_named_by_their_region() -> None:
     ]  # fmt: skip
     assert [part.region_id for part in query.without] == [3]
     assert not query.is_text
-    with pytest.raises(InputError, match=r"'dog.jpg' is no region: give the region_id"):
+    with pytest.raises(InputError, match=r"'dog.jpg' is not a region id: give the region_id"):
         parse_arguments(like=["dog.jpg"])

@@ -182,7 +182,7 @@ def convert(
     of safetensors with the same vectors.
 
     Raises:
-        ModelError: the source is no VIRTUE model, the extra `torch` is missing, or the destination cannot be
+        ModelError: the source is not a VIRTUE model, the extra `torch` is missing, or the destination cannot be
             written.
     """
     asked = Name.parse(os.fspath(source))
@@ -215,7 +215,7 @@ def _mini(asked: Name, device: str | None, threads: int | None) -> Model:
     if device not in (None, "cpu"):
         raise ModelError(f"the model {MINI!r} runs on the CPU alone: leave out device={device!r}")
     if asked.variant or asked.revision:
-        raise ModelError(f"the model {MINI!r} has no revisions and no variants: say {MINI!r} alone")
+        raise ModelError(f"the model {MINI!r} has no revisions and no variants: use {MINI!r} alone")
     from virtue.embedder.mini import Mini
 
     return Mini(threads=threads)

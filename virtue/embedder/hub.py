@@ -114,7 +114,7 @@ def get_folder(name: str, revision: str | None = None, *, offline: bool = False)
         return found
     if offline or _is_offline():
         raise ModelError(
-            f"{_full_name(name, revision)} is not in the model cache and downloads are off: "
+            f"{_full_name(name, revision)} is not downloaded, and downloads are off: "
             f"say 'virtue models pull {_full_name(name, revision)}' where there is a network"
         )
     return download(fetch_card(name, revision))
@@ -155,7 +155,7 @@ def _translate_errors(name: str, revision: str | None) -> Iterator[None]:
         yield
     except GatedRepoError:
         raise ModelError(
-            f"{name} is closed: accept its terms on its page of the hub, then set HF_TOKEN"
+            f"access to {name} is restricted: accept its terms on its page of the hub, then set HF_TOKEN"
         ) from None
     except RepositoryNotFoundError:
         raise ModelError(

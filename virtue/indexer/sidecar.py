@@ -24,7 +24,7 @@ def read_sidecar(path: bytes) -> str | None:
     except OSError as error:
         raise InputError(f"{printable(path)}: {error.strerror or error}: its caption is left out") from None
     if len(content) > LONGEST:
-        raise InputError(f"{printable(path)}: more than {LONGEST:,} bytes: not taken for a caption")
+        raise InputError(f"{printable(path)}: more than {LONGEST:,} bytes: not used as a caption")
     return " ".join(_decoded(content).replace("\0", " ").split()) or None
 
 

@@ -130,7 +130,7 @@ def _region(id: str) -> Part:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{id!r} is no region: give the region_id of a hit that `virtue search --json` prints"
+            f"{id!r} is not a region id: give the region_id of a hit that `virtue search --json` prints"
         ) from None
 
 

@@ -41,7 +41,7 @@ def load(folder: Path, name: str, *, variant: str = "attend", device: torch.devi
     """
     if variant not in get_args(Variant):
         raise ModelError(
-            f"{name}: {variant!r} is no way to read regions; there are {', '.join(get_args(Variant))}"
+            f"{name}: {variant!r} is not a way to embed regions; choose one of {', '.join(get_args(Variant))}"
         )
     model = _load_model(folder).to(device).eval().requires_grad_(False)
     with _translate_errors(folder, "the image processor (preprocessor_config.json)"):

@@ -39,12 +39,12 @@ def check_picture(picture: Picture) -> None:
     short, long = sorted((height, width))
     if short < MIN_SIDE:
         raise PictureError(
-            f"{width} x {height} pixels hold nothing to look at: give a picture of at least "
+            f"{width} x {height} pixels are too few for this model: give a picture of at least "
             f"{MIN_SIDE} x {MIN_SIDE}"
         )
     if long > MAX_ASPECT_RATIO * short:
         raise PictureError(
-            f"{width} x {height} pixels are too slim for this model: cut the picture so that no side is "
+            f"{width} x {height} pixels are too narrow for this model: crop the picture so that no side is "
             f"more than {MAX_ASPECT_RATIO} times the other"
         )
 

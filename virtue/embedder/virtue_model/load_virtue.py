@@ -97,7 +97,7 @@ def _load_own(folder: Path, dtype: torch.dtype) -> Network:
     config = published_layout.read_json(folder / "config.json")
     if config.get("model_type") != MODEL_TYPE:
         raise ModelError(
-            f"{folder} is no VIRTUE model: its config.json says {config.get('model_type')!r}, and "
+            f"{folder} is not a VIRTUE model: its config.json says {config.get('model_type')!r}, and "
             f"{published_layout.CONNECTOR} is not there"
         )
     try:

@@ -103,7 +103,7 @@ def convert(source: str | Path, destination: str | Path, *, licence: str = "", o
     precision of its weights. Vectors and fingerprint stay the same.
 
     Raises:
-        ModelError: the source is no VIRTUE model, or the destination cannot be written.
+        ModelError: the source is not a VIRTUE model, or the destination cannot be written.
     """
     model = load(source, device="cpu", offline=offline, dtype=stored_dtype(Path(source)))
     return save(model, destination, licence=licence)

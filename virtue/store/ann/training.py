@@ -184,7 +184,7 @@ def _done(place: str | None, size: int, work: Callable[[Tools], T]) -> T:
             with computing_on(on, "making an index"):
                 return work(Torch(on))
         except DeviceFullError as error:
-            warnings.warn(f"{error}: FAISS makes it on the processor instead", stacklevel=4)
+            warnings.warn(f"{error}: FAISS trains the index on the CPU instead", stacklevel=4)
         release_memory()
     return work(Faiss())
 
