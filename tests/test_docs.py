@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from tests.conftest import EXAMPLES, ROOT
 from virtue.cli import app
+from virtue.distribution import NAME
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
@@ -66,6 +67,12 @@ def test_every_command_and_option_is_documented_and_has_help() -> None:
             if parameter.param_type_name == "option" and parameter.name != "help":
                 long = next(o for o in parameter.opts if o.startswith("--"))
                 assert long in text, f"virtue {name} {long} is on no page"
+
+
+def test_what_the_pages_install_is_ours() -> None:
+    texts = [page.read_text() for page in PAGES]
+    named = [name for text in texts for name in re.findall(r"pip install [^`\n]*?(virtue[\w-]*)", text)]
+    assert set(named) == {NAME}
 
 
 def test_links_between_pages_lead_somewhere() -> None:
