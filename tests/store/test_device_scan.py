@@ -253,7 +253,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", DEVICES)
 def test_a_program_holds_its_library(place: str, demo_library: Path) -> None:
-    with Library(demo_library) as plain, Library(demo_library, hold=place) as held:
+    with Library(demo_library) as plain, Library(demo_library, vectors_device=place) as held:
         for find in ("regions", "photos"):
             theirs = plain.search("a dog", find=find)
             ours = held.search("a dog", find=find)

@@ -3,19 +3,25 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from virtue.indexer.indexing import Progress, Report, index
+    from virtue.indexer.indexing import index
     from virtue.indexer.reindexing import Estimate, reindex
+    from virtue.indexer.report import Progress, Report
 
 __all__ = ["Estimate", "Progress", "Report", "index", "reindex"]
 
-_REINDEXING = ("Estimate", "reindex")
+_HOMES = {
+    "Estimate": "reindexing",
+    "Progress": "report",
+    "Report": "report",
+    "index": "indexing",
+    "reindex": "reindexing",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Late, because worker processes live in this package and need none of it."""
-    if name not in __all__:
+    """Loads a name late, because worker processes live in this package and need none of these."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = "reindexing" if name in _REINDEXING else "indexing"
-    return getattr(import_module(f"virtue.indexer.{module}"), name)
+    return getattr(import_module(f"virtue.indexer.{_HOMES[name]}"), name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 from virtue.cpu import usable_cores
 from virtue.errors import InputError, ModelMismatchError, StoreError
@@ -17,6 +17,7 @@ from virtue.indexer.embedding import PhotoEmbedder
 from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, has_above, make_plan
+from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.roots import Options, Regions, Roots, checked_regions
 from virtue.indexer.user_annotations import Entry, matched
@@ -34,59 +35,6 @@ Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 E = TypeVar("E", bound=Entry)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Told now and then. `done` of `total` files that had to be opened; while walking, `done` files were
-    found and `total` is None. `seconds` since the stage began."""
-
-    stage: Literal["walking", "indexing"]
-    done: int
-    total: int | None
-    problems: int
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Files a second; 0 while that cannot be told."""
-        return self.done / self.seconds if self.stage == "indexing" and self.seconds > 0 else 0.0
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run did.
-
-    Photos: `indexed` for the first time; `reembedded` because the file, the settings or the model
-    changed; `recaptioned` because a sidecar did. Files: `relinked` (known contents under a new path, or
-    back again), `unchanged`, `missing` (newly found to be gone). `problems` are the files below the roots
-    of this run that cannot be indexed, also those that an earlier run had met: path and reason.
-    `warnings` are sentences on anything else that was left out.
-    """
-
-    indexed: int = 0
-    reembedded: int = 0
-    recaptioned: int = 0
-    relinked: int = 0
-    unchanged: int = 0
-    missing: int = 0
-    problems: list[tuple[bytes, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def summary(self) -> str:
-        """One line: what was done, without what was not."""
-        counts = {
-            "indexed": self.indexed,
-            "embedded again": self.reembedded,
-            "with new captions": self.recaptioned,
-            "moved or copied": self.relinked,
-            "unchanged": self.unchanged,
-            "missing": self.missing,
-            "that could not be read": len(self.problems),
-        }
-        told = [f"{count:,} {what}" for what, count in counts.items() if count]
-        return f"photos: {', '.join(told) or 'none found'}; {self.seconds:.1f} s"
-
-
 def index(
     store: Store,
     embedder: PhotoEmbedder,
@@ -101,6 +49,7 @@ def index(
     workers: int | None = None,
     timeout: float = FILE_TIMEOUT,
     progress: Callable[[Progress], None] | None = None,
+    writer: Writer | None = None,
 ) -> Report:
     """Indexes photos below folders, or single files; without paths everything indexed before.
 
@@ -118,6 +67,8 @@ def index(
             `reindex`.
         workers: processes that decode. None: one for each CPU core, 8 at most.
         timeout: seconds after which a file that is still being decoded is given up.
+        progress: called now and then with how far it is.
+        writer: one of `store` that the caller goes on with. None: one that is opened for this.
 
     Raises:
         InputError: a path does not exist; a file of annotations or captions is malformed.
@@ -129,7 +80,7 @@ def index(
     wanted = checked_regions(regions)
     annotated = read_annotations(os.fsdecode(annotations)) if annotations is not None else {}
     captioned = read_captions(os.fsdecode(captions)) if captions is not None else {}
-    with store.write("virtue index") as writer:
+    with nullcontext(writer) if writer else store.write("virtue index") as writer:
         with store.read() as snapshot:
             target = _target(snapshot, writer, embedder, reembed)
             known = snapshot.files(target)

@@ -14,6 +14,7 @@ from virtue.indexer.embedding import Job, PhotoEmbedder, embed_captions
 from virtue.indexer.messages import Decoded, Hashed
 from virtue.indexer.model_threads import ModelThreads
 from virtue.indexer.plan import Plan, record
+from virtue.indexer.report import Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.user_annotations import Part, fitted, joined, kept
 from virtue.indexer.walk import Found
@@ -21,7 +22,6 @@ from virtue.indexer.workers import Outcome, Pool
 from virtue.store import CaptionUpdate, EmbeddedPhoto, FileRecord, FileState, NewCaption
 
 if TYPE_CHECKING:
-    from virtue.indexer.indexing import Report
     from virtue.store import Store
 
 BATCH = 8

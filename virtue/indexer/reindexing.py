@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from virtue.errors import StoreError
 from virtue.indexer.embedding import Job, PhotoEmbedder
-from virtue.indexer.indexing import Progress, Report, index, usual_workers
+from virtue.indexer.indexing import index, usual_workers
 from virtue.indexer.model_threads import ModelThreads
+from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import Settings
 from virtue.indexer.user_annotations import Part
 from virtue.indexer.walk import Found, walk
@@ -20,7 +21,7 @@ from virtue.indexer.workers import FILE_TIMEOUT, Outcome, Pool
 from virtue.store import FileState
 
 if TYPE_CHECKING:
-    from virtue.store import Store
+    from virtue.store import Store, Writer
 
 SAMPLE = 8
 """Photos that are timed, and one before them, with which the model gets going."""
@@ -63,12 +64,13 @@ def reindex(
     timeout: float = FILE_TIMEOUT,
     estimated: Callable[[Estimate], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    writer: Writer | None = None,
 ) -> Report:
     """Embeds all photos of a library with this model; searches go on with the old vectors until all are
     done, and then the old ones go. Interrupted, it goes on where it was when it is called again.
 
     Args:
-        workers, timeout, progress: see `index`.
+        workers, timeout, progress, writer: see `index`.
         estimated: told, before it starts, what it will take.
 
     Raises:
@@ -80,7 +82,9 @@ def reindex(
     estimate = _estimate(store, embedder, count, timeout)
     if estimated:
         estimated(estimate)
-    return index(store, embedder, reembed=True, workers=count, timeout=timeout, progress=progress)
+    return index(
+        store, embedder, reembed=True, workers=count, timeout=timeout, progress=progress, writer=writer
+    )
 
 
 def _estimate(store: Store, embedder: PhotoEmbedder, workers: int, timeout: float) -> Estimate:

@@ -1,0 +1,75 @@
+"""What indexing tells: how far it is, and what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; what `progress` is called with now and then.
+
+    Attributes:
+        stage: "walking": looking for photos. "indexing": embedding them. "indexes": what is then done for the
+            indexes of a large library.
+        done: files found while walking, files opened while indexing, else rows or queries.
+        total: how many there will be; None while walking.
+        problems: files that could not be read so far.
+        seconds: since the stage began; 0 where that was not measured.
+        what: the stage in words, such as "training the index of regions".
+    """
+
+    stage: Literal["walking", "indexing", "indexes"]
+    done: int
+    total: int | None
+    problems: int = 0
+    seconds: float = 0.0
+    what: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Files a second; 0 while that cannot be told."""
+        return self.done / self.seconds if self.stage == "indexing" and self.seconds > 0 else 0.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        indexed: photos that are new.
+        reembedded: photos whose file, settings or model changed.
+        recaptioned: photos whose sidecar changed.
+        relinked: files whose content was known, under a new path or back again.
+        unchanged: files that are as they were.
+        missing: files that were found to be gone.
+        problems: path and reason of each file below the roots of this run that cannot be indexed, also of
+            those that an earlier run met.
+        warnings: sentences on anything else that was left out.
+        seconds: how long it took.
+    """
+
+    indexed: int = 0
+    reembedded: int = 0
+    recaptioned: int = 0
+    relinked: int = 0
+    unchanged: int = 0
+    missing: int = 0
+    problems: list[tuple[bytes, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def summary(self) -> str:
+        """One line: what was done, without what was not."""
+        counts = {
+            "indexed": self.indexed,
+            "embedded again": self.reembedded,
+            "with new captions": self.recaptioned,
+            "moved or copied": self.relinked,
+            "unchanged": self.unchanged,
+            "missing": self.missing,
+            "that could not be read": len(self.problems),
+        }
+        parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return f"photos: {', '.join(parts) or 'none found'}; {self.seconds:.1f} s"
