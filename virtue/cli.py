@@ -157,7 +157,6 @@ def index(
             rehash=rehash,
             workers=workers,
             progress=progress,
-            say=progress.say,
         )
     print_report(report, as_json=as_json, quiet=quiet)
     return ERROR if strict and report.problems else FOUND
@@ -184,7 +183,6 @@ def reindex(
             workers=workers,
             estimated=None if quiet else lambda estimate: note(estimate.summary()),
             progress=progress,
-            say=progress.say,
         )
     print_report(report, as_json=as_json, quiet=quiet)
     return FOUND
@@ -383,7 +381,7 @@ def tune(
     from virtue.display.console import IndexProgress, print_tunings
 
     with library_at(database) as library, IndexProgress(False, "reading texts") as progress:
-        tunings = library.tune(recall=recall, say=progress.say)
+        tunings = library.tune(recall=recall, progress=progress)
     print_tunings(tunings, as_json=as_json)
     if not tunings:
         note("nothing to tune: the library is small enough that every search reads all of it")

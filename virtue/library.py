@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from virtue.indexer import Estimate, Progress, Report
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
-    from virtue.store import Fault, Store, TuningResult
+    from virtue.store import Fault, Store, TuningResult, Writer
     from virtue.store.compaction import Waste
-    from virtue.store.records import Kind
-    from virtue.store.records import ProgressCallback as Say
+    from virtue.store.records import Kind, ProgressCallback
     from virtue.store.transfer.manifest import ExportSummary, ImportSummary
 
 DEFAULT_MODEL = "mini"
@@ -38,9 +38,10 @@ class Library:
             the bundled `mini`. Loaded when first needed.
         offline: download no model; use what is on this machine.
         read_only: never write, so that a library on a network share or a read-only disk can be used.
-        hold: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors from the first search
-            on: searches are exact then, at any number of them. None: they are read from the disk, and
+        vectors_device: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors from the first
+            search on: searches are exact then, at any number of them. None: they are read from the disk, and
             many are searched by an index.
+        hold: deprecated, use `vectors_device`.
 
     Raises:
         LibraryNotFoundError: on any use but `index`, when there is no library in `folder`.
@@ -54,12 +55,15 @@ class Library:
         embedder: Embedder | str | None = None,
         offline: bool = False,
         read_only: bool = False,
+        vectors_device: str | None = None,
         hold: str | None = None,
     ) -> None:
+        if hold is not None:
+            warnings.warn("hold= is called vectors_device= now", DeprecationWarning, stacklevel=2)
         self._offline = offline
         self.folder: Path = locate(folder)
         self._read_only = read_only
-        self._hold = hold
+        self._vectors_device = vectors_device or hold
         self._model = embedder
         self._embedder: Embedder | None = None
         self._store: Store | None = None
@@ -82,7 +86,7 @@ class Library:
         rehash: bool = False,
         workers: int | None = None,
         progress: Callable[[Progress], None] | None = None,
-        say: Say | None = None,
+        say: ProgressCallback | None = None,
     ) -> Report:
         """Indexes photos and folders of photos; without `paths`, all that were indexed before.
 
@@ -94,7 +98,7 @@ class Library:
             captions: a CSV or JSONL file with path, caption and perhaps x, y, w, h.
             rehash: open files of unchanged size and time too.
             progress: called now and then with how far it is.
-            say: told what is then done for the indexes of a large library, and how much of how much is.
+            say: deprecated, use `progress`.
 
         Raises:
             InputError: a path does not exist, or an option or file cannot be used.
@@ -103,22 +107,23 @@ class Library:
         """
         from virtue.indexer import index
 
-        if isinstance(paths, (str, os.PathLike)):
-            paths = [paths]
-        report = index(
-            self._open(create=True),
-            self.embedder,
-            list(paths),
-            regions=regions,
-            exclude=exclude,
-            annotations=annotations,
-            captions=captions,
-            rehash=rehash,
-            workers=workers,
-            progress=progress,
-        )
-        self._refresh_indexes(say)
-        self._refresh_calibration()
+        progress = _with_say(progress, say)
+        store, embedder = self._open(create=True), self.embedder
+        with store.write("virtue index") as writer:
+            report = index(
+                store,
+                embedder,
+                [paths] if isinstance(paths, (str, os.PathLike)) else list(paths),
+                regions=regions,
+                exclude=exclude,
+                annotations=annotations,
+                captions=captions,
+                rehash=rehash,
+                workers=workers,
+                progress=progress,
+                writer=writer,
+            )
+            self._refresh(writer, progress)
         return report
 
     def reindex(
@@ -128,7 +133,7 @@ class Library:
         workers: int | None = None,
         estimated: Callable[[Estimate], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
-        say: Say | None = None,
+        say: ProgressCallback | None = None,
     ) -> Report:
         """Embeds all photos with another model, beside the vectors there are; searches use these until all
         is done. Interrupted, it goes on where it was when it is called again.
@@ -137,37 +142,38 @@ class Library:
             model: the new one, or its name. None: the one of this library, as this virtue has it.
             estimated: told, before it starts, what it will take.
             progress: called now and then with how far it is.
-            say: as of `index`.
+            say: deprecated, use `progress`.
 
         Raises:
             StoreError: there is not enough room on the disk.
             InputError: photos are out of reach: on a disk that is not mounted, say.
+            ModelError: there is no such model.
             LockedError: another process is writing.
         """
         from virtue.indexer import reindex
 
-        if model is not None:
-            self._model, self._embedder = model, None
-        report = reindex(self._open(), self.embedder, workers=workers, estimated=estimated, progress=progress)
-        self._refresh_indexes(say)
-        self._refresh_calibration()
+        progress = _with_say(progress, say)
+        store = self._open()
+        embedder = self.embedder if model is None else self._load(model)
+        with store.write("virtue reindex") as writer:
+            report = reindex(
+                store, embedder, workers=workers, estimated=estimated, progress=progress, writer=writer
+            )
+            # Not before: until all is embedded, searches go on with the model there is.
+            self._model = self._embedder = embedder
+            self._refresh(writer, progress)
         return report
 
-    def _refresh_indexes(self, say: Say | None = None) -> None:
-        with self.store.read() as snapshot:
-            if not snapshot.is_large():
-                return
-        with self.store.write("virtue index") as writer:
-            writer.refresh_indexes(texts=self._tuning_texts, progress=say)
-
-    def _refresh_calibration(self) -> None:
-        with self.store.read() as snapshot:
-            if not snapshot.is_calibration_due():
-                return
+    def _refresh(self, writer: Writer, progress: Callable[[Progress], None] | None = None) -> None:
+        """Brings up to date what follows from the rows, under the lock that they were written with."""
         from virtue.retrieval.calibration_queries import SampleQueries
 
-        with self.store.write("virtue index") as writer:
-            writer.refresh_calibration(SampleQueries(self.embedder))
+        self._refresh_indexes(writer, progress)
+        writer.refresh_calibration(SampleQueries(self.embedder))
+
+    def _refresh_indexes(self, writer: Writer, progress: Callable[[Progress], None] | None = None) -> None:
+        writer.drop_pathless_photos()
+        writer.refresh_indexes(texts=self._tuning_texts, progress=_report_indexes(progress))
 
     def _tuning_texts(self) -> np.ndarray:
         from virtue.retrieval.calibration_queries import tuning_texts
@@ -175,12 +181,19 @@ class Library:
         with self.store.read() as snapshot:
             return tuning_texts(snapshot, self.embedder)
 
-    def tune(self, *, recall: float = 0.95, say: Say | None = None) -> list[TuningResult]:
+    def tune(
+        self,
+        *,
+        recall: float = 0.95,
+        progress: Callable[[Progress], None] | None = None,
+        say: ProgressCallback | None = None,
+    ) -> list[TuningResult]:
         """Measures how far searches must go in the indexes of this library to find that share of the
         ten best rows, for texts and for images, and makes searches go as far.
 
         Args:
-            say: told what is being done, and how much of how much is.
+            progress: called now and then with how far it is.
+            say: deprecated, use `progress`.
 
         Returns:
             What was found; nothing if the library is small enough to be read whole.
@@ -191,13 +204,18 @@ class Library:
         """
         if not 0 < recall <= 1:
             raise InputError(f"the recall must lie between 0 and 1, not {recall}")
+        report = _report_indexes(_with_say(progress, say))
         with self.store.read() as snapshot:
             if not snapshot.is_large():
                 return []
         texts = self._tuning_texts()
         with self.store.write("virtue tune") as writer:
             kinds: tuple[Kind, ...] = ("regions", "captions")
-            return [t for kind in kinds for t in writer.tune(kind, texts=texts, target=recall, progress=say)]
+            return [
+                result
+                for kind in kinds
+                for result in writer.tune(kind, texts=texts, target=recall, progress=report)
+            ]
 
     def search(
         self,
@@ -326,9 +344,11 @@ class Library:
             LockedError: another process is writing.
         """
         with self.store.write("virtue compact") as writer:
-            waste = writer.waste() if dry_run else writer.compact()
-        if waste.dead and not dry_run:
-            self._refresh_indexes()
+            if dry_run:
+                return writer.waste()
+            waste = writer.compact()
+            if waste.dead:
+                self._refresh_indexes(writer)
         return waste
 
     def export_parquet(self, file: str | os.PathLike[str]) -> ExportSummary:
@@ -358,9 +378,9 @@ class Library:
         manifest, photos = read_parquet(Path(file))
         store = self._open(create=True)
         with store.write("virtue import") as writer:
-            taken = import_photos(store, writer, manifest, photos, source=str(file))
-        self._refresh_indexes()
-        return taken
+            summary = import_photos(store, writer, manifest, photos, source=str(file))
+            self._refresh_indexes(writer)
+        return summary
 
     def merge(self, other: str | os.PathLike[str]) -> ImportSummary:
         """Takes in the photos of another library, which stays as it is. Photos and paths that this one has
@@ -376,9 +396,9 @@ class Library:
 
         store = self._open(create=True)
         with store.write("virtue merge") as writer:
-            taken = merge(store, writer, Path(other))
-        self._refresh_indexes()
-        return taken
+            summary = merge(store, writer, Path(other))
+            self._refresh_indexes(writer)
+        return summary
 
     def verify(self, *, repair: bool = False) -> list[Fault]:
         """What is wrong with the files of this library, as found before any repair. An empty list: sound.
@@ -387,9 +407,12 @@ class Library:
         """
         faults = self.store.verify()
         if repair and faults:
+            from virtue.indexer import index
+
             with self.store.write("virtue verify --repair") as writer:
                 writer.repair()
-            self.index()
+                index(self.store, self.embedder, writer=writer)
+                self._refresh(writer)
         return faults
 
     @property
@@ -400,16 +423,17 @@ class Library:
     def embedder(self) -> Embedder:
         """The model that this library is searched with."""
         if self._embedder is None:
-            from virtue.embedder import Embedder
-
             model = self._model
             if model is None:
                 with self._open().read() as snapshot:
                     model = snapshot.generation.model if snapshot.generation else DEFAULT_MODEL
-            self._embedder = (
-                Embedder.from_pretrained(model, offline=self._offline) if isinstance(model, str) else model
-            )
+            self._embedder = self._load(model)
         return self._embedder
+
+    def _load(self, model: Embedder | str) -> Embedder:
+        from virtue.embedder import Embedder
+
+        return Embedder.from_pretrained(model, offline=self._offline) if isinstance(model, str) else model
 
     def close(self) -> None:
         if self._store is not None:
@@ -421,7 +445,7 @@ class Library:
             from virtue.store import Store
 
             self._store = Store.open(
-                self.folder, create=create, read_only=self._read_only, vectors_device=self._hold
+                self.folder, create=create, read_only=self._read_only, vectors_device=self._vectors_device
             )
         return self._store
 
@@ -435,3 +459,29 @@ class Library:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _report_indexes(progress: Callable[[Progress], None] | None) -> ProgressCallback | None:
+    """What tells `progress` what the store does for indexes."""
+    if progress is None:
+        return None
+    from virtue.indexer import Progress
+
+    return lambda what, done, total: progress(Progress("indexes", done, total, what=what))
+
+
+def _with_say(
+    progress: Callable[[Progress], None] | None, say: ProgressCallback | None
+) -> Callable[[Progress], None] | None:
+    """`progress` alone, or with the deprecated `say`, which was told of indexes in its place."""
+    if say is None:
+        return progress
+    warnings.warn("say= is part of progress= now", DeprecationWarning, stacklevel=3)
+
+    def tell(event: Progress) -> None:
+        if event.stage == "indexes":
+            say(event.what, event.done, event.total or 0)
+        elif progress:
+            progress(event)
+
+    return tell

@@ -52,17 +52,12 @@ class IndexProgress:
         count = progress.problems
         self._bar.update(
             self._task,
-            description="indexing" if progress.stage == "indexing" else "looking for photos",
+            description=progress.what,
             total=progress.total,
             completed=progress.done,
             rate=f"{progress.rate:.1f} photos/s" if progress.rate else "",
             problems=f"{count} problem{'s' * (count != 1)}" if count else "",
         )
-
-    def say(self, what: str, done: int, total: int) -> None:
-        """Shows what is done for the indexes of a large library."""
-        if self._bar is not None:
-            self._bar.update(self._task, description=what, total=total, completed=done, rate="", problems="")
 
     def __exit__(
         self,

@@ -126,7 +126,8 @@ def index(
                 for done in pipeline.run(plan.opened, workers or usual_workers(), timeout):
                     if progress:
                         seconds = time.monotonic() - opening
-                        progress(Progress("indexing", done, len(plan.opened), len(report.problems), seconds))
+                        count, problems = len(plan.opened), len(report.problems)
+                        progress(Progress("indexing", done, count, problems, seconds, "indexing"))
                 pipeline.finish(plan)
             queue.finish()
         if reembed and pipeline.vanished:
@@ -208,7 +209,8 @@ def _look(
         walk(top, options.exclude, found, known)
         if progress:
             count = len(found.files)
-            progress(Progress("walking", count, None, len(found.problems), time.monotonic() - started))
+            seconds = time.monotonic() - started
+            progress(Progress("walking", count, None, len(found.problems), seconds, "looking for photos"))
     return found
 
 

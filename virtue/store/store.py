@@ -141,7 +141,7 @@ class Store:
             try:
                 writer = Writer(self.folder, engine)
                 yield writer
-                writer.close()
+                writer.drop_pathless_photos()
             finally:
                 engine.dispose()
 

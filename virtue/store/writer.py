@@ -410,8 +410,8 @@ class Writer:
         freed = database.vacuum(self._folder)
         return replace(found, bytes=found.bytes + freed)
 
-    def close(self) -> None:
-        """Drops the photos that no path leads to."""
+    def drop_pathless_photos(self) -> None:
+        """Drops the photos that no path leads to, as is done when the block of `Store.write` ends."""
         with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
             left = writes.pathless(connection)
             if left:
