@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
-from virtue.cpu import usable_cores
 from virtue.errors import InputError, ModelMismatchError, StoreError
 from virtue.indexer.annotations import read_annotations
 from virtue.indexer.captions import read_captions
@@ -22,14 +21,12 @@ from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.roots import Options, Regions, Roots, checked_regions
 from virtue.indexer.user_annotations import Entry, matched
 from virtue.indexer.walk import Walk, absolute, is_below, walk
-from virtue.indexer.workers import FILE_TIMEOUT
+from virtue.indexer.workers import FILE_TIMEOUT, default_workers
 from virtue.pictures import printable
 from virtue.store import FileState, Generation
 
 if TYPE_CHECKING:
     from virtue.store import Snapshot, Store, Writer
-
-MAX_WORKERS = 8
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 E = TypeVar("E", bound=Entry)
@@ -65,7 +62,7 @@ def index(
         rehash: open every file, also those of the same size and time.
         reembed: let the embedder's vectors take the place of another model's, for all that is known; see
             `reindex`.
-        workers: processes that decode. None: one for each CPU core, 8 at most.
+        workers: processes that decode. None: one for each core, 8 at most.
         timeout: seconds after which a file that is still being decoded is given up.
         progress: called now and then with how far it is.
         writer: one of `store` that the caller goes on with. None: one that is opened for this.
@@ -123,7 +120,7 @@ def index(
             with stopping_softly(queue.finish):
                 pipeline.start(plan)
                 opening = time.monotonic()
-                for done in pipeline.run(plan.opened, workers or usual_workers(), timeout):
+                for done in pipeline.run(plan.opened, workers or default_workers(), timeout):
                     if progress:
                         seconds = time.monotonic() - opening
                         count, problems = len(plan.opened), len(report.problems)
@@ -237,9 +234,3 @@ def _emptied(
         lost = sum(is_below(path, top) for path in plan.missing)
         if lost and not any(is_below(path, top) for path in found.files):
             yield top, lost
-
-
-def usual_workers() -> int:
-    """One for each core that this process may use, but no more than any model keeps up with: each holds
-    some 70 MB."""
-    return min(usable_cores(), MAX_WORKERS)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from virtue.errors import StoreError
 from virtue.indexer.embedding import Job, PhotoEmbedder
-from virtue.indexer.indexing import index, usual_workers
+from virtue.indexer.indexing import index
 from virtue.indexer.model_threads import ModelThreads
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import Settings
 from virtue.indexer.user_annotations import Part
 from virtue.indexer.walk import Found, walk
-from virtue.indexer.workers import FILE_TIMEOUT, Outcome, Pool
+from virtue.indexer.workers import FILE_TIMEOUT, Outcome, Pool, default_workers
 from virtue.store import FileState
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def reindex(
         InputError: photos are out of reach that were there: on a disk that is not mounted, say.
         LockedError: another process is writing.
     """
-    count = workers or usual_workers()
+    count = workers or default_workers()
     estimate = _estimate(store, embedder, count, timeout)
     if estimated:
         estimated(estimate)

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, NamedTuple
 
+from virtue.cpu import usable_cores
 from virtue.errors import VirtueError
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.walk import Found
@@ -24,6 +25,15 @@ FILE_TIMEOUT = 60.0
 """Seconds that a worker may spend on one file."""
 TICK = 2.0
 """Seconds after which whoever waits for a result is told that there is none yet."""
+
+
+MAX_WORKERS = 8
+"""No model keeps up with more, and each holds some 70 MB."""
+
+
+def default_workers() -> int:
+    """The number of processes that decode where nobody said: one for each core that may be used."""
+    return min(usable_cores(), MAX_WORKERS)
 
 
 class Outcome(NamedTuple):
