@@ -74,6 +74,8 @@ class Box:
         if isinstance(value, Box):
             return value
         try:
+            if isinstance(value, str | bytes):
+                raise TypeError
             x0, y0, x1, y1 = (float(part) for part in value)
         except (TypeError, ValueError):
             raise PromptError(f"{value!r} is not a box: give (x0, y0, x1, y1)") from None

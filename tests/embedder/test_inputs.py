@@ -1,12 +1,11 @@
 import io
 import pathlib
+from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from virtue.embedder.inputs import is_single, read
-from virtue.errors import InputError, PictureError, PromptError
+from virtue.embedder.inputs import LoadedInput, ModelInput, is_single, load_input
 from virtue.geometry import Box, Point
 from virtue.pictures import Picture
 
@@ -17,6 +16,10 @@ def content() -> bytes:
     stream = io.BytesIO()
     Image.fromarray(PIXELS).save(stream, "PNG")
     return stream.getvalue()
+
+
+def read(value: Any, side: int) -> LoadedInput:
+    return load_input(ModelInput.of(value), side)
 
 
 def test_a_str_is_always_a_text(tmp_path):
@@ -54,35 +57,6 @@ def test_prompts_are_in_pixels_of_the_original_and_checked():
     assert request.prompt.points == (Point(4, 5), Point(6, 7, False), Point(8, 9))
     assert request.prompt.mask is not None
     assert request.prompt.mask.sum() == 90
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "words"),
-    [
-        ({"image": PIXELS, "bbox": (0, 0, 1, 1)}, InputError, "unknown key 'bbox'"),
-        ({"box": (0, 0, 1, 1), "text": "a mug"}, InputError, "add the key 'image'"),
-        ({}, InputError, "'image' or a 'text'"),
-        ({"text": 3}, InputError, "not int"),
-        ("  ", InputError, "empty text"),
-        (3.5, InputError, "float is not an input"),
-        (None, InputError, "NoneType is not an input"),
-        (pathlib.Path("nowhere.jpg"), PictureError, "nowhere.jpg"),
-        ({"image": "nowhere.jpg"}, PictureError, "nowhere.jpg"),
-        ({"image": PIXELS, "box": (0, 0, 41, 30)}, PromptError, "leaves the picture"),
-        ({"image": PIXELS, "box": (5, 5, 5, 9)}, PromptError, "no size"),
-        ({"image": PIXELS, "box": "0,0,1,1"}, PromptError, "not a box"),
-        ({"image": PIXELS, "points": [(40, 3)]}, PromptError, "outside the picture"),
-        ({"image": PIXELS, "points": [(4, 3, 2)]}, PromptError, "not a point"),
-        ({"image": PIXELS, "points": (4, 3)}, PromptError, "not a point"),
-        ({"image": PIXELS, "points": []}, PromptError, "not a list of points"),
-        ({"image": PIXELS, "points": [(4, 3, 0)]}, PromptError, "only negative"),
-        ({"image": PIXELS, "mask": np.ones((40, 30), bool)}, PromptError, "must agree"),
-        ({"image": PIXELS, "mask": np.zeros((30, 40), bool)}, PromptError, "mask is empty"),
-    ],
-)
-def test_what_cannot_be_used_is_named(value, error, words):
-    with pytest.raises(error, match=words):
-        read(value, 512)
 
 
 def test_what_is_one_input_and_what_is_several():

@@ -90,12 +90,45 @@ def test_rows_of_a_library_are_asked_as_what_they_were_made_of(embedder):
     items = [Item(maps, Prompt(Box(20, 30, 90, 100))), Item(text="a cup")]
     rows = embedder.embed(items).astype(np.float16)
     for find in ("regions", "photos", "captions"):
-        asked = np.concatenate([embedder.model.query(item, picture, find) for item in items])
+        asked = np.concatenate(embedder.model.queries(items, [picture] * len(items), find))
         np.testing.assert_allclose(embedder.rows_as_queries(rows, find), asked, atol=2e-3)
     with pytest.raises(InputError, match="cats"):
         embedder.rows_as_queries(rows, "cats")
     with pytest.warns(DeprecationWarning, match="rows_as_queries"):
         np.testing.assert_array_equal(embedder.requery(rows), embedder.rows_as_queries(rows))
+
+
+def test_queries_of_one_batch_are_those_asked_alone(embedder):
+    picture = scene_picture()
+    box = {"image": picture, "box": (20, 20, 120, 120)}
+    values = ["a cat", "a dog", picture, box, "a red mug", {**box, "text": "at night"}]
+    for find in ("regions", "photos", "captions"):
+        together = embedder.queries(values, find)
+        for rows, value in zip(together, values, strict=True):
+            np.testing.assert_allclose(rows, embedder.query(value, find), atol=1e-6)
+        np.testing.assert_array_equal(
+            [rows[0] for rows in together], embedder.encode_query(values, find=find)
+        )
+    assert embedder.queries([]) == []
+
+
+def test_texts_of_one_length_are_one_pass(embedder, monkeypatch):
+    passes = []
+    run = embedder.model._text._session.run
+    monkeypatch.setattr(embedder.model._text, "_session", Counting(run, passes))
+    embedder.encode_query(["a cat", "a dog", "a red mug", "a cow"])
+    assert sorted(passes) == [1, 3]
+    with pytest.raises(InputError, match="input 1: the text is empty"):
+        embedder.queries(["a cat", " "])
+
+
+class Counting:
+    def __init__(self, run, passes):
+        self._run, self._passes = run, passes
+
+    def run(self, outputs, given):
+        self._passes.append(len(given["input_ids"]))
+        return self._run(outputs, given)
 
 
 def test_a_picture_without_a_prompt_is_asked_at_several_sizes_its_own_first(embedder):

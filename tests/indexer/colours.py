@@ -42,8 +42,10 @@ class ColourModel:
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         return np.array([self._vector(item) for item in items], np.float32).reshape(-1, self.dim)
 
-    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
-        return self.embed([item])
+    def queries(
+        self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
+    ) -> list[np.ndarray]:
+        return [self.embed([item]) for item in items]
 
     def _vector(self, item: Item) -> np.ndarray:
         if item.scene is None:

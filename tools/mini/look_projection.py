@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from virtue.embedder.mini.image_encoder import VisionModel, unit
+from virtue.embedder.mini.image_encoder import ImageEncoder
 from virtue.embedder.pooling import box_weights
 from virtue.geometry import Box
+from virtue.vector_math import unit_rows
 
 RAW = 1280 + 672
 WINDOWS = 13
@@ -36,7 +37,7 @@ class Sample:
     near: np.ndarray
 
 
-def look_at(vision: VisionModel, picture: Image.Image, side: int, rng: random.Random) -> Sample:
+def look_at(vision: ImageEncoder, picture: Image.Image, side: int, rng: random.Random) -> Sample:
     """Raw looks of random windows of a picture, and of details cut out and seen alone."""
     width, height = picture.size
     windows = [Box(0, 0, width, height), *(_window(width, height, rng) for _ in range(WINDOWS))]
@@ -55,13 +56,13 @@ def look_at(vision: VisionModel, picture: Image.Image, side: int, rng: random.Ra
 
 
 def learn_projection(samples: Sequence[Sample], dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """(centre (RAW,), projection (RAW, dim)), float32: look = unit((raw - centre) @ projection)."""
+    """(centre (RAW,), projection (RAW, dim)), float32: look = unit_rows((raw - centre) @ projection)."""
     everything = np.concatenate([part for sample in samples for part in (sample.windows, sample.details)])
     centre = everything.mean(axis=0)
-    spread = _second_moment(unit(everything - centre))
-    details = unit(np.concatenate([sample.details for sample in samples]) - centre)
-    exact = unit(np.concatenate([sample.windows[1 : 1 + DETAILS] for sample in samples]) - centre)
-    near = unit(np.concatenate([sample.near for sample in samples]) - centre)
+    spread = _second_moment(unit_rows(everything - centre))
+    details = unit_rows(np.concatenate([sample.details for sample in samples]) - centre)
+    exact = unit_rows(np.concatenate([sample.windows[1 : 1 + DETAILS] for sample in samples]) - centre)
+    near = unit_rows(np.concatenate([sample.near for sample in samples]) - centre)
     noise = _second_moment(np.concatenate([details - exact, details - near]))
     values, directions = np.linalg.eigh(noise)
     flatten = directions * (values + SHRINKAGE * values.mean()) ** -0.5
@@ -72,9 +73,9 @@ def learn_projection(samples: Sequence[Sample], dim: int) -> tuple[np.ndarray, n
 
 def details_recall(samples: Sequence[Sample], centre: np.ndarray, projection: np.ndarray) -> float:
     """Share of the details whose own picture holds the best window."""
-    rows = unit((np.concatenate([sample.windows for sample in samples]) - centre) @ projection)
+    rows = unit_rows((np.concatenate([sample.windows for sample in samples]) - centre) @ projection)
     owners = np.repeat(np.arange(len(samples)), [len(sample.windows) for sample in samples])
-    details = unit((np.concatenate([sample.details for sample in samples]) - centre) @ projection)
+    details = unit_rows((np.concatenate([sample.details for sample in samples]) - centre) @ projection)
     truth = np.repeat(np.arange(len(samples)), [len(sample.details) for sample in samples])
     return round(float((owners[(details @ rows.T).argmax(axis=1)] == truth).mean()), 3)
 

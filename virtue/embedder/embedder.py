@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from virtue.distribution import install_hint
 from virtue.embedder import families
-from virtue.embedder.inputs import Input, Request, is_single, read
+from virtue.embedder.inputs import Input, LoadedInput, ModelInput, is_single, load_input
 from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, Scene
 from virtue.errors import InputError, ModelError
 from virtue.geometry import Box
 from virtue.pictures import Picture
+from virtue.vector_math import unit_rows
 
 if TYPE_CHECKING:
     import torch
 
 OnError = Literal["raise", "skip"]
-Rows = Callable[[list[Request]], np.ndarray]
+Embed = Callable[[list[Item], list[Picture | None]], Iterable[np.ndarray]]
+"""What makes vectors of a batch of items and their pictures, one array for each."""
 
-FINDS = ("regions", "photos", "captions")
+BATCH_SIZE = 32
+"""Inputs held in memory at once, unless the caller says otherwise."""
 
 
 class Embedder:
@@ -94,7 +97,7 @@ class Embedder:
         self,
         inputs: Input | Sequence[Input],
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         prompt_name: str | None = None,
         prompt: str | None = None,
         normalize_embeddings: bool = True,
@@ -126,20 +129,18 @@ class Embedder:
         Raises:
             InputError: an input cannot be used; says which (counted from 0) and why.
         """
-
-        def rows(requests: list[Request]) -> np.ndarray:
-            return self.model.embed(self._items(requests, instruction))
-
-        self._check(truncate_dim, batch_size, on_error)
-        instruction, prefix = self._told(prompt_name, prompt)
-        vectors = self._batched(inputs, rows, batch_size, prefix, bool(show_progress_bar), on_error)
-        return _as_asked(
-            vectors,
-            is_single(inputs),
-            truncate_dim,
+        return self._encode(
+            inputs,
+            lambda items, pictures: self.model.embed(items),
+            batch_size,
+            prompt_name,
+            prompt,
             normalize_embeddings,
+            truncate_dim,
+            show_progress_bar,
             convert_to_numpy,
             convert_to_tensor,
+            on_error,
         )
 
     encode_document = encode
@@ -149,7 +150,7 @@ class Embedder:
         inputs: Input | Sequence[Input],
         *,
         find: Find = "regions",
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         prompt_name: str | None = None,
         prompt: str | None = None,
         normalize_embeddings: bool = True,
@@ -159,41 +160,48 @@ class Embedder:
         convert_to_tensor: bool = False,
         on_error: OnError = "raise",
     ) -> np.ndarray | list[np.ndarray] | torch.Tensor:
-        """Embeds queries, one vector each: the first, where a model makes several (see `query`).
+        """Embeds queries, one vector each: the first, where a model makes several (see `queries`).
 
         `find` says what is looked for; the rest is as for `encode`.
         """
         _check_find(find)
-
-        def rows(requests: list[Request]) -> np.ndarray:
-            items = self._items(requests, instruction)
-            pairs = zip(items, requests, strict=True)
-            return np.stack([self.model.query(item, request.picture, find)[0] for item, request in pairs])
-
-        self._check(truncate_dim, batch_size, on_error)
-        instruction, prefix = self._told(prompt_name, prompt)
-        vectors = self._batched(inputs, rows, batch_size, prefix, bool(show_progress_bar), on_error)
-        return _as_asked(
-            vectors,
-            is_single(inputs),
-            truncate_dim,
+        return self._encode(
+            inputs,
+            lambda items, pictures: [rows[0] for rows in self.model.queries(items, pictures, find)],
+            batch_size,
+            prompt_name,
+            prompt,
             normalize_embeddings,
+            truncate_dim,
+            show_progress_bar,
             convert_to_numpy,
             convert_to_tensor,
+            on_error,
         )
 
-    def query(self, value: Input, find: Find = "regions") -> np.ndarray:
-        """Embeds one query: (k, dim) float32, unit rows. The score of a row of a library is its highest dot
-        product with them."""
+    def queries(self, values: Iterable[Input], find: Find = "regions") -> list[np.ndarray]:
+        """Embeds queries with all their vectors: for each (k, dim) float32, unit rows. The score of a row of a
+        library is its highest dot product with them.
+
+        Raises:
+            InputError: an input cannot be used; says which (counted from 0) and why.
+        """
         _check_find(find)
-        request = read(value, self.model.side)
-        return self.model.query(self._items([request])[0], request.picture, find)
+        return self._run(list(values), lambda items, pictures: self.model.queries(items, pictures, find))
+
+    def query(self, value: Input, find: Find = "regions") -> np.ndarray:
+        """Embeds one query: `queries` of one value."""
+        _check_find(find)
+        (rows,) = self._run(
+            [value], lambda items, pictures: self.model.queries(items, pictures, find), is_single=True
+        )
+        return rows
 
     def rows_as_queries(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
         """Turns rows of a library (n, dim) into queries for what is like them, (n, dim) float32 unit rows,
         without their pictures. For a model that is not asymmetric these are the rows themselves."""
         _check_find(find)
-        rows = _unit(np.atleast_2d(rows).astype(np.float32))
+        rows = unit_rows(np.atleast_2d(rows).astype(np.float32))
         return self.model.rows_as_queries(rows, find) if isinstance(self.model, AsymmetricModel) else rows
 
     def requery(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
@@ -204,9 +212,9 @@ class Embedder:
     def similarity(self, a: Any, b: Any) -> Any:
         """Computes the cosines of all pairs: (n, m) float32; a torch tensor if `a` is one."""
         if not isinstance(a, np.ndarray) and hasattr(a, "detach"):
-            return _tensor(self.similarity(a.detach().cpu().numpy(), b.detach().cpu().numpy()))
+            return _to_tensor(self.similarity(a.detach().cpu().numpy(), b.detach().cpu().numpy()))
         a, b = (np.atleast_2d(np.asarray(rows, np.float32)) for rows in (a, b))
-        return _unit(a) @ _unit(b).T
+        return unit_rows(a) @ unit_rows(b).T
 
     # -- image work once, many prompts: what an indexer uses ------------------------------------------
 
@@ -226,27 +234,45 @@ class Embedder:
         """The named instructions that the model knows."""
         return self.model.prompts if isinstance(self.model, InstructedModel) else {}
 
-    def _told(self, name: str | None, words: str | None) -> tuple[str | None, str | None]:
-        """An instruction for models that take one, words to put before texts for the others."""
-        if name is not None and name not in self.prompts:
-            known = f"it knows {', '.join(self.prompts)}" if self.prompts else "give prompt='words'"
-            raise InputError(f"the model {self.name!r} knows no prompt called {name!r}: {known}")
-        if isinstance(self.model, InstructedModel):
-            return words if name is None else self.prompts[name], None
-        return None, words
+    def _encode(
+        self,
+        inputs: Input | Sequence[Input],
+        embed: Embed,
+        batch_size: int,
+        prompt_name: str | None,
+        prompt: str | None,
+        normalize: bool,
+        truncate_dim: int | None,
+        show_progress_bar: bool | None,
+        to_numpy: bool,
+        to_tensor: bool,
+        on_error: OnError,
+    ) -> Any:
+        """The body of `encode` and `encode_query`, which differ in `embed`."""
+        self._check_options(truncate_dim, batch_size, on_error)
+        instruction, prefix = self._choose_instruction(prompt_name, prompt)
+        single = is_single(inputs)
+        rows = self._run(
+            [inputs] if single else list(inputs),  # type: ignore[arg-type,list-item]
+            embed,
+            is_single=single,
+            batch_size=batch_size,
+            instruction=instruction,
+            prefix=prefix,
+            on_error=on_error,
+            show_progress=bool(show_progress_bar),
+        )
+        vectors: Any = np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)
+        if truncate_dim is not None:
+            vectors = vectors[:, :truncate_dim]
+            vectors = unit_rows(vectors) if normalize else vectors
+        if to_tensor:
+            vectors = _to_tensor(vectors)
+        if single:
+            return vectors[0]
+        return vectors if to_numpy or to_tensor else list(vectors)
 
-    def _items(self, requests: Sequence[Request], instruction: str | None = None) -> list[Item]:
-        """One scene for all requests that share a picture."""
-        pictures = {
-            id(request.picture): request.picture for request in requests if request.picture is not None
-        }
-        scenes = dict(zip(pictures, self.model.scenes(list(pictures.values())), strict=True))
-        return [
-            Item(scenes.get(id(request.picture)), request.prompt, request.text, instruction)
-            for request in requests
-        ]
-
-    def _check(self, truncate_dim: int | None, batch_size: int, on_error: str) -> None:
+    def _check_options(self, truncate_dim: int | None, batch_size: int, on_error: str) -> None:
         if truncate_dim is not None and not 1 <= truncate_dim <= self.dim:
             raise InputError(f"truncate_dim is {truncate_dim}: give 1 to {self.dim}")
         if batch_size < 1:
@@ -254,47 +280,88 @@ class Embedder:
         if on_error not in ("raise", "skip"):
             raise InputError(f"on_error={on_error!r} is neither 'raise' nor 'skip'")
 
-    def _batched(
-        self, inputs: Any, rows: Rows, batch_size: int, prompt: str | None, bar: bool, on_error: OnError
-    ) -> np.ndarray:
-        """(n, dim) for one input or many, `batch_size` of them in memory at once."""
-        single = is_single(inputs)
-        given = [inputs] if single else list(inputs)
-        starts: Iterable[int] = range(0, len(given), batch_size)
-        blocks = [np.zeros((0, self.dim), np.float32)]
-        for start in _with_bar(starts, len(given), batch_size) if bar else starts:
-            block, faults = self._block(given[start : start + batch_size], rows, prompt)
-            for place, error in sorted(faults.items()):
-                if on_error == "raise":
-                    raise error if single else type(error)(f"input {start + place}: {error}") from None
-                warnings.warn(f"input {start + place} is left out: {error}", stacklevel=3)
-            blocks.append(block)
-        return np.concatenate(blocks)
+    def _choose_instruction(self, name: str | None, words: str | None) -> tuple[str | None, str | None]:
+        """(an instruction for models that take one, words to put before texts for the others)."""
+        if name is not None and name not in self.prompts:
+            known = f"it knows {', '.join(self.prompts)}" if self.prompts else "give prompt='words'"
+            raise InputError(f"the model {self.name!r} knows no prompt called {name!r}: {known}")
+        if isinstance(self.model, InstructedModel):
+            return words if name is None else self.prompts[name], None
+        return None, words
 
-    def _block(
-        self, values: Sequence[Any], rows: Rows, prompt: str | None
-    ) -> tuple[np.ndarray, dict[int, InputError]]:
-        """Rows of some inputs, NaN for those that cannot be used, and why they cannot."""
-        requests: dict[int, Request] = {}
+    def _run(
+        self,
+        values: Sequence[Input],
+        embed: Embed,
+        *,
+        is_single: bool = False,
+        batch_size: int = BATCH_SIZE,
+        instruction: str | None = None,
+        prefix: str | None = None,
+        on_error: OnError = "raise",
+        show_progress: bool = False,
+    ) -> list[np.ndarray]:
+        """What `embed` gives for each value, `batch_size` of them in memory at once."""
+        results: list[np.ndarray] = []
+        starts: Iterable[int] = range(0, len(values), batch_size)
+        for start in _show_progress(starts, len(values), batch_size) if show_progress else starts:
+            batch, faults = self._run_batch(values[start : start + batch_size], embed, instruction, prefix)
+            for place, error in sorted(faults.items()):
+                if on_error == "raise" and is_single:
+                    raise error
+                if on_error == "raise":
+                    raise type(error)(f"input {start + place}: {error}", hint=error.hint) from None
+                warnings.warn(f"input {start + place} is left out: {error}", stacklevel=4)
+            results += batch
+        return results
+
+    def _run_batch(
+        self, values: Sequence[Input], embed: Embed, instruction: str | None, prefix: str | None
+    ) -> tuple[list[np.ndarray], dict[int, InputError]]:
+        """What `embed` gives for each value, NaN for one that cannot be used, and why it cannot."""
+        loaded: dict[int, LoadedInput] = {}
         faults: dict[int, InputError] = {}
         pictures: dict[object, Picture] = {}
         for place, value in enumerate(values):
             try:
-                requests[place] = _prefixed(_read_once(value, self.model.side, pictures), prompt)
+                loaded[place] = load_input(ModelInput.of(value), self.model.side, pictures)
             except InputError as error:
                 faults[place] = error
-        block = np.full((len(values), self.dim), np.nan, np.float32)
+
+        def run(inputs: Iterable[LoadedInput]) -> Iterable[np.ndarray]:
+            inputs = list(inputs)
+            return embed(self._to_items(inputs, instruction, prefix), [given.picture for given in inputs])
+
+        results = [np.full(self.dim, np.nan, np.float32) for _ in values]
         try:
-            if requests:
-                block[list(requests)] = rows(list(requests.values()))
+            made = dict(zip(loaded, run(loaded.values()), strict=True)) if loaded else {}
         except InputError:
             # One of them is beyond the model (a text too long, a picture too slim): each for itself.
-            for place, request in requests.items():
+            made = {}
+            for place, given in loaded.items():
                 try:
-                    block[place] = rows([request])[0]
+                    (made[place],) = run([given])
                 except InputError as error:
                     faults[place] = error
-        return block, faults
+        for place, result in made.items():
+            results[place] = result
+        return results, faults
+
+    def _to_items(
+        self, inputs: Sequence[LoadedInput], instruction: str | None, prefix: str | None
+    ) -> list[Item]:
+        """One scene for all inputs that share a picture; `prefix` goes before every text."""
+        pictures = {id(given.picture): given.picture for given in inputs if given.picture is not None}
+        scenes = dict(zip(pictures, self.model.scenes(list(pictures.values())), strict=True))
+        return [
+            Item(
+                scenes.get(id(given.picture)),
+                given.prompt,
+                given.text if given.text is None else (prefix or "") + given.text,
+                instruction,
+            )
+            for given in inputs
+        ]
 
 
 class CardData:
@@ -309,48 +376,12 @@ class CardData:
         self.metrics.update(metrics)
 
 
-def _read_once(value: Any, side: int | None, pictures: dict[object, Picture]) -> Request:
-    """Reads an input; an image that came before (the same path or object) is not decoded again."""
-    image = value.get("image") if isinstance(value, Mapping) else value
-    is_path = isinstance(image, os.PathLike) or (isinstance(image, str) and image is not value)
-    key = str(image) if is_path else id(image)
-    if key in pictures:
-        value = {**(value if isinstance(value, Mapping) else {}), "image": pictures[key]}
-    request = read(value, side)
-    if request.picture is not None:
-        pictures[key] = request.picture
-    return request
-
-
-def _prefixed(request: Request, prompt: str | None) -> Request:
-    if prompt is None or request.text is None:
-        return request
-    return Request(request.picture, request.prompt, prompt + request.text)
-
-
-def _as_asked(
-    vectors: np.ndarray, single: bool, truncate_dim: int | None, normalize: bool, numpy: bool, tensor: bool
-) -> Any:
-    if truncate_dim is not None:
-        vectors = vectors[:, :truncate_dim]
-        vectors = _unit(vectors) if normalize else vectors
-    if tensor:
-        vectors = _tensor(vectors)
-    if single:
-        return vectors[0]
-    return vectors if numpy or tensor else list(vectors)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
 def _check_find(find: str) -> None:
-    if find not in FINDS:
-        raise InputError(f"find={find!r} is none of {', '.join(FINDS)}")
+    if find not in get_args(Find):
+        raise InputError(f"find={find!r} is none of {', '.join(get_args(Find))}")
 
 
-def _with_bar(starts: Iterable[int], total: int, batch_size: int) -> Iterable[int]:
+def _show_progress(starts: Iterable[int], total: int, batch_size: int) -> Iterable[int]:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -361,7 +392,7 @@ def _with_bar(starts: Iterable[int], total: int, batch_size: int) -> Iterable[in
             progress.update(task, completed=min(start + batch_size, total))
 
 
-def _tensor(vectors: np.ndarray) -> Any:
+def _to_tensor(vectors: np.ndarray) -> Any:
     try:
         import torch
     except ModuleNotFoundError:

@@ -1,37 +1,118 @@
-"""What a caller may embed, read into one form.
+"""Reads what users pass: documents to `Embedder.encode` and queries to `Library.search` alike.
 
 A `str` is always a text. A `pathlib.Path`, `bytes` (the content of a file), Pillow image, uint8 array
 or `Picture` is an image. A dict joins parts:
 
     {"image": path (here a `str` too) or any image, "box": (x0, y0, x1, y1) or Box,
-     "points": [(x, y), (x, y, 1), (x, y, 0), Point], "mask": array or any image, "text": str}
+     "points": [(x, y), (x, y, 1), (x, y, 0), Point], "mask": path, array or any image, "text": str}
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self, TypeAlias
 
 import numpy as np
+from PIL.Image import Image
 
 from virtue.errors import InputError, PromptError
 from virtue.geometry import Box, Point, Prompt
 from virtue.pictures import Picture, load, load_mask
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Input: TypeAlias = "str | os.PathLike[str] | bytes | Image | np.ndarray | Picture | Mapping[str, Any]"
-
-KEYS = ("image", "box", "points", "mask", "text")
+Input: TypeAlias = (
+    "str | os.PathLike[str] | bytes | Image | np.ndarray | Picture | Mapping[str, Any] | ModelInput"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Request:
-    """One input that was read: `picture` is shrunk to what the model uses, `prompt` is in pixels of the
-    upright original and checked."""
+class ModelInput:
+    """A text, an image with or without a prompt drawn on it, or an image and a text; nothing is decoded yet.
+
+    Attributes:
+        image, mask: what `virtue.pictures.load` and `load_mask` take; a str is a path.
+        box, points: in pixels of the upright original; a box also (`Box.relative`) in fractions.
+
+    Raises:
+        InputError: there is neither an image nor a text, one is of no known kind, or the text is blank.
+        PromptError: there is a prompt without an image.
+    """
+
+    image: Any = None
+    box: Box | None = None
+    points: tuple[Point, ...] = ()
+    mask: Any = None
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("image", self.image), ("mask", self.mask)):
+            if isinstance(value, str):
+                object.__setattr__(self, name, Path(value))
+            elif value is not None and not _is_image(value):
+                raise InputError(
+                    f"{type(value).__name__} is no {name}: give a path, bytes, a Pillow image or an array"
+                )
+        if self.text is not None and not isinstance(self.text, str):
+            raise InputError(f"a text must be a str, not {type(self.text).__name__}")
+        if self.text is not None and not self.text.strip():
+            raise InputError("the text is empty: give at least one word")
+        if self.image is None and self.has_prompt:
+            raise PromptError("a box, points or a mask need an image that they are drawn on: give one")
+        if self.is_empty:
+            raise InputError("nothing is given: give a text, an image, or both")
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Reads one input of any kind that this module's description names.
+
+        Raises:
+            InputError: it is of no known kind, or a dict with other keys.
+            PromptError: a box or a point is none.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            return cls(text=value)
+        if isinstance(value, Mapping):
+            return cls._of_mapping(value)
+        if _is_image(value):
+            return cls(image=value)
+        raise InputError(
+            f"{type(value).__name__} is not an input: give a str (a text), a pathlib.Path, bytes, a Pillow "
+            f"image, an array, or a dict with the keys {', '.join(cls._keys())}"
+        )
+
+    @classmethod
+    def _keys(cls) -> list[str]:
+        return [field.name for field in fields(cls)]
+
+    @classmethod
+    def _of_mapping(cls, value: Mapping[str, Any]) -> Self:
+        unknown = [key for key in value if key not in cls._keys()]
+        if unknown:
+            raise InputError(f"unknown key {unknown[0]!r}: an input may hold {', '.join(cls._keys())}")
+        given = {key: part for key, part in value.items() if part is not None}
+        if "box" in given:
+            given["box"] = Box.of(given["box"])
+        if "points" in given:
+            given["points"] = _read_points(given["points"])
+        return cls(**given)
+
+    @property
+    def is_empty(self) -> bool:
+        return self.image is None and self.text is None
+
+    @property
+    def has_prompt(self) -> bool:
+        return self.box is not None or bool(self.points) or self.mask is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedInput:
+    """An input after decoding: `picture` is shrunk to what the model uses, `prompt` is checked and in pixels
+    of the upright original."""
 
     picture: Picture | None
     prompt: Prompt | None
@@ -45,74 +126,62 @@ def is_single(inputs: Any) -> bool:
     return not isinstance(inputs, Sequence) or isinstance(inputs, str | bytes)
 
 
-def read(value: Input, side: int | None) -> Request:
-    """Reads one input; pictures are decoded with at most `side` pixels on the long side.
+def load_input(
+    given: ModelInput, side: int | None, loaded: dict[object, Picture] | None = None
+) -> LoadedInput:
+    """Decodes the image and the mask of an input, and checks its prompt against the image.
+
+    Args:
+        side: pixels on the long side that the picture should have at most.
+        loaded: pictures that were decoded before, by path or object; they are not decoded again, and
+            new ones are added.
 
     Raises:
-        InputError: it is of no known kind, or parts are missing.
-        PictureError: the picture cannot be read.
+        InputError: the input means something of a library, and holds nothing to embed.
+        PictureError: the picture or the mask cannot be read.
         PromptError: a box, point or mask does not fit the picture.
     """
-    if isinstance(value, str):
-        return Request(None, None, _text(value))
-    if not isinstance(value, Mapping):
-        return Request(_picture(value, side), None, None)
-    unknown = [key for key in value if key not in KEYS]
-    if unknown:
-        raise InputError(f"unknown key {unknown[0]!r}: an input may hold {', '.join(KEYS)}")
-    image, text = value.get("image"), value.get("text")
-    prompted = any(value.get(key) is not None for key in ("box", "points", "mask"))
-    if image is None and prompted:
-        raise InputError("a box, points or a mask need an image: add the key 'image'")
-    if image is None and text is None:
-        raise InputError("an input needs an 'image' or a 'text'")
-    picture = None if image is None else _picture(image, side)
-    prompt = _prompt(value, picture) if picture is not None and prompted else None
-    return Request(picture, prompt, None if text is None else _text(text))
+    if given.image is None and given.text is None:
+        raise InputError("a region or photo of a library has no vector outside of it: search that library")
+    if given.image is None:
+        return LoadedInput(None, None, given.text)
+    loaded = {} if loaded is None else loaded
+    is_path = isinstance(given.image, os.PathLike)
+    key = os.fspath(given.image) if is_path else id(given.image)
+    if key not in loaded:
+        loaded[key] = load(given.image, side=side)
+    picture = loaded[key]
+    if not given.has_prompt:
+        return LoadedInput(picture, None, given.text)
+    mask = None if given.mask is None else load_mask(given.mask, picture.width, picture.height)
+    prompt = Prompt(given.box, given.points, mask).within(picture.width, picture.height)
+    return LoadedInput(picture, prompt, given.text)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"a text is a str, not {type(value).__name__}")
-    if not value.strip():
-        raise InputError("an empty text means nothing: give at least one word")
-    return value
+def _is_image(value: Any) -> bool:
+    return isinstance(value, os.PathLike | bytes | Image | np.ndarray | Picture)
 
 
-def _picture(value: Any, side: int | None) -> Picture:
-    from PIL.Image import Image
-
-    if not isinstance(value, str | os.PathLike | bytes | Image | np.ndarray | Picture):
-        raise InputError(
-            f"{type(value).__name__} is not an input: give a str (a text), a pathlib.Path, bytes, "
-            f"a Pillow image, an array or a dict with the keys {', '.join(KEYS)}"
-        )
-    return load(value, side=side)
-
-
-def _prompt(value: Mapping[str, Any], picture: Picture) -> Prompt:
-    width, height = picture.width, picture.height
-    box, points, mask = value.get("box"), value.get("points"), value.get("mask")
-    return Prompt(
-        box=None if box is None else Box.of(box),
-        points=() if points is None else tuple(_points(points)),
-        mask=None if mask is None else load_mask(mask, width, height),
-    ).within(width, height)
-
-
-def _points(values: Any) -> Iterable[Point]:
-    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or not len(values):
+def _read_points(values: Any) -> tuple[Point, ...]:
+    if isinstance(values, Point):
+        return (values,)
+    if not isinstance(values, list | tuple | np.ndarray) or not len(values):
         raise PromptError(
             f"{values!r} is not a list of points: give [(x, y, 1), ...], 0 for what is not meant"
         )
-    for value in values:
-        if isinstance(value, Point):
-            yield value
-            continue
-        try:
-            x, y, label = (*value, 1) if len(value) == 2 else value
-            yield Point(float(x), float(y), {0: False, 1: True}[int(label)])
-        except (TypeError, ValueError, KeyError):
-            raise PromptError(
-                f"{value!r} is not a point: give (x, y) or (x, y, 1), 0 for what is not meant"
-            ) from None
+    return tuple(map(_read_point, values))
+
+
+def _read_point(value: Any) -> Point:
+    if isinstance(value, Point):
+        return value
+    try:
+        if isinstance(value, str):
+            raise TypeError
+        x, y, label = (*value, 1) if len(value) == 2 else value
+        # 1, True and 1.0 are one label, 0.5 and "1" are none.
+        return Point(float(x), float(y), {0: False, 1: True}[label])
+    except (TypeError, ValueError, KeyError):
+        raise PromptError(
+            f"{value!r} is not a point: give (x, y) or (x, y, 1), 0 for what is not meant"
+        ) from None

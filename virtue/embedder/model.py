@@ -56,10 +56,13 @@ class Model(Protocol):
         """Embeds documents: (len(items), dim) float32, unit rows. The vector of an item does not depend on
         the other items."""
 
-    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
-        """Embeds an item as a query: (k, dim) float32, unit rows. The score of a row is its best dot product
-        with the k vectors (a model that encodes the query picture at several sizes returns one for each, the
-        plainest first). `picture` is the query's picture, None for a text alone."""
+    def queries(
+        self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
+    ) -> list[np.ndarray]:
+        """Embeds items as queries: for each (k, dim) float32, unit rows. The score of a row is its best dot
+        product with the k vectors (a model that encodes a query picture at several sizes returns one for
+        each, the plainest first). `pictures` are the items' own, None for a text alone. The vectors of an
+        item do not depend on the other items."""
 
 
 @runtime_checkable

@@ -35,7 +35,7 @@ def tuning_texts(snapshot: Snapshot, embedder: Embedder) -> np.ndarray:
     """Embeds queries to tune with, (n, dim) float32, 500 at most: from captions, categories and tags of this
     library, and everyday things, since captions may all speak of one thing."""
     texts = [*snapshot.sample_texts(ENOUGH - len(EVERYDAY)), *EVERYDAY]
-    return np.concatenate([np.atleast_2d(embedder.query(text, "regions"))[:1] for text in texts])
+    return np.stack([rows[0] for rows in embedder.queries(texts, "regions")])
 
 
 class SampleQueries:
@@ -52,10 +52,8 @@ class SampleQueries:
     def _texts(self, find: Find) -> np.ndarray:
         """Most models ask alike whatever is looked for. One text tells; the others are not embedded again."""
         first, *others = EVERYDAY[::SOME]
-        vector = self._asked(first, find)
-        if self._known is None or not np.array_equal(self._known[:1], vector):
-            self._known = np.concatenate([vector, *(self._asked(text, find) for text in others)])
+        vector = self._embedder.query(first, find)[0]
+        if self._known is None or not np.array_equal(self._known[0], vector):
+            rest = [rows[0] for rows in self._embedder.queries(others, find)]
+            self._known = np.stack([vector, *rest])
         return self._known
-
-    def _asked(self, text: str, find: Find) -> np.ndarray:
-        return np.atleast_2d(self._embedder.query(text, find))[:1]

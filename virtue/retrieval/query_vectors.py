@@ -70,7 +70,7 @@ def _weights(parts: Sequence[Part]) -> list[float]:
 def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np.ndarray:
     if part.is_stored:
         return embedder.rows_as_queries(snapshot.vectors("regions")[location_of(part, snapshot).row], find)
-    return np.atleast_2d(embedder.query(part.as_input(), find))
+    return np.atleast_2d(embedder.query(part, find))
 
 
 def location_of(part: Part, snapshot: Snapshot) -> RegionLocation:

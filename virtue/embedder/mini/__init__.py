@@ -1,7 +1,7 @@
 """The bundled model: EfficientNet-Lite0 and all-MiniLM-L6-v2 in one space of 768 dimensions.
 
 A vector is [meaning, look], 384 numbers each. A row of a library is [m, l] / sqrt 2; a text, asked or
-stored, is [m, 0]. Which part a question weighs depends on what it looks for (`query`).
+stored, is [m, 0]. Which part a query weighs depends on what it looks for (`queries`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import numpy as np
 from virtue.cpu import usable_cores
 from virtue.embedder import proposals
 from virtue.embedder.mini.config import read_config
-from virtue.embedder.mini.image_encoder import FeatureMaps, ImageEncoder, unit
+from virtue.embedder.mini.image_encoder import FeatureMaps, ImageEncoder
 from virtue.embedder.mini.text_encoder import TextEncoder
 from virtue.embedder.model import Find, Item
 from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
+from virtue.vector_math import unit_rows
 
 FOLDER = Path(__file__).parent
 
@@ -78,35 +79,43 @@ class Mini:
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         rows = np.zeros((len(items), self.dim), np.float32)
-        texts = [index for index, item in enumerate(items) if item.text is not None]
-        meanings = dict(
-            zip(texts, self._text_meanings([items[index].text or "" for index in texts]), strict=True)
-        )
-        for index in meanings:
-            rows[index, : self.dim // 2] = meanings[index]
+        meanings = self._text_meanings(items)
+        for index, meaning in meanings.items():
+            rows[index, : self.dim // 2] = meaning
         for scene, indices in _group_by_scene(items):
             parts = self._parts(scene, [items[index].prompt for index in indices])
             for index, meaning, look in zip(indices, *parts, strict=True):
-                both = unit(meaning + meanings[index]) if index in meanings else meaning
+                both = unit_rows(meaning + meanings[index]) if index in meanings else meaning
                 rows[index] = np.concatenate([both, look]) / np.sqrt(2)
         return rows
 
-    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
-        text = None if item.text is None else self._text_meanings([item.text])
+    def queries(
+        self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
+    ) -> list[np.ndarray]:
+        texts = self._text_meanings(items)
+        return [
+            self._query(item, texts.get(index), picture, find)
+            for index, (item, picture) in enumerate(zip(items, pictures, strict=True))
+        ]
+
+    def _query(self, item: Item, text: np.ndarray | None, picture: Picture | None, find: Find) -> np.ndarray:
+        """One item as a query; `text` (384,) is the meaning of its text."""
         if item.scene is None:
             assert text is not None, "an item holds a scene, a text or both"
-            return _join(text, np.zeros_like(text))
+            return _join(text[None], np.zeros_like(text[None]))
+        # One item at a time: products of matrices of another shape add up in another order.
         meanings, looks = self._parts(item.scene, [item.prompt])
         if find == "captions":
-            return _join(unit(meanings + text) if text is not None else meanings, np.zeros_like(meanings))
+            meanings = meanings if text is None else unit_rows(meanings + text)
+            return _join(meanings, np.zeros_like(meanings))
         if item.prompt is None and picture is not None:
             looks = self._multi_scale_looks(picture, looks)
-        wanted = IMAGE_MEANING * meanings if text is None else TEXT_MEANING * text
+        wanted = IMAGE_MEANING * meanings if text is None else TEXT_MEANING * text[None]
         return _join(np.repeat(wanted, len(looks), axis=0), looks)
 
     def rows_as_queries(self, rows: np.ndarray, find: Find) -> np.ndarray:
-        """Weights rows as `query` weights a picture with a prompt. A row without a look is a text's."""
-        meanings, looks = (unit(part) for part in np.split(np.asarray(rows, np.float32), 2, axis=1))
+        """Weights rows as `queries` weights a picture with a prompt. A row without a look is a text's."""
+        meanings, looks = (unit_rows(part) for part in np.split(np.asarray(rows, np.float32), 2, axis=1))
         seen = looks.any(axis=1, keepdims=True)
         if find == "captions":
             return _join(meanings, np.zeros_like(looks))
@@ -131,11 +140,14 @@ class Mini:
         weights = _weights(maps, prompts)
         return self._vision.meaning(maps, weights), self._vision.look(maps, weights)
 
-    def _text_meanings(self, texts: Sequence[str]) -> np.ndarray:
-        """(len(texts), 384) unit rows, centred as the class names are."""
+    def _text_meanings(self, items: Sequence[Item]) -> dict[int, np.ndarray]:
+        """The meaning of each item's text that has one, by the item's number: (384,), unit length, centred as
+        the class names are."""
+        texts = {index: item.text for index, item in enumerate(items) if item.text is not None}
         if not texts:
-            return np.zeros((0, self.dim // 2), np.float32)
-        return unit(unit(self._text(texts)) - self._text_centre)
+            return {}
+        meanings = unit_rows(unit_rows(self._text(list(texts.values()))) - self._text_centre)
+        return dict(zip(texts, meanings, strict=True))
 
 
 def _weights(maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> np.ndarray:
@@ -150,7 +162,7 @@ def _weights(maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> np.ndarray:
 
 
 def _join(meanings: np.ndarray, looks: np.ndarray) -> np.ndarray:
-    return unit(np.concatenate([meanings, looks], axis=1)).astype(np.float32)
+    return unit_rows(np.concatenate([meanings, looks], axis=1)).astype(np.float32)
 
 
 def _group_by_scene(items: Sequence[Item]) -> list[tuple[FeatureMaps, list[int]]]:

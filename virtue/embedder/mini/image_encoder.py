@@ -19,6 +19,7 @@ from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.mini.config import Config
 from virtue.embedder.mini.onnx_session import open_session
 from virtue.embedder.pooling import coarsen
+from virtue.vector_math import unit_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +34,6 @@ class FeatureMaps(FeatureMap):
         """Both maps as (cells, channels), cubed, for generalised means of p = 3: asked for by the proposals,
         and again by the regions that came of them."""
         return _cube(self.last), _cube(self.middle)
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def _cube(cells: np.ndarray) -> np.ndarray:
@@ -75,23 +72,23 @@ class ImageEncoder:
         meaning of the full image is mixed in with a smaller weight, since it decides what a small window
         leaves open."""
         own = self._conse(maps, np.concatenate([weights, np.full_like(weights[:1], 1 / weights.shape[1])]))
-        return unit(own[:-1] + self._config.context * own[-1:])
+        return unit_rows(own[:-1] + self._config.context * own[-1:])
 
     def _conse(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         cells = maps.last.reshape(-1, maps.last.shape[2])
         logits = coarsen(weights, maps.grid) @ cells @ self._classifier.T + self._bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         least = np.partition(odds, -self._config.top_classes, axis=1)[:, -self._config.top_classes, None]
-        return unit(np.where(odds >= least, odds, 0) @ self._meanings)
+        return unit_rows(np.where(odds >= least, odds, 0) @ self._meanings)
 
     def raw_look(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         """Returns looks before they are centred and projected: (k, 1280 + 672) float32."""
         cubed_last, cubed_middle = maps.cubed
         last = coarsen(weights, maps.grid) @ cubed_last
         middle = weights @ cubed_middle
-        parts = [unit(np.cbrt(last)), self._config.middle_weight * unit(np.cbrt(middle))]
+        parts = [unit_rows(np.cbrt(last)), self._config.middle_weight * unit_rows(np.cbrt(middle))]
         return np.concatenate(parts, axis=1)
 
     def look(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         """Returns the looks of regions: (k, 384) unit rows."""
-        return unit((self.raw_look(maps, weights) - self._centre) @ self._projection)
+        return unit_rows((self.raw_look(maps, weights) - self._centre) @ self._projection)

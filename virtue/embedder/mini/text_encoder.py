@@ -25,7 +25,8 @@ class TextEncoder:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Encodes texts: (len(texts), 384) float32, means of token vectors, not yet of unit length.
 
-        Texts of equal length run together, so nothing is padded and no text's vector depends on another.
+        Texts of equal length run together, so nothing is padded and no text's vector depends on another, but
+        for the last bit: ONNX Runtime adds up the tokens of one text alone in another order.
         """
         by_length: dict[int, list[int]] = defaultdict(list)
         encoded = [self._tokenizer.encode(text).ids for text in texts]

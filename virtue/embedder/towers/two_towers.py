@@ -23,6 +23,7 @@ from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.errors import InputError
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
+from virtue.vector_math import unit_rows
 
 Source = TypeVar("Source")
 Variant = Literal["attend", "roi", "crop", "circle"]
@@ -104,11 +105,14 @@ class TwoTowerModel:
         if images:
             seen = self._embed_images([items[n] for n in images])
             # A text beside an image is its equal; alone, `vectors` is still zero there.
-            vectors[images] = _unit(vectors[images] + seen)
+            vectors[images] = unit_rows(vectors[images] + seen)
         return vectors
 
-    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
-        return self.embed([item])
+    def queries(
+        self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
+    ) -> list[np.ndarray]:
+        """A query is embedded as a document is."""
+        return list(self.embed(items)[:, None])
 
     # -- texts and pictures ----------------------------------------------------------------------------
 
@@ -225,7 +229,3 @@ def _fine_weights(maps: FeatureMap, prompt: Prompt) -> np.ndarray:
 def _to_unit_rows(vectors: Tensor) -> np.ndarray:
     """Unit rows."""
     return F.normalize(vectors.float(), dim=-1).cpu().numpy()
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -163,9 +163,12 @@ class VirtueModel:
         """
         return self._embed([self._to_sequence(item, self._item_kinds(item)) for item in items])
 
-    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
-        """Embeds a query as `embed` does, with the instruction that the model has for such a query."""
-        return self._embed([self._to_sequence(item, self._item_kinds(item, find))])
+    def queries(
+        self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
+    ) -> list[np.ndarray]:
+        """Embeds queries as `embed` does, with the instruction that the model has for such a query."""
+        sequences = [self._to_sequence(item, self._item_kinds(item, find)) for item in items]
+        return list(self._embed(sequences)[:, None])
 
     @staticmethod
     def _item_kinds(item: Item, find: Find | None = None) -> tuple[str, ...]:

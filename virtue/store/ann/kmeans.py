@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from virtue.store.ann.faiss_runtime import faiss
+from virtue.vector_math import unit_rows
 
 ITERATIONS = 8
 """Of k-means. Ten changed nothing that could be seen."""
@@ -68,7 +69,7 @@ def cluster(sample: np.ndarray, lists: int) -> np.ndarray:
         # A centroid that has lost all its rows starts again at a row that is far from every other.
         empty = np.setdiff1d(np.arange(lists), used)
         means[empty] = sample[np.argsort(-distances, kind="stable")[: len(empty)]]
-        centroids = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        centroids = unit_rows(means)
     return centroids
 
 
