@@ -182,8 +182,8 @@ def convert(
     of safetensors with the same vectors.
 
     Raises:
-        ModelError: the source is not a VIRTUE model, the extra `torch` is missing, or the destination cannot be
-            written.
+        ModelError: the source is not a VIRTUE model, the extra `torch` is missing, or the destination cannot
+            be written.
     """
     asked = Name.parse(os.fspath(source))
     _device(asked, "cpu", None)
