@@ -18,7 +18,7 @@ def usable_cores() -> int:
 
 
 def _quotas() -> Iterator[int]:
-    """Whole cores, rounded down."""
+    """Yields the quotas of all control groups, in whole cores, rounded down."""
     try:
         lines = OWN_GROUPS.read_text().splitlines()
     except OSError:
@@ -36,7 +36,7 @@ def _quotas() -> Iterator[int]:
 
 
 def _quota(*files: Path) -> Iterator[int]:
-    """From files that together hold a quota and a period; "max" and -1 mean that there is no quota."""
+    """Reads a quota and a period from files; "max" and -1 mean that there is no quota."""
     try:
         quota, period = " ".join(file.read_text() for file in files).split()
         if int(quota) > 0:

@@ -350,8 +350,8 @@ def _too_large(size: tuple[int, int], limit: int) -> PictureError:
 
 
 class _Limits:
-    """Pillow's own guard against bombs is one global that warns; ours names the size and is checked
-    before anything is decoded. So Pillow's is off exactly while a picture of ours is read."""
+    """Turns Pillow's guard against decompression bombs off while one of our pictures is read. It is one
+    global that only warns; ours names the size, before anything is decoded."""
 
     lock = threading.Lock()
     users = 0

@@ -64,7 +64,7 @@ def _in_strips(
 
 
 def _nearest_scale(ratio: float) -> int:
-    """libjpeg decodes at 1, 1/2, 1/4 or 1/8 and rounds the size up."""
+    """Finds the scale at which libjpeg decodes: 1, 1/2, 1/4 or 1/8, with sizes rounded up."""
     return min((1, 2, 4, 8), key=lambda scale: abs(scale - ratio))
 
 

@@ -257,14 +257,14 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"rubbish" * 100])
 def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.parquet").write_bytes(content)
-    assert "is no sound export" in refused(tmp_path)
+    assert "is damaged, or not a complete export" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_a_file_that_was_cut_off(tmp_path: Path, share: float) -> None:
     path = export(tmp_path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    assert "is no sound export" in refused(tmp_path)
+    assert "is damaged, or not a complete export" in refused(tmp_path)
 
 
 def test_a_table_of_something_else(tmp_path: Path) -> None:
@@ -290,10 +290,10 @@ def test_columns_that_are_lacking(tmp_path: Path) -> None:
     [
         ("kind", "thing", "'thing' is none of region, caption"),
         ("origin", "heaven", "'heaven' is none of"),
-        ("photo", None, "lacks what every photo has"),
-        ("width", None, "lacks what every photo has"),
-        ("settings", None, "lacks what every photo has"),
-        ("paths", [b"/a", None], "lacks what every photo has"),
+        ("photo", None, "lacks a value that every photo has"),
+        ("width", None, "lacks a value that every photo has"),
+        ("settings", None, "lacks a value that every photo has"),
+        ("paths", [b"/a", None], "lacks a value that every photo has"),
         ("paths", [b"/a", b"/b", b"/c", b"/d"], "is shorter than"),
         ("region", 7, "not numbered from 0"),
         ("x1", float("nan"), "holds nan"),
@@ -327,7 +327,7 @@ def test_a_photo_that_comes_twice(tmp_path: Path) -> None:
     path = export(tmp_path)
     table = pq.read_table(path)
     pq.write_table(pa.concat_tables([table, table]), path)
-    assert "do not stand together" in refused(tmp_path)
+    assert "are not together" in refused(tmp_path)
 
 
 def test_columns_of_other_types_of_the_same_meaning(tmp_path: Path) -> None:

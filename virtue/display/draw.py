@@ -64,7 +64,7 @@ def _draw_point(image: Image.Image, point: Point) -> None:
 
 
 def _tinted(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """What a mask leaves out fades to gray; what it means keeps its colours, under a tint."""
+    """Shows a mask: what is outside it fades to gray, what is inside keeps its colours under a tint."""
     chosen = Image.fromarray(mask.astype(np.uint8) * 255).resize(image.size, Image.Resampling.BOX)
     tinted = Image.blend(image, Image.new("RGB", image.size, BRIGHT), MASK_TINT / 3)
     faded = Image.blend(image.convert("L").convert("RGB"), Image.new("RGB", image.size, DARK), MASK_TINT)

@@ -114,7 +114,7 @@ def _facts(hits: Sequence[Hit]) -> str:
 
 
 def _asked(query: Query, side: int) -> str:
-    """The images of the query. The title names them; where there are several, each is named too."""
+    """Returns the images of the query. The title names them; if there are several, each has a name too."""
     parts = [(part, "") for part in query.parts] + [(part, "without ") for part in query.without]
     shown = [(part, role) for part, role in parts if part.image is not None]
     figures = [_figure(part, role, side, named=len(shown) > 1) for part, role in shown]
@@ -153,7 +153,7 @@ def _card(hit: Hit, side: int, database: bytes | None) -> str:
 
 
 def _stage(hit: Hit, picture: Picture, side: int) -> str:
-    """The picture with its box. The links make it fill the window and small again."""
+    """Returns the picture with its box, and links that enlarge it to the window and back."""
     place, name = f"hit-{hit.rank}", escape(_name(hit))
     box = hit.region_box or hit.box
     label = escape(f"Hit {hit.rank}: {_name(hit)}, {_numbers(box)} marked")
@@ -207,7 +207,7 @@ def _meaning(hit: Hit) -> str:
 
 
 def _percent(hit: Hit) -> str:
-    """Cut, not rounded: only what is higher than all says 100."""
+    """Formats a percentile, rounded down, so that only a score above all others is 100."""
     return f"{math.floor(100 * (hit.percentile or 0)) / 100:g}"
 
 

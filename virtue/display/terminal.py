@@ -89,7 +89,7 @@ def show(picture: Picture, box: Box, renderer: Renderer, stream: TextIO) -> None
 
 
 def _dithered(image: Image.Image) -> Image.Image:
-    """In the colours that dapple reduces a sixel picture to, so that it does so without bands."""
+    """Dithers a picture to the colours of dapple's sixels, so that there are no bands."""
     steps = [round(255 * (level + 0.5) / LEVELS) for level in range(LEVELS)]
     palette = Image.new("P", (1, 1))
     palette.putpalette(

@@ -68,7 +68,8 @@ def _spread_starts(room: float, step: float) -> list[float]:
 
 
 def _saliency(cells: np.ndarray) -> np.ndarray:
-    """(rows, columns): how far each cell is from what the picture mostly shows, times its strength."""
+    """Computes saliency (rows, columns): the distance of each cell from what the picture mostly shows, times
+    its strength."""
     flat = cells.reshape(-1, cells.shape[2])
     strength = np.linalg.norm(flat, axis=1)
     directions = flat / np.maximum(strength, 1e-6)[:, None]
@@ -78,7 +79,7 @@ def _saliency(cells: np.ndarray) -> np.ndarray:
 
 
 def _things(saliency: np.ndarray, width: float, height: float) -> list[Box]:
-    """Boxes around connected salient cells at several levels."""
+    """Finds boxes around connected salient cells at several levels."""
     low, high = float(saliency.min()), float(saliency.max())
     if high - low < 1e-6:
         return []
@@ -116,7 +117,7 @@ def _components(cells: np.ndarray) -> list[tuple[list[int], list[int]]]:
 
 
 def _prune(boxes: Sequence[Box], looks: np.ndarray) -> list[Box]:
-    """Drops every box that an earlier one stands for."""
+    """Drops every box that overlaps an earlier one too much."""
     corners = np.array([box.corners for box in boxes])
     overlap = ious(corners)
     stands_for = (overlap > MAX_IOU) | ((overlap > MIN_IOU) & (looks @ looks.T > SAME_LOOK))

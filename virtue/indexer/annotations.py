@@ -128,7 +128,7 @@ def _table(
 
 
 def _clean(text: str) -> str:
-    """JSON may hold halves of characters, which no database takes."""
+    """Replaces lone surrogates, which JSON may hold and no database takes."""
     return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())
 
 

@@ -123,7 +123,8 @@ def _info(job: Job) -> PhotoInfo:
 
 
 def _regions(embedder: PhotoEmbedder, job: Job, scene: Any) -> tuple[NewRegion, ...]:
-    """The whole photo, what was given, then proposals up to the limit."""
+    """Returns the regions of a photo: the full image, the user's annotations, then proposals up to the
+    limit."""
     given = job.given.regions
     boxes = embedder.propose(scene, job.limit) if job.limit > len(given) else []
     new = [box for box in boxes if all(box.iou(region.box) < SAME for region in given)]
@@ -134,7 +135,8 @@ def _regions(embedder: PhotoEmbedder, job: Job, scene: Any) -> tuple[NewRegion, 
 
 
 def _captions(job: Job) -> tuple[NewCaption, ...]:
-    """Every text once, the user's own words first. Regions count from the whole photo, which is 0."""
+    """Returns the captions of a photo, every text once, the user's own first. Regions are numbered from the
+    full image, which is 0."""
     given = [
         NewCaption(caption.text, caption.source, None if caption.region is None else caption.region + 1)
         for caption in job.given.captions
@@ -147,7 +149,8 @@ def _captions(job: Job) -> tuple[NewCaption, ...]:
 def _region_vectors(
     embedder: PhotoEmbedder, scenes: Sequence[Any], regions: Sequence[tuple[NewRegion, ...]]
 ) -> list[np.ndarray]:
-    """Masks are as large as the original, so they are unpacked one at a time; the rest goes together."""
+    """Embeds regions: those with masks one at a time, since a mask is as large as the original; the others
+    together."""
     pairs = [(scene, region) for scene, some in zip(scenes, regions, strict=True) for region in some]
     vectors = np.zeros((len(pairs), embedder.dim), np.float32)
     plain = [index for index, (_, region) in enumerate(pairs) if region.mask is None]

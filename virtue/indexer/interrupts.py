@@ -23,7 +23,7 @@ def stopping_softly(finish: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _ending_by_exit() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does, unless the program has its own way with it."""
+    """Makes SIGTERM end the work as Ctrl-C does, unless the program has a handler of its own."""
     if not _in_main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
@@ -39,13 +39,13 @@ def _ending_by_exit() -> Iterator[None]:
 
 
 def _in_main_thread() -> bool:
-    """Where alone handlers of signals can be set."""
+    """Returns whether this is the main thread: only there can signal handlers be set."""
     return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ctrl-C is often pressed twice; the second must not cost the commit."""
+    """Ignores Ctrl-C in this block: it is often pressed twice, and the second must not stop the commit."""
     if not _in_main_thread():
         yield
         return

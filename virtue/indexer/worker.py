@@ -90,7 +90,7 @@ def _opened(path: str) -> Iterator[BufferedReader]:
 
 
 def _asked(channel: Channel, message: Hashed | Heavy, timeout: float) -> bool:
-    """What the other side says to that. It may take its time."""
+    """Sends a message and waits for the answer, without a time limit."""
     _set_alarm(0)
     channel.send(message)
     answer = channel.receive()
@@ -100,8 +100,8 @@ def _asked(channel: Channel, message: Hashed | Heavy, timeout: float) -> bool:
 
 @contextmanager
 def _hurry(timeout: float) -> Iterator[None]:
-    """The kernel ends this process even inside a decoder that hangs after its parent was killed; while the
-    parent lives, its time-out is the shorter one."""
+    """Has the kernel end this process if a decoder hangs after the parent was killed. While the parent lives,
+    its timeout is shorter."""
     _set_alarm(timeout * 1.5 + 5)
     try:
         yield

@@ -93,7 +93,7 @@ def _prompted(
     negative: tuple[Point, ...],
     mask: Path | None,
 ) -> list[Part]:
-    """The images, the only one with what was drawn."""
+    """Adds what was drawn to the images; there must be only one then."""
     given = {"--box": box, "--point": positive, "--not-point": negative, "--mask": mask}
     names = " and ".join(name for name, value in given.items() if value)
     if not names:
@@ -115,7 +115,7 @@ def _prompted(
 
 
 def _weighed(word: str) -> tuple[str, float | None]:
-    """What stands before `::` and a number behind it, which is how prompts are weighed elsewhere too."""
+    """Splits `text::weight`, the notation for weighted prompts elsewhere too."""
     match = WEIGHED.fullmatch(word)
     if match is None or os.path.lexists(word):
         return word, None
@@ -155,7 +155,7 @@ def _classified_alone(word: str) -> Part:
 
 
 def _image(name: str) -> Part:
-    """An image by decree: what is left to tell apart is a weight and a box behind it."""
+    """Parses an argument that must be an image, perhaps with a box and a weight."""
     name, weight = _weighed(name)
     if weight is not None:
         return replace(_image(name), weight=weight)

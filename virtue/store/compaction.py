@@ -106,7 +106,7 @@ def _compact_rows(connection: Connection, folder: Path, generation: Generation, 
 
 
 def _live_rows(connection: Connection, generation: Generation, kind: Kind) -> np.ndarray:
-    """(n,) int64, ascending."""
+    """Returns the live rows, (n,) int64, ascending."""
     owned = queries.owned_rows(connection, generation.id, kind)
     tombstoned = queries.tombstoned_rows(connection, generation.id, kind)
     count = queries.row_count(connection, generation.id, kind)
@@ -118,7 +118,7 @@ def _live_rows(connection: Connection, generation: Generation, kind: Kind) -> np
 def _copy_rows(
     connection: Connection, folder: Path, generation: Generation, kind: Kind, live: np.ndarray, target: Path
 ) -> dict[int, int]:
-    """Writes the live rows to `target`; the checksum of each block there."""
+    """Writes the live rows to `target`; returns the checksum of each block there."""
     stored = row_files.map_generation(connection, folder, generation, kind)
     noted = queries.checksums(connection, generation.id, kind)
     sums: dict[int, int] = {}

@@ -125,8 +125,9 @@ def _load_own(folder: Path, dtype: torch.dtype) -> Network:
 
 
 def _compute_fingerprint(network: Network, tokenizer: Path) -> str:
-    """Of values spread over every tensor, rounded to bfloat16, so that a copy in another format or
-    precision is known for the same model, and gigabytes need not be hashed at every start."""
+    """Computes the fingerprint from values spread over every tensor, rounded to bfloat16, so that a copy in
+    another format or precision is known for the same model, and gigabytes need not be hashed at every
+    start."""
     digest = hashlib.sha256(PREPROCESSING_VERSION.encode())
     digest.update(json.dumps(network.configuration.to_dict(), sort_keys=True).encode())
     digest.update(tokenizer.read_bytes())

@@ -74,7 +74,7 @@ class OpenSegment:
 
 
 def _pack(blocks: Any, code_size: int) -> Any:
-    """The blocks of a FastScan index in lists of no more memory than they need."""
+    """Copies the blocks of a FastScan index into lists that take no more memory than needed."""
     lists = faiss.ArrayInvertedLists(blocks.nlist, code_size)
     for number in range(blocks.nlist):
         size = blocks.list_size(number)
@@ -144,7 +144,7 @@ class Index:
         return rows[0] if len(rows) == 1 else _merge_best(scores, rows, count)
 
     def _settings(self, nprobe: int) -> Any:
-        """Of a search that may find all rows."""
+        """Returns FAISS's settings for a search that may find all rows."""
         if nprobe not in self._unfiltered:
             self._unfiltered[nprobe] = _search_settings(nprobe, self._every)
         return self._unfiltered[nprobe]
@@ -169,13 +169,13 @@ def _search_settings(nprobe: int, usable: np.ndarray) -> Any:
 
 
 def _scale_queries(queries: np.ndarray) -> np.ndarray:
-    """Queries as whole numbers up to 127, as which they are compared with the centroids."""
+    """Scales queries to integers up to 127, as they are compared with the centroids."""
     largest = np.abs(queries).max(axis=1, keepdims=True, initial=1e-30)
     return np.rint(queries * (np.float32(MAX_CENTROID_VALUE) / largest))
 
 
 def _merge_best(scores: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """Of (parts, k, n) scores and rows the best `count` for each query, best first."""
+    """Merges scores and rows (parts, k, n) into the best `count` for each query, best first."""
     flat = np.concatenate(list(np.where(rows < 0, -np.inf, scores)), axis=1)
     best = np.argsort(-flat, axis=1)[:, :count]
     return np.take_along_axis(np.concatenate(list(rows), axis=1), best, axis=1)

@@ -106,7 +106,7 @@ class _TorchLattice:
 
 
 def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
-    """One round of spherical k-means."""
+    """Runs one round of spherical k-means."""
     lists, dim = centroids.shape
     sums = torch.zeros_like(centroids)
     counts = torch.zeros(lists, dtype=torch.int64, device=rows.device)

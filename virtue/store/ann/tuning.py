@@ -122,7 +122,8 @@ def _rank_true_rows(
     own: OwnRows,
     rows: int,
 ) -> np.ndarray:
-    """At which place among the candidates, from 0, each of the true rows (n, 10) is; infinity: at none."""
+    """Finds the rank of each true row (n, 10) among the candidates, from 0; infinity: it is not among
+    them."""
     most = max(REFINE_FACTORS) * TOP + max((len(mine) for mine in own), default=0)
     near = index.candidates(queries, nprobe, min(most, rows), usable.bits)
     ranks = np.full(truth.shape, np.inf)
@@ -139,7 +140,7 @@ def _rank_true_rows(
 def _least_factor(
     nprobe: int, ranks: np.ndarray, there: np.ndarray, target: float
 ) -> tuple[SearchParams, bool]:
-    """The smallest factor that reaches the target, and whether one does."""
+    """Finds the smallest refine factor that reaches the target, and whether one does."""
     counts = np.maximum(1, there.sum(axis=1))
     params = SearchParams(nprobe, 1, 0.0)
     for refine_factor in REFINE_FACTORS:
@@ -160,8 +161,8 @@ def _time(
     queries: np.ndarray,
     search_params: Sequence[SearchParams],
 ) -> list[SearchParams]:
-    """With what a query costs, in microseconds of one processor: the median over queries of the quickest of
-    the rounds, in which the efforts take turns. Other programs make a query slower, never quicker."""
+    """Times a query with each setting, in microseconds on one core: the median over queries of the fastest
+    round. The settings take turns. Other programs make a query slower, never quicker."""
     some = queries[:TIMED_QUERIES]
     taken = np.empty((len(search_params), TIMING_ROUNDS, len(some)))
     for turn in range(TIMING_ROUNDS):

@@ -269,7 +269,7 @@ def below(path: bytes) -> tuple[tuple[bytes, bytes, bytes], str]:
 
 
 def _bare(path: bytes) -> bytes:
-    """The top of a disk ends in a separator, as no other path does."""
+    """Removes the separator at the end, which only the top of a disk has."""
     return path.rstrip(_SEPARATOR)
 
 

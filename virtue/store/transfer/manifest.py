@@ -9,7 +9,7 @@ from virtue.store.records import EmbeddedPhoto, FileRecord, Root
 
 @dataclass(frozen=True, slots=True)
 class ExportManifest:
-    """What holds for all photos of a library: whose vectors they have, and the folders they lie in."""
+    """What holds for all photos of an export: the model of their vectors, and the roots."""
 
     model: str
     fingerprint: str
@@ -19,7 +19,7 @@ class ExportManifest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoExport:
-    """A photo with its vectors and its files; at those paths that are `missing` nothing is any more."""
+    """A photo with its vectors and its files; those that are `missing` are no longer there."""
 
     photo: EmbeddedPhoto
     files: tuple[FileRecord, ...]
@@ -58,7 +58,7 @@ class ImportSummary:
     left_out: int = 0
 
     def summary(self) -> str:
-        """One line, for people."""
+        """Returns one line, for people."""
         counts = {
             f"{self.photos:,} photo{'s' * (self.photos != 1)} taken": True,
             f"{self.known:,} known already": self.known,

@@ -52,7 +52,7 @@ Row = dict[str, Any]
 
 
 def write_parquet(path: Path, manifest: ExportManifest, photos: Iterable[PhotoExport]) -> int:
-    """Writes photos to a file, complete or not at all; how many rows it has.
+    """Writes photos to a file, complete or not at all; returns how many rows it has.
 
     Raises:
         InputError: pyarrow is not installed, or the file cannot be written.
@@ -89,8 +89,8 @@ def write_parquet(path: Path, manifest: ExportManifest, photos: Iterable[PhotoEx
 
 
 def read_parquet(path: Path) -> tuple[ExportManifest, Iterator[PhotoExport]]:
-    """What a file holds, and its photos, one by one. Reads all of it once before, so that nothing is begun
-    with a file that ends in rubbish.
+    """Returns what a file holds, and its photos, one by one. Reads all of it once before, so that nothing is
+    begun with a file that ends in rubbish.
 
     Raises:
         InputError: pyarrow is not installed; the file is not there, was not written by `write_parquet`, or is
@@ -109,7 +109,7 @@ def read_parquet(path: Path) -> tuple[ExportManifest, Iterator[PhotoExport]]:
         seen: set[bytes] = set()
         for each in _read_photos(path, manifest.dim):
             if each.photo.info.hash in seen:
-                raise InputError(f"{path}: the rows of a photo do not stand together: sort it by photo")
+                raise InputError(f"{path}: the rows of a photo are not together: sort the file by photo")
             seen.add(each.photo.info.hash)
     return manifest, _read_photos(path, manifest.dim)
 
@@ -214,13 +214,16 @@ def _read_rows(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
 
 
 def _to_photo(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
-    """Raises:
-    ValueError: the rows contradict each other, or hold what no library does."""
+    """Makes a photo of its rows.
+
+    Raises:
+        ValueError: the rows contradict each other, or hold what no library does.
+    """
     row = pairs[0][0]
     lists = [row[name] for name in ("tags", "paths", "sizes", "mtimes_ns", "missing")]
     required = [row[name] for name in REQUIRED_COLUMNS]
     if None in required or any(some is None or None in some for some in lists):
-        raise ValueError("a photo lacks what every photo has")
+        raise ValueError("a photo lacks a value that every photo has")
     of_kind: dict[str, list[tuple[Row, np.ndarray]]] = {"region": [], "caption": []}
     for pair in pairs:
         of_kind[_choose(ROW_KINDS, pair[0]["kind"])].append(pair)
@@ -284,4 +287,4 @@ def _translate_errors(path: Path) -> Iterator[None]:
         if isinstance(error, VirtueError) and str(path) in str(error):
             raise
         what = " ".join(str(error).split())
-        raise InputError(f"{path} is no sound export, or was cut off: {what}") from error
+        raise InputError(f"{path} is damaged, or not a complete export: {what}") from error

@@ -37,7 +37,7 @@ _CAPTIONS = (
 
 
 def read_manifest(snapshot: Snapshot, folder: Path) -> ExportManifest:
-    """What holds for all photos of the library in `folder`.
+    """Returns what holds for all photos of the library in `folder`.
 
     Raises:
         EmptyLibraryError: nothing was ever indexed.
@@ -49,7 +49,7 @@ def read_manifest(snapshot: Snapshot, folder: Path) -> ExportManifest:
 
 
 def read_photos(snapshot: Snapshot, folder: Path) -> Iterator[PhotoExport]:
-    """All photos that have vectors, in the order in which they came.
+    """Returns all photos that have vectors, in the order in which they came.
 
     Raises:
         DamagedError: rows are not what was written; raised before the first photo.
