@@ -119,7 +119,7 @@ class LibraryFigures:
 def _faiss_alone(index: Index, query: np.ndarray, params: SearchParams) -> tuple[np.ndarray, float]:
     """The candidates from the first range, and the seconds of FAISS's two calls."""
     pointer = faiss.swig_ptr
-    scaled = _scale_queries(pca.reduce_queries(query, index._by))
+    scaled = _scale_queries(pca.reduce_queries(query, index._directions))
     count = index_search.candidates_wanted(params.refine_factor, 10)
     usable = index._settings(params.nprobe)
     reaching = faiss.SearchParametersHNSW(efSearch=max(64, 2 * params.nprobe)) if index._graph else None
@@ -128,7 +128,7 @@ def _faiss_alone(index: Index, query: np.ndarray, params: SearchParams) -> tuple
     pointers = [pointer(each) for each in (scaled, near, lists, scores, rows)]
     q, n, li, s, r = pointers
     began = time.process_time()
-    pca.reduce_queries(query, index._by)
+    pca.reduce_queries(query, index._directions)
     index._quantiser.search_c(1, q, params.nprobe, n, li, reaching)
     index._parts[0].fast.search_preassigned_c(1, q, count, li, n, s, r, False, usable)
     return rows, time.process_time() - began

@@ -48,7 +48,9 @@ def test_an_imported_library_searches_as_the_one_it_came_from(
     assert said(virtue, "import", "x.parquet", "-d", "other").startswith("0 photos taken, ")
     assert said(virtue, "verify", "-d", "other") == "sound"
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
-    assert "is damaged, or not a complete export" in said(virtue, "import", "x.parquet", "-d", "other", status=2)
+    assert "is damaged, or not a complete export" in said(
+        virtue, "import", "x.parquet", "-d", "other", status=2
+    )
     assert said(virtue, "merge", "nowhere", "-d", "other", status=2).startswith("virtue: there is no library")
 
 

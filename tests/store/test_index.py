@@ -223,13 +223,15 @@ def test_many_centroids_are_found_through_a_graph(tmp_path: Path, monkeypatch: p
 
 def test_odd_dimensions_can_be_indexed(tmp_path: Path) -> None:
     from virtue.store.ann import training
+    from virtue.store.ann.backend import choose_backend
     from virtue.store.ann.index_files import map_index, write_index
     from virtue.store.ann.ivf import Index, OpenSegment
     from virtue.store.ann.segments import IndexSegment
 
     rows = vectors(2000, 3, dim=7).astype(np.float16)
-    new = training.train(rows, np.arange(2000))
-    made = training.encode(new.index, new.scale, rows, np.arange(2000))
+    backend = choose_backend(0)
+    new = training.train(backend, rows, np.arange(2000))
+    made = training.encode(backend, new.index, new.scale, rows, np.arange(2000))
     size, crc = write_index(tmp_path, 1, made.index)
     record = IndexSegment(1, 0, 2000, made.count, made.residual, size, crc)
     content = map_index(tmp_path, record)

@@ -70,15 +70,17 @@ def test_queries_that_ask_for_half_of_the_columns(store: Store) -> None:
 
 def test_a_short_form_keeps_products_and_most_of_the_variance() -> None:
     rows = vectors(4_000, 1, dim=DIM)
-    by = pca.fit(rows)
-    assert by is not None
-    assert by.shape[0] <= DIM // 2 and by.shape[1] == DIM
-    np.testing.assert_allclose(by @ by.T, np.eye(len(by)), atol=1e-5)
+    directions = pca.fit(rows)
+    assert directions is not None
+    assert directions.shape[0] <= DIM // 2 and directions.shape[1] == DIM
+    np.testing.assert_allclose(directions @ directions.T, np.eye(len(directions)), atol=1e-5)
     others = vectors(1_000, 2, dim=DIM)
-    lost = others - pca.reduce(others, by) @ by
+    lost = others - pca.reduce(others, directions) @ directions
     share = (lost - lost.mean(axis=0)).var(axis=0).sum() / others.var(axis=0).sum()
     assert share <= 1.1 * (1 - pca.KEPT_VARIANCE)
-    np.testing.assert_allclose(pca.reduce_queries(others[:5], by), pca.reduce(others[:5], by), atol=1e-5)
+    np.testing.assert_allclose(
+        pca.reduce_queries(others[:5], directions), pca.reduce(others[:5], directions), atol=1e-5
+    )
 
 
 def test_columns_stay_where_all_of_them_matter() -> None:

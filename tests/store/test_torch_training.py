@@ -18,7 +18,8 @@ from tests.store.devices import DEVICES
 from virtue import torch_device
 from virtue.errors import StoreError
 from virtue.store import Store
-from virtue.store.ann import kmeans, pca, torch_training, training
+from virtue.store.ann import kmeans, pca, torch_backend, training
+from virtue.store.ann.backend import DEVICE_VARIABLE, choose_backend
 from virtue.store.ann.faiss_runtime import faiss
 from virtue.store.ann.index_files import map_index
 from virtue.store.ann.ivf import empty_copy, read_index
@@ -28,6 +29,14 @@ from virtue.store.vectors.exact import decode
 
 ROUNDING = 1e-4
 """Relative; what is nearer by less may be taken for equally near."""
+
+
+def train(place: str, rows: np.ndarray, numbers: np.ndarray) -> training.Trained:
+    return training.train(choose_backend(0, place), rows, numbers)
+
+
+def encode(place: str, *args: Any) -> training.Encoded:
+    return training.encode(choose_backend(0, place), *args)
 
 
 def halves(count: int, seed: int, dim: int) -> np.ndarray:
@@ -54,10 +63,10 @@ def content(index: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
     """Each of these rows lies in the list and has the codes that are nearest, but for rounding."""
-    by, whole = pca.split(index)
+    directions, whole = pca.split(index)
     ids, lists, codes = content(index)
     assert ids.tolist() == list(range(len(rows)))
-    scaled = pca.reduce(decode(rows), by).astype(np.float64) * np.float32(scale)
+    scaled = pca.reduce(decode(rows), directions).astype(np.float64) * np.float32(scale)
     centroids = whole.quantizer.reconstruct_n(0, whole.nlist).astype(np.float64)
     products = scaled @ centroids.T
     taken = np.take_along_axis(products, lists[:, None], 1)[:, 0]
@@ -78,11 +87,11 @@ def assert_encoded(index: Any, scale: float, rows: np.ndarray) -> None:
 def test_torch_encodes_as_faiss_does(place: str, dim: int, count: int) -> None:
     rows = halves(count, 1, dim)
     numbers = np.arange(count)
-    new = training.train(rows, numbers, place="faiss")
+    new = train("faiss", rows, numbers)
     assert (pca.split(new.index)[0] is None) == (dim < pca.MIN_REDUCED_DIM)
-    made = training.encode(new.index, new.scale, rows, numbers, place="faiss")
+    made = encode("faiss", new.index, new.scale, rows, numbers)
     theirs = content(made.index)
-    ours = training.encode(new.index, new.scale, rows, numbers, place=place)
+    ours = encode(place, new.index, new.scale, rows, numbers)
     assert ours.count == made.count == count
     assert ours.residual == pytest.approx(made.residual, rel=1e-4, abs=1e-6)
     assert_encoded(ours.index, new.scale, rows)
@@ -98,8 +107,10 @@ def test_rows_are_numbered_as_they_are_told(place: str) -> None:
     rows = halves(3_000, 2, 32)
     numbers = np.arange(1, 3_000, 3)
     told: list[tuple[int, int]] = []
-    new = training.train(rows, numbers, place=place)
-    made = training.encode(new.index, new.scale, rows, numbers, lambda *step: told.append(step), place=place)
+    new = train(place, rows, numbers)
+    made = training.encode(
+        choose_backend(0, place), new.index, new.scale, rows, numbers, lambda *step: told.append(step)
+    )
     assert content(made.index)[0].tolist() == numbers.tolist()
     assert made.index.ntotal == made.count == 1_000
     assert told == [(1_000, 1_000)]
@@ -114,10 +125,10 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
     lost = {}
     residual = {}
     for where in ("faiss", place):
-        new = training.train(rows, numbers, place=where)
-        made = training.encode(new.index, new.scale, rows, numbers, place="faiss")
-        by, codes = pca.split(made.index)
-        scaled = pca.reduce(decode(rows), by) * np.float32(new.scale)
+        new = train(where, rows, numbers)
+        made = encode("faiss", new.index, new.scale, rows, numbers)
+        directions, codes = pca.split(made.index)
+        scaled = pca.reduce(decode(rows), directions) * np.float32(new.scale)
         said = codes.sa_decode(codes.sa_encode(scaled))
         lost[where] = float(np.linalg.norm(said - scaled, axis=1).mean()) / new.scale
         residual[where] = new.residual
@@ -131,7 +142,7 @@ def test_torch_trains_as_well_as_faiss(place: str, dim: int, count: int) -> None
 @pytest.mark.parametrize("place", DEVICES)
 def test_centroids_are_those_of_numpy(place: str) -> None:
     sample = vectors(2_000, 4, dim=32)
-    ours = torch_training.Torch(torch_device.find_device(place, StoreError)).clustered(sample, 50)
+    ours = choose_backend(0, place).cluster(sample, 50)
     theirs = kmeans.cluster(sample, 50)
     assert np.vecdot(ours, theirs).mean() >= 0.99
     assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
@@ -142,7 +153,7 @@ def test_centroids_that_lose_their_rows_start_again(place: str) -> None:
     """Ten places, at first all centroids in one of them: each place has a centroid in the end."""
     places = vectors(10, 5, dim=32)
     sample = np.concatenate([np.repeat(places[:1], 40, axis=0), np.repeat(places, 10, axis=0)])
-    centroids = torch_training.Torch(torch_device.find_device(place, StoreError)).clustered(sample, 20)
+    centroids = choose_backend(0, place).cluster(sample, 20)
     assert np.isfinite(centroids).all()
     assert (places @ centroids.T).max(1) == pytest.approx(1, abs=1e-3)
 
@@ -152,8 +163,8 @@ def test_columns_that_are_all_alike_have_codes(place: str) -> None:
     rows = halves(2_000, 6, 32)
     rows[:, 8:16] = 0
     numbers = np.arange(2_000)
-    new = training.train(rows, numbers, place=place)
-    made = training.encode(new.index, new.scale, rows, numbers, place=place)
+    new = train(place, rows, numbers)
+    made = encode(place, new.index, new.scale, rows, numbers)
     assert np.isfinite(faiss.vector_to_array(new.index.pq.centroids)).all()
     assert_encoded(made.index, new.scale, rows)
 
@@ -162,7 +173,7 @@ def test_columns_that_are_all_alike_have_codes(place: str) -> None:
 def test_searches_find_as_much(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
     for where in ("faiss", place):
-        monkeypatch.setenv(training.DEVICE_VARIABLE, where)
+        monkeypatch.setenv(DEVICE_VARIABLE, where)
         with no_warnings(), indexed(tmp_path / where, 150) as store, store.read() as snapshot:
             asked = vectors(300, 7)
             assert recall_of(snapshot, asked[:100]) >= RECALL
@@ -186,9 +197,9 @@ def segments(store: Store) -> list[Any]:
 def test_what_torch_adds_to_an_index_is_what_faiss_adds(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(training.DEVICE_VARIABLE, "faiss")
+    monkeypatch.setenv(DEVICE_VARIABLE, "faiss")
     with no_warnings(), indexed(tmp_path / "library", 100) as store:
-        monkeypatch.setenv(training.DEVICE_VARIABLE, place)
+        monkeypatch.setenv(DEVICE_VARIABLE, place)
         with store.write("test") as writer:
             add(writer, 100, 20)
             writer.refresh_indexes(max_scanned_floats=WORTH)
@@ -199,7 +210,9 @@ def test_what_torch_adds_to_an_index_is_what_faiss_adds(
             rows = np.array(snapshot.vectors("regions"))
             assert recall_of(snapshot, vectors(100, 8)) >= RECALL
             scale = find_index(snapshot._connection, 1, "regions").training.scale
-        again = training.encode(empty_copy(before), scale, rows, np.arange(2_000, 2_400), place="faiss")
+        again = training.encode(
+            choose_backend(0, "faiss"), empty_copy(before), scale, rows, np.arange(2_000, 2_400)
+        )
         theirs = content(again.index)
         ids, lists, codes = content(read_index(added))
         assert ids.tolist() == theirs[0].tolist()
@@ -229,19 +242,19 @@ def test_blocks_get_smaller_when_memory_runs_out() -> None:
 def test_faiss_takes_over_where_the_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = halves(2_000, 9, 32)
     numbers = np.arange(2_000)
-    full = r"the device cpu has not enough memory for making an index: FAISS makes it on the processor"
-    codes = torch_training._codes
+    full = r"the device cpu has not enough memory for making an index: FAISS trains the index on the CPU"
+    codes = torch_backend._nearest_codes
 
     def small(left: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
         if len(left) > 300:
             raise torch.OutOfMemoryError
         return codes(left, books)
 
-    theirs = training.train(rows, numbers, place="faiss")
-    expected = content(training.encode(theirs.index, theirs.scale, rows, numbers, place="cpu").index)
-    monkeypatch.setattr(torch_training, "_codes", small)
+    theirs = train("faiss", rows, numbers)
+    expected = content(encode("cpu", theirs.index, theirs.scale, rows, numbers).index)
+    monkeypatch.setattr(torch_backend, "_nearest_codes", small)
     with no_warnings():
-        made = training.encode(theirs.index, theirs.scale, rows, numbers, place="cpu")
+        made = encode("cpu", theirs.index, theirs.scale, rows, numbers)
     assert all((a == b).all() for a, b in zip(content(made.index), expected, strict=True))
 
     seen: list[int] = []
@@ -252,22 +265,22 @@ def test_faiss_takes_over_where_the_memory_is_too_small(monkeypatch: pytest.Monk
             raise torch.OutOfMemoryError
         return codes(left, books)
 
-    monkeypatch.setattr(torch_training, "_codes", smaller_and_smaller)
+    monkeypatch.setattr(torch_backend, "_nearest_codes", smaller_and_smaller)
     monkeypatch.setattr(training, "CHUNK_ROWS", 1_000)
     with pytest.warns(UserWarning, match=full):
-        made = training.encode(theirs.index, theirs.scale, rows, numbers, place="cpu")
+        made = encode("cpu", theirs.index, theirs.scale, rows, numbers)
     assert seen[:3] == [1_000, 1_000, 500]
     assert made.index.ntotal == made.count == 2_000
     assert all((a == b).all() for a, b in zip(content(made.index), expected, strict=True))
 
-    monkeypatch.setattr(torch_training, "_codebooks", smaller_and_smaller)
+    monkeypatch.setattr(torch_backend, "_train_codebooks", smaller_and_smaller)
     with pytest.warns(UserWarning, match=full):
-        new = training.train(rows, numbers, place="cpu")
+        new = train("cpu", rows, numbers)
     assert new.residual == theirs.residual
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(training.DEVICE_VARIABLE, "cuda:99")
+    monkeypatch.setenv(DEVICE_VARIABLE, "cuda:99")
     with pytest.raises(StoreError, match="there is no device 'cuda:99' here: use one of cpu"):
         indexed(tmp_path / "library", 50)
     program = (
@@ -288,13 +301,14 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
 def test_torch_is_not_loaded_where_there_is_no_gpu() -> None:
     program = (
         "import sys, numpy as np\n"
-        "from virtue.store.ann import training\n"
+        "from virtue.store.ann import backend, training\n"
         "from tests.store.clustered import vectors\n"
-        "training.EXACT = 0\n"
-        "training.train(vectors(300, 1).astype(np.float16), np.arange(300))\n"
+        "backend.MAX_SCANNED_FLOATS = 0\n"
+        "chosen = backend.choose_backend(1)\n"
+        "training.train(chosen, vectors(300, 1).astype(np.float16), np.arange(300))\n"
         "print('torch' in sys.modules)\n"
     )
-    environment = {key: value for key, value in os.environ.items() if key != training.DEVICE_VARIABLE}
+    environment = {key: value for key, value in os.environ.items() if key != DEVICE_VARIABLE}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )

@@ -63,7 +63,7 @@ class OpenSegment:
 
     def __init__(self, content: np.ndarray) -> None:
         self._content = content
-        self.by, self._plain = pca.split(read_index(content))
+        self.directions, self._plain = pca.split(read_index(content))
         self.quantiser = faiss.downcast_index(self._plain.quantizer)
         with faiss_threads(1):  # another thread would have a heap of its own, which stays large
             self.fast = faiss.IndexIVFPQFastScan(self._plain)
@@ -96,7 +96,7 @@ class Index:
     def __init__(self, segments: Sequence[IndexSegment], parts: Sequence[OpenSegment]) -> None:
         self.segments = tuple(segments)
         self._parts = tuple(parts)
-        self._by = parts[0].by
+        self._directions = parts[0].directions
         self._quantiser = parts[0].quantiser
         self._graph = hasattr(self._quantiser, "hnsw")
         self.lists: int = parts[0].fast.nlist
@@ -118,9 +118,8 @@ class Index:
             (k, count) int64, best first by their codes; -1 where less were found.
         """
         with faiss_threads(1):
-            return self._candidates(
-                _scale_queries(pca.reduce_queries(queries, self._by)), min(nprobe, self.lists), count, usable
-            )
+            scaled = _scale_queries(pca.reduce_queries(queries, self._directions))
+            return self._candidates(scaled, min(nprobe, self.lists), count, usable)
 
     def _candidates(
         self, queries: np.ndarray, nprobe: int, count: int, usable: np.ndarray | None

@@ -6,8 +6,8 @@ writer; until then it is files that nothing names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from virtue.store.ann import ivf, training
+from virtue.store.ann.backend import choose_backend
 from virtue.store.ann.faiss_runtime import faiss_threads
 from virtue.store.ann.index_files import map_sound, write_index
 from virtue.store.ann.segments import IndexRecord, IndexSegment, Training, uncovered_spans
 from virtue.store.records import Kind, ProgressCallback
 from virtue.store.vectors.exact import MAX_SCANNED_FLOATS
 
-MIN_TAIL_DIVISOR = 100
-"""A tail of less than MAX_SCANNED_FLOATS / MIN_TAIL_DIVISOR floats is not worth a file of its own."""
+TAIL_SHARE = 0.01
+"""Rows at the end that are less than this share of `MAX_SCANNED_FLOATS` are not worth a file of their own."""
 MIN_TRAINING_ROWS = 256
 """Rows below which there is nothing to cluster."""
 MAX_GROWTH = 4
@@ -43,15 +44,26 @@ class IndexUpdate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _SegmentDraft:
-    """A range that is on the disk (`file`), or newly made (`index`)."""
+class _OldSegment:
+    """A segment that is on the disk, sound, with its bytes."""
 
-    first: int
-    stop: int
-    encoded: int
-    residual: float
-    file: IndexSegment | None = None
-    index: Any = None
+    segment: IndexSegment
+    content: np.ndarray
+
+    @property
+    def index(self) -> Any:
+        return ivf.read_index(self.content)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _NewSegment:
+    """One that is to be written. `segment` has no size and checksum yet."""
+
+    segment: IndexSegment
+    index: Any
+
+
+_Segment = _OldSegment | _NewSegment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +72,9 @@ class IndexMaintenance:
 
     Attributes:
         rows: (count, dim) fp16, all of them.
-        buried: sorted numbers of those that no search will ever find again.
+        tombstoned: sorted numbers of those that no search will ever find again.
         record: the index as it is; None: there is none.
-        following: an id that no index file had.
+        next_id: an id that no index file had.
         max_scanned_floats: see `MAX_SCANNED_FLOATS`.
     """
 
@@ -71,11 +83,11 @@ class IndexMaintenance:
     rows: np.ndarray
     tombstoned: np.ndarray
     record: IndexRecord | None
-    following: int
+    next_id: int
     max_scanned_floats: int = MAX_SCANNED_FLOATS
     progress: ProgressCallback | None = None
 
-    def made(self) -> IndexUpdate | None:
+    def update(self) -> IndexUpdate | None:
         """Does what is due and returns the new version; None: nothing was due.
 
         Raises:
@@ -83,121 +95,115 @@ class IndexMaintenance:
         """
         if self.record is None and self.rows.size <= self.max_scanned_floats:
             return None
-        if len(self._numbers(0, len(self.rows))) < MIN_TRAINING_ROWS:
+        if len(self._living(0, len(self.rows))) < MIN_TRAINING_ROWS:
             return None
         with faiss_threads():
-            return self._trained() if self.record is None else self._extended(self.record)
+            return self._train() if self.record is None else self._extend(self.record)
 
-    def _numbers(self, first: int, stop: int) -> np.ndarray:
+    def _living(self, first: int, stop: int) -> np.ndarray:
+        """The numbers of the rows from `first` to `stop` that are not tombstoned."""
         inside = self.tombstoned[(self.tombstoned >= first) & (self.tombstoned < stop)]
         return np.setdiff1d(np.arange(first, stop), inside, assume_unique=True)
 
     # -- training -----------------------------------------------------------------------------------------
 
-    def _trained(self) -> IndexUpdate:
-        numbers = self._numbers(0, len(self.rows))
+    def _train(self) -> IndexUpdate:
+        numbers = self._living(0, len(self.rows))
         if self.progress:
             self.progress(f"training the index of {self.kind}", 0, len(numbers))
-        new = training.train(self.rows, numbers)
-        whole = training.encode(new.index, new.scale, self.rows, numbers, self._step())
+        new = training.train(choose_backend(len(numbers) * self.rows.shape[1]), self.rows, numbers)
+        encoded = self._encode(new.index, new.scale, numbers)
         settings = Training(
             lists=new.lists,
             scale=new.scale,
-            trained=whole.count,
+            trained=encoded.count,
             residual=new.residual,
-            imbalance=training.imbalance([whole.index]),
+            imbalance=training.imbalance([encoded.index]),
         )
         # Its rows count as far from their centroids as rows that it was not trained on, so that what is
         # added later compares.
-        piece = _SegmentDraft(0, len(self.rows), whole.count, new.residual, index=whole.index)
-        return IndexUpdate(settings, self._written([piece]))
+        segment = _new_segment(0, len(self.rows), encoded.count, new.residual, encoded.index)
+        return IndexUpdate(settings, self._write([segment]))
 
-    def _step(self) -> training.Step | None:
-        if self.progress is None:
-            return None
-        progress = self.progress
-        return lambda done, total: progress(f"indexing {self.kind}", done, total)
+    def _encode(self, index: Any, scale: float, numbers: np.ndarray) -> training.Encoded:
+        def report(done: int, total: int) -> None:
+            if self.progress:
+                self.progress(f"indexing {self.kind}", done, total)
+
+        backend = choose_backend(len(numbers) * self.rows.shape[1])
+        return training.encode(backend, index, scale, self.rows, numbers, report)
 
     # -- extending ----------------------------------------------------------------------------------------
 
-    def _extended(self, record: IndexRecord) -> IndexUpdate | None:
+    def _extend(self, record: IndexRecord) -> IndexUpdate | None:
         """The index with the rows that it lacks, or trained anew; None: it lacks none worth the while."""
-        sound = map_sound(self.folder, record.segments)
-        if not sound:
-            return self._trained()
-        lacking = uncovered_spans(sound, len(self.rows))
-        if lacking and self._is_short_tail(lacking[-1]):
+        old = [_OldSegment(*each) for each in map_sound(self.folder, record.segments).items()]
+        if not old:
+            return self._train()
+        lacking = uncovered_spans((each.segment for each in old), len(self.rows))
+        if lacking and self._is_short_tail(*lacking[-1]):
             lacking.pop()
         if not lacking:
             return None
-        known = record.training
-        total = sum(file.encoded for file in sound) + sum(stop - first for first, stop in lacking)
-        if total > MAX_GROWTH * known.trained:
-            return self._trained()
-        new = [self._encoded(*span, known.scale, next(iter(sound.values()))) for span in lacking]
-        old = [_SegmentDraft(file.first, file.stop, file.encoded, file.residual, file=file) for file in sound]
-        if _has_drifted(known, [*old, *new]) or self._is_uneven(known, list(sound.values()), new):
-            return self._trained()
-        pieces = self._merged(sorted([*old, *new], key=lambda piece: piece.first), sound)
-        return IndexUpdate(None, self._written(pieces))
+        total = sum(each.segment.encoded for each in old) + sum(stop - first for first, stop in lacking)
+        if total > MAX_GROWTH * record.training.trained:
+            return self._train()
+        new = [self._encode_span(*span, record.training.scale, old[0].content) for span in lacking]
+        segments: list[_Segment] = [*old, *new]
+        segments.sort(key=lambda each: each.segment.first)
+        if _has_drifted(record.training, segments) or _is_uneven(record.training, segments):
+            return self._train()
+        return IndexUpdate(None, self._write(_merge(segments, old[0].content)))
 
-    def _is_short_tail(self, span: tuple[int, int]) -> bool:
-        first, stop = span
-        return (
-            stop == len(self.rows)
-            and (stop - first) * self.rows.shape[1] * MIN_TAIL_DIVISOR < self.max_scanned_floats
-        )
+    def _is_short_tail(self, first: int, stop: int) -> bool:
+        floats = (stop - first) * self.rows.shape[1]
+        return stop == len(self.rows) and floats < TAIL_SHARE * self.max_scanned_floats
 
-    def _encoded(self, first: int, stop: int, scale: float, like: np.ndarray) -> _SegmentDraft:
-        numbers = self._numbers(first, stop)
-        made = training.encode(ivf.empty_copy(like), scale, self.rows, numbers, self._step())
-        return _SegmentDraft(first, stop, made.count, made.residual, index=made.index)
+    def _encode_span(self, first: int, stop: int, scale: float, like: np.ndarray) -> _NewSegment:
+        encoded = self._encode(ivf.empty_copy(like), scale, self._living(first, stop))
+        return _new_segment(first, stop, encoded.count, encoded.residual, encoded.index)
 
-    def _is_uneven(
-        self, known: Training, contents: Sequence[np.ndarray], new: Sequence[_SegmentDraft]
-    ) -> bool:
-        indexes = [ivf.read_index(content) for content in contents] + [piece.index for piece in new]
-        return training.imbalance(indexes) > max(MAX_IMBALANCE, MAX_IMBALANCE_GROWTH * known.imbalance)
-
-    def _merged(
-        self, pieces: list[_SegmentDraft], contents: dict[IndexSegment, np.ndarray]
-    ) -> list[_SegmentDraft]:
-        """Neighbours made one, the smallest first, until there are few enough."""
-
-        def opened(piece: _SegmentDraft) -> Any:
-            return piece.index if piece.file is None else ivf.read_index(contents[piece.file])
-
-        like = next(iter(contents.values()))
-        while len(pieces) > ivf.MAX_SEGMENTS:
-            sums = [a.encoded + b.encoded for a, b in pairwise(pieces)]
-            at = int(np.argmin(sums))
-            a, b = pieces[at : at + 2]
-            joined = ivf.merge(like, [opened(a), opened(b)])
-            encoded = a.encoded + b.encoded
-            residual = (a.residual * a.encoded + b.residual * b.encoded) / max(1, encoded)
-            pieces[at : at + 2] = [_SegmentDraft(a.first, b.stop, encoded, residual, index=joined)]
-        return pieces
-
-    def _written(self, pieces: Sequence[_SegmentDraft]) -> tuple[IndexSegment, ...]:
-        files: list[IndexSegment] = []
-        following = self.following
-        for piece in pieces:
-            if piece.file is not None:
-                files.append(piece.file)
-                continue
-            size, crc = write_index(self.folder, following, piece.index)
-            files.append(
-                IndexSegment(following, piece.first, piece.stop, piece.encoded, piece.residual, size, crc)
-            )
-            following += 1
-        return tuple(files)
+    def _write(self, segments: Iterable[_Segment]) -> tuple[IndexSegment, ...]:
+        written: list[IndexSegment] = []
+        id = self.next_id
+        for each in segments:
+            if isinstance(each, _NewSegment):
+                size, crc = write_index(self.folder, id, each.index)
+                written.append(replace(each.segment, id=id, size=size, crc=crc))
+                id += 1
+            else:
+                written.append(each.segment)
+        return tuple(written)
 
 
-def _has_drifted(known: Training, pieces: Sequence[_SegmentDraft]) -> bool:
+def _new_segment(first: int, stop: int, encoded: int, residual: float, index: Any) -> _NewSegment:
+    return _NewSegment(IndexSegment(0, first, stop, encoded, residual, size=0, crc=0), index)
+
+
+def _is_uneven(known: Training, segments: Sequence[_Segment]) -> bool:
+    """Whether searches read much more than they would in lists of equal length."""
+    limit = max(MAX_IMBALANCE, MAX_IMBALANCE_GROWTH * known.imbalance)
+    return training.imbalance([each.index for each in segments]) > limit
+
+
+def _has_drifted(known: Training, segments: Sequence[_Segment]) -> bool:
     """Whether what came after training lies too far from the centroids."""
-    total = sum(piece.encoded for piece in pieces)
+    total = sum(each.segment.encoded for each in segments)
     added = total - known.trained
     if added < MIN_ADDED_SHARE * total:
         return False
-    whole = sum(piece.residual * piece.encoded for piece in pieces)
-    return (whole - known.residual * known.trained) / added > MAX_RESIDUAL_GROWTH * known.residual
+    distances = sum(each.segment.residual * each.segment.encoded for each in segments)
+    return (distances - known.residual * known.trained) / added > MAX_RESIDUAL_GROWTH * known.residual
+
+
+def _merge(segments: list[_Segment], like: np.ndarray) -> list[_Segment]:
+    """Neighbours made one, the smallest first, until there are few enough."""
+    while len(segments) > ivf.MAX_SEGMENTS:
+        sums = [a.segment.encoded + b.segment.encoded for a, b in pairwise(segments)]
+        at = int(np.argmin(sums))
+        a, b = (each.segment for each in segments[at : at + 2])
+        index = ivf.merge(like, [each.index for each in segments[at : at + 2]])
+        encoded = a.encoded + b.encoded
+        residual = (a.residual * a.encoded + b.residual * b.encoded) / max(1, encoded)
+        segments[at : at + 2] = [_new_segment(a.first, b.stop, encoded, residual, index)]
+    return segments

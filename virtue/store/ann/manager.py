@@ -53,11 +53,11 @@ class IndexManager:
             record = segments.find_index(connection, self.generation.id, kind)
             stored = self._rows(connection, kind)
             tombstoned = queries.tombstoned_rows(connection, self.generation.id, kind)
-            following = writes.next_id(connection, schema.index_ranges)
+            next_id = writes.next_id(connection, schema.index_ranges)
         with translate_disk_errors(self.folder):
             made = IndexMaintenance(
-                self.folder, kind, stored, tombstoned, record, following, max_scanned_floats, progress
-            ).made()
+                self.folder, kind, stored, tombstoned, record, next_id, max_scanned_floats, progress
+            ).update()
         if made is None:
             return False
         with self.change() as connection:

@@ -41,23 +41,23 @@ def fit(sample: np.ndarray) -> np.ndarray | None:
     return np.ascontiguousarray(mixed @ directions[:, -short:].T, np.float32)
 
 
-def reduce(rows: np.ndarray, by: np.ndarray | None) -> np.ndarray:
+def reduce(rows: np.ndarray, directions: np.ndarray | None) -> np.ndarray:
     """Projects many rows (n, dim) to (n, short) float32; without a PCA they stay as they are."""
-    return rows if by is None else rows @ by.T
+    return rows if directions is None else rows @ directions.T
 
 
-def reduce_queries(queries: np.ndarray, by: np.ndarray | None) -> np.ndarray:
+def reduce_queries(queries: np.ndarray, directions: np.ndarray | None) -> np.ndarray:
     """Projects a few queries, without waking a pool of threads."""
-    return queries if by is None else np.vecdot(queries[:, None], by)
+    return queries if directions is None else np.vecdot(queries[:, None], directions)
 
 
-def prepend(by: np.ndarray | None, index: Any) -> Any:
+def prepend(directions: np.ndarray | None, index: Any) -> Any:
     """Puts the PCA in front of an index of short rows, which makes it an index of full rows."""
-    if by is None:
+    if directions is None:
         return index
-    short, dim = by.shape
+    short, dim = directions.shape
     transform = faiss.LinearTransform(dim, short, False)
-    faiss.copy_array_to_vector(by.ravel(), transform.A)
+    faiss.copy_array_to_vector(directions.ravel(), transform.A)
     transform.is_trained = True
     return faiss.IndexPreTransform(transform, index)
 
@@ -68,7 +68,7 @@ def split(index: Any) -> tuple[np.ndarray | None, Any]:
     if not isinstance(index, faiss.IndexPreTransform):
         return None, index
     transform = faiss.downcast_VectorTransform(index.chain.at(0))
-    by = faiss.rev_swig_ptr(transform.A.data(), transform.A.size())
+    directions = faiss.rev_swig_ptr(transform.A.data(), transform.A.size())
     inner = faiss.downcast_index(index.index)
     inner.referenced_objects = [index]  # its owner, as FAISS's own constructors note it
-    return by.reshape(transform.d_out, transform.d_in), inner
+    return directions.reshape(transform.d_out, transform.d_in), inner

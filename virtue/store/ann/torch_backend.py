@@ -8,6 +8,7 @@ rows are compared with all centroids, where FAISS takes a graph to find the near
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,31 +16,37 @@ import torch
 
 from virtue.store.ann.faiss_runtime import faiss
 from virtue.store.ann.kmeans import ITERATIONS
+from virtue.store.vectors.device import computing_on
 from virtue.torch_device import run_in_blocks
 
-PRODUCTS = 1 << 26
+MAX_PRODUCTS = 1 << 26
 """Floats in one of the few arrays that are held at once; less where the memory is too small."""
 
 
-class Torch:
+class TorchBackend:
+    """Implements `TrainingBackend`."""
+
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
-    def clustered(self, sample: np.ndarray, lists: int) -> np.ndarray:
+    def cluster(self, sample: np.ndarray, lists: int) -> np.ndarray:
         """Finds centroids as `kmeans.cluster` does. A GPU adds rows in any order, so two runs may differ in
         the last digits."""
         rows = torch.from_numpy(sample).to(self._device)
         centroids = rows[:lists]
         for _ in range(ITERATIONS):
-            centroids = _means(rows, centroids)
+            centroids = _update_centroids(rows, centroids)
         return centroids.cpu().numpy()
 
-    def lattice(self, index: Any, scale: float) -> _TorchLattice:
-        return _TorchLattice(self._device, index, scale)
+    def assigner(self, index: Any, scale: float) -> TorchAssigner:
+        return TorchAssigner(self._device, index, scale)
+
+    def computing(self) -> AbstractContextManager[None]:
+        return computing_on(self._device, "making an index")
 
 
-class _TorchLattice:
-    """A `training.Lattice`."""
+class TorchAssigner:
+    """Implements `CoarseAssigner`."""
 
     def __init__(self, device: torch.device, index: Any, scale: float) -> None:
         self._device = device
@@ -47,21 +54,21 @@ class _TorchLattice:
         self._scale = scale
         self._centroids = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist)).to(device)
 
-    def learn(self, rows: np.ndarray) -> None:
+    def train_codes(self, rows: np.ndarray) -> None:
         pq = self._index.pq
         left = torch.empty(rows.shape, dtype=torch.float32, device=self._device)
 
         def keep(part: slice, _: torch.Tensor, some: torch.Tensor) -> None:
             left[part] = some
 
-        self._each(rows, keep)
+        self._for_each_block(rows, keep)
         points = left.view(len(rows), pq.M, pq.dsub).transpose(0, 1)
         books = torch.empty((pq.M, pq.ksub, pq.dsub), dtype=torch.float32, device=self._device)
 
         def train(first: int, stop: int) -> None:
-            books[first:stop] = _codebooks(points[first:stop].contiguous(), pq.ksub)
+            books[first:stop] = _train_codebooks(points[first:stop].contiguous(), pq.ksub)
 
-        run_in_blocks(pq.M, max(1, PRODUCTS // (len(rows) * pq.ksub)), train)
+        run_in_blocks(pq.M, max(1, MAX_PRODUCTS // (len(rows) * pq.ksub)), train)
         faiss.copy_array_to_vector(books.cpu().numpy().ravel(), pq.centroids)
 
     def distances(self, rows: np.ndarray) -> np.ndarray:
@@ -70,7 +77,7 @@ class _TorchLattice:
         def measure(part: slice, _: torch.Tensor, left: torch.Tensor) -> None:
             found[part] = left.norm(dim=1).cpu().numpy()
 
-        self._each(rows, measure)
+        self._for_each_block(rows, measure)
         return found
 
     def add(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -82,15 +89,17 @@ class _TorchLattice:
         width = self._index.coarse_code_size()
 
         def encode(part: slice, lists: torch.Tensor, left: torch.Tensor) -> None:
-            packed = torch.cat([_bytes(lists, width), _packed(_codes(left, books))], 1)
+            packed = torch.cat([_little_endian(lists, width), _pack(_nearest_codes(left, books))], 1)
             found[part] = left.norm(dim=1).cpu().numpy()
             codes[part] = packed.cpu().numpy()
 
-        self._each(rows, encode)
+        self._for_each_block(rows, encode)
         self._index.add_sa_codes(codes, np.ascontiguousarray(numbers, np.int64))
         return found
 
-    def _each(self, rows: np.ndarray, work: Callable[[slice, torch.Tensor, torch.Tensor], None]) -> None:
+    def _for_each_block(
+        self, rows: np.ndarray, work: Callable[[slice, torch.Tensor, torch.Tensor], None]
+    ) -> None:
         """Hands rows over in blocks: which they are, the numbers of their centroids (n,) int64,
         and what is left of them (n, dim) float32."""
         lists, dim = self._centroids.shape
@@ -102,10 +111,10 @@ class _TorchLattice:
             nearest = (part @ self._centroids.T).argmax(1)
             work(slice(first, stop), nearest, part * self._scale - self._centroids[nearest])
 
-        run_in_blocks(len(rows), max(1, PRODUCTS // max(lists, self._index.pq.ksub * dim)), one)
+        run_in_blocks(len(rows), max(1, MAX_PRODUCTS // max(lists, self._index.pq.ksub * dim)), one)
 
 
-def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+def _update_centroids(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Runs one round of spherical k-means."""
     lists, dim = centroids.shape
     sums = torch.zeros_like(centroids)
@@ -120,7 +129,7 @@ def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
         counts.add_(met)
         alike[first:stop] = products
 
-    run_in_blocks(len(rows), max(1, PRODUCTS // max(lists, dim)), add)
+    run_in_blocks(len(rows), max(1, MAX_PRODUCTS // max(lists, dim)), add)
     empty = torch.nonzero(counts == 0)[:, 0]
     # A centroid that has lost all its rows starts again at a row that is far from every other.
     if len(empty):
@@ -128,12 +137,12 @@ def _means(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     return sums / sums.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
-def _codebooks(points: torch.Tensor, count: int) -> torch.Tensor:
+def _train_codebooks(points: torch.Tensor, count: int) -> torch.Tensor:
     """k-means of many sets of points at once: (sets, n, s) -> (sets, count, s), n >= count, points in
     random order."""
     books = points[:, -count:]  # not the first: clusters grew around those, so little is left of them
     for _ in range(ITERATIONS):
-        distances, nearest = _squares(points[:, :, None], books[:, None]).min(2)
+        distances, nearest = _squared_distances(points[:, :, None], books[:, None]).min(2)
         chosen = (nearest[:, :, None] == torch.arange(count, device=points.device)).float()
         counts = chosen.sum(1)
         means = chosen.transpose(1, 2) @ points / counts.clamp(min=1)[:, :, None]
@@ -146,13 +155,13 @@ def _codebooks(points: torch.Tensor, count: int) -> torch.Tensor:
     return books
 
 
-def _codes(left: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+def _nearest_codes(left: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
     """(n, sets) uint8: which of the values in (sets, count, s) are nearest to the columns of (n, dim)."""
     points = left.view(len(left), len(books), 1, books.shape[2])
-    return _squares(points, books).argmin(2).to(torch.uint8)
+    return _squared_distances(points, books).argmin(2).to(torch.uint8)
 
 
-def _squares(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+def _squared_distances(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
     """Squared distances along the last axis, which is short; the others are broadcast."""
     total = (points[..., 0] - books[..., 0]).square()
     for column in range(1, points.shape[-1]):
@@ -160,13 +169,13 @@ def _squares(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def _packed(codes: torch.Tensor) -> torch.Tensor:
+def _pack(codes: torch.Tensor) -> torch.Tensor:
     """Two codes of 4 bits a byte, the first in the low bits."""
     codes = torch.nn.functional.pad(codes, (0, codes.shape[1] % 2))
     return codes[:, 0::2] | codes[:, 1::2] << 4
 
 
-def _bytes(numbers: torch.Tensor, width: int) -> torch.Tensor:
+def _little_endian(numbers: torch.Tensor, width: int) -> torch.Tensor:
     """(n, width) uint8, the lowest byte first."""
     places = 8 * torch.arange(width, device=numbers.device)
     return (numbers[:, None] >> places & 255).to(torch.uint8)
