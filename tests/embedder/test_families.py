@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ import pytest
 
 from tests.embedder.stand_in_hub import COMMIT, Hub, running
 from tests.embedder.towers.builders import save
-from virtue.embedder.families import Name, available_models, load_model
+from virtue.embedder import families
+from virtue.embedder.families import available_models, load_model
+from virtue.embedder.model_names import ModelName
 from virtue.errors import ModelError
 
 NAME = "someone/small-clip"
@@ -148,14 +151,14 @@ def test_without_torch_it_says_what_to_install(python, hub):
 
 def test_a_name_is_taken_apart_and_put_together(tmp_path):
     for text in ("mini", "a/b", "a/b@v1", "a/b#crop", "a/b@v1#crop"):
-        assert str(Name.parse(text)) == text
-    assert str(Name.parse("a/b", revision="v2")) == "a/b@v2"
+        assert str(ModelName.parse(text)) == text
+    assert str(ModelName.parse("a/b", revision="v2")) == "a/b@v2"
     odd = tmp_path / "a@b#c"
     odd.mkdir()
-    assert Name.parse(str(odd)) == Name(str(odd))
-    assert str(Name.parse(f"{odd}#roi")) == f"{odd}#roi"
+    assert ModelName.parse(str(odd)) == ModelName(str(odd))
+    assert str(ModelName.parse(f"{odd}#roi")) == f"{odd}#roi"
     with pytest.raises(ModelError, match="give one"):
-        Name.parse("a/b@v1", revision="v2")
+        ModelName.parse("a/b@v1", revision="v2")
 
 
 def test_what_is_no_model_is_named(tmp_path):
@@ -165,11 +168,39 @@ def test_what_is_no_model_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"holds no config\.json"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ModelError, match="is a 'bert' model: virtue knows VIRTUE, clip, siglip, siglip2"):
+    with pytest.raises(ModelError, match="is a 'bert' model: virtue knows clip, siglip, siglip2, VIRTUE"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match="cannot be read"):
         load_model(tmp_path)
+
+
+def test_a_family_is_one_more_object(tmp_path, monkeypatch):
+    class Bert:
+        models, has_variants, can_compile = "bert", False, False
+
+        def accepts(self, folder, config):
+            return config["model_type"] == "bert"
+
+        def load(self, folder, name, options):
+            return (folder, str(name), options.device)
+
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    monkeypatch.setattr(families, "FAMILIES", (*families.FAMILIES, Bert()))
+    assert load_model(tmp_path, device="cpu") == (tmp_path, str(tmp_path), "cpu")
+    with pytest.raises(ModelError, match="compile=True is for VIRTUE alone"):
+        load_model(tmp_path, device="cpu", compile=True)
+    with pytest.raises(ModelError, match="#roi is for CLIP and SigLIP"):
+        load_model(f"{tmp_path}#roi", device="cpu")
+
+
+def test_loading_a_model_is_logged(caplog, model):
+    with caplog.at_level("INFO", logger="virtue"):
+        load_model("mini")
+        load_model(model, device="cpu")
+    mini, clip = caplog.messages
+    assert re.fullmatch(r"model mini loaded on cpu in \d+\.\d\d s", mini)
+    assert re.fullmatch(rf"model {re.escape(str(model))} loaded on cpu in \d+\.\d\d s", clip)
 
 
 def test_the_bundled_model_has_no_variants():

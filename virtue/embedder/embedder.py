@@ -56,7 +56,7 @@ class Embedder:
 
         Args:
             name: "mini", a folder, or "owner/model" of the Hugging Face hub (VIRTUE, CLIP, SigLIP,
-                SigLIP 2), perhaps with "@revision"; see `virtue.embedder.families`.
+                SigLIP 2), perhaps with "@revision"; see `virtue.embedder.model_names`.
             device: "cpu", "cuda", "cuda:1"; None: CUDA where there is one. "mini" knows the CPU alone.
             offline: download nothing. A model whose files are there asks no network anyway.
             revision: a branch, tag or commit on the hub.
@@ -180,8 +180,8 @@ class Embedder:
         )
 
     def queries(self, values: Iterable[Input], find: Find = "regions") -> list[np.ndarray]:
-        """Embeds queries with all their vectors: for each (k, dim) float32, unit rows. The score of a row of a
-        library is its highest dot product with them.
+        """Embeds queries with all their vectors: for each (k, dim) float32, unit rows. The score of a row of
+        a library is its highest dot product with them.
 
         Raises:
             InputError: an input cannot be used; says which (counted from 0) and why.

@@ -1,91 +1,104 @@
-"""Which family of models a name belongs to; the larger ones are imported only when asked for.
-
-A name is `mini`, a folder, or `owner/model` on the Hugging Face hub with perhaps `@revision`; a two-tower
-model may end in `#attend`, `#roi`, `#crop` or `#circle`, which says how its regions get their vectors. The
-whole name is what a library remembers, so that it is asked with the model that made it.
-"""
+"""The families of models: which of them a name belongs to, and how it is loaded. The larger ones are imported
+only when they are needed."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from virtue.distribution import install_hint
 from virtue.embedder import hub
 from virtue.embedder.model import Model
+from virtue.embedder.model_names import KNOWN_MODELS, MINI, ModelName
 from virtue.errors import ModelError
 
-if TYPE_CHECKING:
-    import torch
+log = logging.getLogger("virtue")
 
-MINI = "mini"
-TOWERS = ("clip", "siglip", "siglip2")
 SAM_SIZES = {"t": "tiny", "s": "small", "l": "large"}
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A model that is worth naming. `size` in bytes of what is downloaded, as rounded as is known here."""
+class Options:
+    """How a model is to run, as `load_model` describes it."""
 
-    name: str
-    dim: int
-    size: int
-    licence: str
-    what: str
-
-
-KNOWN = (
-    Known(MINI, 768, 40_000_000, "Apache-2.0", "bundled, for any machine; regions from feature maps"),
-    Known("openai/clip-vit-base-patch32", 512, 605_000_000, "MIT (code; the card is silent)", "CLIP, small"),
-    Known("google/siglip-base-patch16-224", 768, 813_000_000, "Apache-2.0", "SigLIP, English"),
-    Known("google/siglip2-base-patch16-224", 768, 1_500_000_000, "Apache-2.0", "SigLIP 2, many languages"),
-    Known("google/siglip2-so400m-patch14-384", 1152, 4_540_000_000, "Apache-2.0", "SigLIP 2, large"),
-    Known("Sony/VIRTUE-2B-SCaR", 1536, 4_700_000_000, "CC-BY-NC-4.0 (non-commercial)", "VIRTUE; wants a GPU"),
-    Known("Sony/VIRTUE-7B-SCaR", 3584, 16_900_000_000, "CC-BY-NC-4.0 (non-commercial)", "VIRTUE, large"),
-)  # fmt: skip
+    device: str
+    offline: bool
+    threads: int | None
+    compile: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A model's name, parsed. `source` is a folder's path or `owner/model`."""
+class Family(Protocol):
+    """A family of models. Another one is one more object in `FAMILIES`."""
 
-    source: str
-    revision: str | None = None
-    variant: str | None = None
+    models: str
+    """What it knows, for a message."""
+    has_variants: bool
+    can_compile: bool
 
-    @classmethod
-    def parse(cls, text: str, revision: str | None = None) -> Name:
-        """Parses a name such as `owner/model@revision#variant`.
+    def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
+        """Returns whether a folder with this config.json holds a model of the family."""
+
+    def load(self, folder: Path, name: ModelName, options: Options) -> Model:
+        """Loads a model that the family accepts.
 
         Raises:
-            ModelError: two revisions are named.
+            ModelError: a file is missing or damaged, or the model cannot run here.
         """
-        if text != MINI and Path(text).is_dir():  # the name of a folder may hold any sign
-            return cls(text, revision)
-        source, _, variant = text.partition("#")
-        if Path(source).is_dir():
-            return cls(source, revision, variant or None)
-        source, _, named = source.partition("@")
-        if named and revision and named != revision:
-            raise ModelError(
-                f"{text} names the revision {named}, and revision={revision!r} another: give one"
-            )
-        return cls(source, named or revision, variant or None)
 
-    @property
-    def is_folder(self) -> bool:
-        return self.source != MINI and Path(self.source).is_dir()
 
-    def __str__(self) -> str:
-        source = str(Path(self.source).resolve()) if self.is_folder else self.source
-        at = f"@{self.revision}" if self.revision and not self.is_folder else ""
-        return source + at + (f"#{self.variant}" if self.variant else "")
+class TowersFamily:
+    """CLIP, SigLIP and SigLIP 2."""
+
+    model_types = ("clip", "siglip", "siglip2")
+    models = ", ".join(model_types)
+    has_variants = True
+    can_compile = False
+
+    def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
+        return config.get("model_type") in self.model_types
+
+    def load(self, folder: Path, name: ModelName, options: Options) -> Model:
+        import torch
+
+        from virtue.embedder.towers import load_towers
+
+        device = torch.device(options.device)
+        return load_towers.load(folder, str(name), variant=name.variant or "attend", device=device)
+
+
+class VirtueFamily:
+    """VIRTUE, in the published layouts and in our own."""
+
+    models = "VIRTUE"
+    has_variants = False
+    can_compile = True
+
+    def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
+        from virtue.embedder.virtue_model import load_virtue
+
+        return load_virtue.is_model_folder(folder)
+
+    def load(self, folder: Path, name: ModelName, options: Options) -> Model:
+        from virtue.embedder.virtue_model import load_virtue
+
+        model = load_virtue.load(
+            folder, device=options.device, offline=options.offline, compile=options.compile
+        )
+        model.name = str(name)
+        return model
+
+
+FAMILIES: tuple[Family, ...] = (TowersFamily(), VirtueFamily())
+"""All but the bundled `mini`, which needs neither a folder nor torch. The first that accepts a folder
+loads it."""
 
 
 def load_model(
@@ -97,7 +110,7 @@ def load_model(
     threads: int | None = None,
     compile: bool = False,
 ) -> Model:
-    """Loads a model by its name (see above), ready to embed.
+    """Loads a model by its name (see `model_names`), ready to embed.
 
     Args:
         device: "cpu", "cuda", "cuda:1", "mps"; None: CUDA where there is one and the model can use it.
@@ -109,32 +122,15 @@ def load_model(
     Raises:
         ModelError: there is no such model, it cannot be had, or it cannot run here.
     """
-    asked = Name.parse(os.fspath(name), revision)
-    if asked.source == MINI:
-        if compile:
-            raise _not_compiled(asked)
-        return _mini(asked, device, threads)
-    if not asked.is_folder and not hub.REPOSITORY_NAME.fullmatch(asked.source):
-        raise ModelError(
-            f"there is no model called {asked.source!r}; there are: {MINI}, the folders of models, and "
-            "owner/model on the Hugging Face hub"
-        )
-    place = _device(asked, device, threads)
-    folder = (
-        Path(asked.source)
-        if asked.is_folder
-        else hub.get_folder(asked.source, asked.revision, offline=offline)
-    )
-    described = _described(folder)
-    if described.get("model_type") in TOWERS:
-        from virtue.embedder.towers import load_towers
-
-        if compile:
-            raise _not_compiled(asked)
-        return load_towers.load(folder, str(asked), variant=asked.variant or "attend", device=place)
-    if asked.variant:
-        raise ModelError(f"#{asked.variant} is for CLIP and SigLIP: leave it out of {name}")
-    return _virtue(folder, asked, str(place), offline, compile)
+    parsed = ModelName.parse(os.fspath(name), revision)
+    start = time.perf_counter()
+    if parsed.source == MINI:
+        used_device, model = "cpu", _load_mini(parsed, device, threads, compile)
+    else:
+        used_device = _find_device(parsed, device, threads)
+        model = _load_from_folder(parsed, Options(used_device, offline, threads, compile))
+    log.info("model %s loaded on %s in %.2f s", parsed, used_device, time.perf_counter() - start)
+    return model
 
 
 def available_models() -> list[dict[str, Any]]:
@@ -149,7 +145,7 @@ def available_models() -> list[dict[str, Any]]:
             "what": known.what,
             "installed": known.name == MINI or hub.find_cached(known.name) is not None,
         }
-        for known in KNOWN
+        for known in KNOWN_MODELS
     ]
 
 
@@ -162,16 +158,16 @@ def pull(name: str, *, revision: str | None = None, note: Callable[[str], None] 
     Raises:
         ModelError: there is no such model, or it cannot be had.
     """
-    asked = Name.parse(name, revision)
-    if asked.is_folder:
+    parsed = ModelName.parse(name, revision)
+    if parsed.is_folder:
         raise ModelError(f"{name} is a folder: there is nothing to download")
-    if asked.source == MINI:
+    if parsed.source == MINI:
         note(f"{MINI} is part of virtue: there is nothing to download")
         return None
-    folder = _pull(asked, note)
-    segmentation = _segmentation_of(folder)
+    folder = _download(parsed, note)
+    segmentation = _missing_segmentation_model(folder)
     if segmentation:
-        _pull(Name(segmentation), note)
+        _download(ModelName(segmentation), note)
     return folder
 
 
@@ -185,80 +181,96 @@ def convert(
         ModelError: the source is not a VIRTUE model, the extra `torch` is missing, or the destination cannot
             be written.
     """
-    asked = Name.parse(os.fspath(source))
-    _device(asked, "cpu", None)
+    name = ModelName.parse(os.fspath(source))
+    _check_torch(name)
     from virtue.embedder.virtue_model import saving
 
-    return saving.convert(asked.source, os.fspath(destination), offline=offline)
+    return saving.convert(name.source, os.fspath(destination), offline=offline)
 
 
-def _pull(asked: Name, note: Callable[[str], None]) -> Path:
-    wanted = hub.fetch_card(asked.source, asked.revision)
-    note(f"{asked.source}: {_megabytes(wanted.size)} in {len(wanted.files)} files, licence: {wanted.licence}")
+def _download(name: ModelName, note: Callable[[str], None]) -> Path:
+    wanted = hub.fetch_card(name.source, name.revision)
+    note(f"{name.source}: {_megabytes(wanted.size)} in {len(wanted.files)} files, licence: {wanted.licence}")
     return hub.download(wanted)
 
 
-def _segmentation_of(folder: Path) -> str | None:
+def _missing_segmentation_model(folder: Path) -> str | None:
     """The hub's name of the SAM 2.1 weights that a published VIRTUE model stands on and does not hold."""
-    described = _described(folder).get("virtue_sam")
-    if not isinstance(described, Mapping):
+    settings = _read_config(folder).get("virtue_sam")
+    if not isinstance(settings, Mapping):
         return None
-    named = str(described.get("checkpoint"))
-    # As `published` looks for it; the connector's file begins with "sam2" too.
+    named = str(settings.get("checkpoint"))
+    # As `published_layout` looks for it; the connector's file begins with "sam2" too.
     if (folder / named).is_file() or any([*folder.glob("sam2*.pt"), *folder.glob("sam2*/config.json")]):
         return None
     size = re.search(r"_(t|tiny|s|small|l|large)\.", named)
     return f"facebook/sam2.1-hiera-{SAM_SIZES[size[1][0]] if size else 'base-plus'}"
 
 
-def _mini(asked: Name, device: str | None, threads: int | None) -> Model:
+def _load_mini(name: ModelName, device: str | None, threads: int | None, compile: bool) -> Model:
+    if compile:
+        raise _cannot_compile(name)
     if device not in (None, "cpu"):
         raise ModelError(f"the model {MINI!r} runs on the CPU alone: leave out device={device!r}")
-    if asked.variant or asked.revision:
+    if name.variant or name.revision:
         raise ModelError(f"the model {MINI!r} has no revisions and no variants: use {MINI!r} alone")
     from virtue.embedder.mini import Mini
 
     return Mini(threads=threads)
 
 
-def _not_compiled(asked: Name) -> ModelError:
-    return ModelError(f"compile=True is for VIRTUE alone: leave it out for {asked}")
+def _load_from_folder(name: ModelName, options: Options) -> Model:
+    folder = Path(name.source)
+    if not name.is_folder:
+        folder = hub.get_folder(name.source, name.revision, offline=options.offline)
+    config = _read_config(folder)
+    family = next((family for family in FAMILIES if family.accepts(folder, config)), None)
+    if family is None:
+        kind, models = config.get("model_type"), ", ".join(family.models for family in FAMILIES)
+        raise ModelError(f"{name} is a {kind!r} model: virtue knows {models}")
+    if options.compile and not family.can_compile:
+        raise _cannot_compile(name)
+    if name.variant and not family.has_variants:
+        raise ModelError(f"#{name.variant} is for CLIP and SigLIP: leave it out of {name}")
+    return family.load(folder, name, options)
 
 
-def _virtue(folder: Path, asked: Name, device: str, offline: bool, compile: bool) -> Model:
-    from virtue.embedder.virtue_model import load_virtue
-
-    if not load_virtue.is_model_folder(folder):
-        kind = _described(folder).get("model_type")
-        raise ModelError(f"{asked} is a {kind!r} model: virtue knows VIRTUE, {', '.join(TOWERS)}")
-    model = load_virtue.load(str(folder), device=device, offline=offline, compile=compile)
-    model.name = str(asked)
-    return model
+def _cannot_compile(name: ModelName) -> ModelError:
+    return ModelError(f"compile=True is for VIRTUE alone: leave it out for {name}")
 
 
-def _described(folder: Path) -> Mapping[str, Any]:
+def _read_config(folder: Path) -> Mapping[str, Any]:
     try:
-        described = json.loads((folder / "config.json").read_text("utf-8"))
+        config = json.loads((folder / "config.json").read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{folder} holds no config.json: it is not the folder of a model") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder / 'config.json'} cannot be read ({error})") from None
-    if not isinstance(described, Mapping):
+    if not isinstance(config, Mapping):
         raise ModelError(f"{folder / 'config.json'} holds no configuration")
-    return described
+    return config
 
 
-def _device(asked: Name, name: str | None, threads: int | None) -> torch.device:
-    for package in ("torch", "transformers"):
-        if find_spec(package) is None:
-            raise ModelError(f"{asked} needs {package}, which is not installed: {install_hint('torch')}")
+def _find_device(name: ModelName, device: str | None, threads: int | None) -> str:
+    if not name.is_folder and not hub.REPOSITORY_NAME.fullmatch(name.source):
+        raise ModelError(
+            f"there is no model called {name.source!r}; there are: {MINI}, the folders of models, and "
+            "owner/model on the Hugging Face hub"
+        )
+    _check_torch(name)
     import torch
 
     from virtue.torch_device import find_device
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return find_device(name, ModelError)
+    return str(find_device(device, ModelError))
+
+
+def _check_torch(name: ModelName) -> None:
+    for package in ("torch", "transformers"):
+        if find_spec(package) is None:
+            raise ModelError(f"{name} needs {package}, which is not installed: {install_hint('torch')}")
 
 
 def _megabytes(size: int) -> str:
