@@ -43,7 +43,7 @@ $(TEST)/ready: pyproject.toml
 	  { echo "virtue needs Python 3.11 or newer: make PYTHON=python3.12 test" >&2; exit 1; }
 	test -d $(TEST) || $(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python -m pip install $(PIP_FLAGS) torch==2.13.0
-	$(TEST)/bin/python -m pip install $(PIP_FLAGS) --editable '.[train,test]'
+	$(TEST)/bin/python -m pip install $(PIP_FLAGS) --editable '.[test]'
 	touch $@
 
 clean:

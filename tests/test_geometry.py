@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from virtue import Box, Point, Prompt
 from virtue.errors import PromptError
+from virtue.geometry import compute_ious, suppress_non_maxima
 
 sides = st.integers(2, 5000)
 fractions = st.floats(0, 1, allow_nan=False)
@@ -33,6 +34,24 @@ def test_iou_is_symmetric_and_one_only_for_equal_boxes(a: Box, b: Box) -> None:
 
 def test_iou_of_boxes_that_share_a_third() -> None:
     assert Box(0, 0, 2, 1).iou(Box(1, 0, 3, 1)) == pytest.approx(1 / 3)
+
+
+@given(st.lists(boxes(), min_size=1, max_size=5), st.lists(boxes(), min_size=1, max_size=5))
+def test_ious_of_many_boxes_are_those_of_each_pair(some: list[Box], others: list[Box]) -> None:
+    corners, other_corners = (np.array([box.corners for box in group]) for group in (some, others))
+    expected = np.array([[box.iou(other) for other in others] for box in some])
+    np.testing.assert_allclose(compute_ious(corners, other_corners), expected, atol=1e-9)
+
+
+def test_of_two_boxes_in_one_place_the_better_stays() -> None:
+    corners = np.array([[0, 0, 0.5, 0.5], [0.01, 0, 0.5, 0.5], [0.6, 0.6, 1, 1], [0.6, 0.6, 1, 0.98]])
+    overlaps = compute_ious(corners, corners) > 0.7
+    assert suppress_non_maxima(4, overlaps.__getitem__) == [0, 2]
+    assert suppress_non_maxima(4, overlaps.__getitem__, limit=1) == [0]
+    assert suppress_non_maxima(0, overlaps.__getitem__) == []
+    # What is suppressed suppresses nothing itself.
+    chain = np.eye(3, k=1, dtype=bool)
+    assert suppress_non_maxima(3, chain.__getitem__) == [0, 2]
 
 
 @given(sides, sides)

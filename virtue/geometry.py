@@ -7,7 +7,7 @@ x to the right, y down, floats, half-open: the box (0, 0, width, height) is the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -207,6 +207,41 @@ class Prompt:
             min(max(xs) + reach, width),
             min(max(ys) + reach, height),
         )
+
+
+def compute_ious(corners: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Computes the intersections over unions (n, m) of all pairs of boxes, (n, 4) and (m, 4), each given as
+    x0, y0, x1, y1."""
+    import numpy as np
+
+    low = np.maximum(corners[:, None, :2], others[None, :, :2])
+    high = np.minimum(corners[:, None, 2:], others[None, :, 2:])
+    shared = (high - low).clip(0).prod(axis=2)
+    areas, other_areas = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (corners, others))
+    return shared / (areas[:, None] + other_areas[None, :] - shared)
+
+
+def suppress_non_maxima(
+    count: int, suppresses: Callable[[int], np.ndarray], limit: int | None = None
+) -> list[int]:
+    """Selects from `count` things in order, best first, those that no selected one before them suppresses.
+
+    Args:
+        suppresses: for a thing's number, which of all things it suppresses: (count,) bool.
+        limit: how many are selected at most.
+
+    Returns:
+        The numbers of the selected, in order.
+    """
+    import numpy as np
+
+    kept: list[int] = []
+    left = np.ones(count, bool)
+    while left.any() and (limit is None or len(kept) < limit):
+        kept.append(int(left.argmax()))
+        left &= ~suppresses(kept[-1])
+        left[kept[-1]] = False
+    return kept
 
 
 def _numbers(values: Iterable[float]) -> str:

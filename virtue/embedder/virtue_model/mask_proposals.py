@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from virtue.embedder.uploads import upload
 from virtue.embedder.virtue_model.network import Scene
 from virtue.embedder.virtue_model.prompt_encoding import POSITIVE
 from virtue.embedder.virtue_model.protocols import PromptBatch, SegmentationModel
-from virtue.geometry import Box
+from virtue.geometry import Box, compute_ious, suppress_non_maxima
 
 POINTS_PER_SIDE = 16
 """Points on a side of the grid."""
@@ -58,13 +59,16 @@ def propose(
         score = torch.where(good, quality * stability, -1.0)
         return list(torch.cat([_bound_masks(logits > 0), score[:, None]], dim=1).chunk(len(some)))
 
-    scored = torch.cat(budget.run(list(points), find_boxes)).cpu()
+    scored = torch.cat(budget.run(list(points), find_boxes)).cpu().numpy()
     scored = scored[scored[:, 4] >= 0]
-    area = (scored[:, 2] - scored[:, 0]) * (scored[:, 3] - scored[:, 1])
+    area = (scored[:, 2:4] - scored[:, :2]).prod(axis=1)
     scored = scored[(area > MIN_AREA_SHARE) & (area < MAX_AREA_SHARE)]
-    kept = _distinct(scored[scored[:, 4].argsort(descending=True, stable=True)], limit)
-    scale = torch.tensor([scene.width, scene.height, scene.width, scene.height, 1], dtype=torch.float64)
-    return [Box(*row[:4]).within(scene.width, scene.height) for row in (kept.double() * scale).tolist()]
+    corners = scored[np.argsort(-scored[:, 4], kind="stable"), :4]
+    kept = suppress_non_maxima(
+        len(corners), lambda n: compute_ious(corners[n, None], corners)[0] >= MAX_IOU, limit
+    )
+    scale = np.array([scene.width, scene.height] * 2)
+    return [Box(*row).within(scene.width, scene.height) for row in (corners[kept] * scale).tolist()]
 
 
 def _bound_masks(masks: Tensor) -> Tensor:
@@ -76,21 +80,3 @@ def _bound_masks(masks: Tensor) -> Tensor:
     y1 = 1 - down.flip(1).argmax(1) / rows
     filled = (across.amax(1) > 0).float()
     return torch.stack([x0, y0, x1, y1], dim=1) * filled[:, None]
-
-
-def _distinct(scored: Tensor, limit: int) -> Tensor:
-    """Greedy non-maximum suppression of boxes that come best first."""
-    kept: list[Tensor] = []
-    while len(scored) and len(kept) < limit:
-        best = scored[0]
-        kept.append(best)
-        scored = scored[_iou(best, scored) < MAX_IOU]
-    return torch.stack(kept) if kept else scored[:0]
-
-
-def _iou(box: Tensor, others: Tensor) -> Tensor:
-    low = torch.maximum(box[:2], others[:, :2])
-    high = torch.minimum(box[2:4], others[:, 2:4])
-    shared = (high - low).clamp(min=0).prod(1)
-    areas = (others[:, 2:4] - others[:, :2]).prod(1)
-    return shared / ((box[2:4] - box[:2]).prod() + areas - shared)
