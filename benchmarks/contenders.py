@@ -241,7 +241,7 @@ def weighed(name: str, folder: Path) -> dict[str, float]:
     library needs."""
     store = Store.open(folder / "library")
     with store.read() as snapshot:
-        rows, dim = snapshot.vectors("regions").shape
+        rows, dim = snapshot.mapped_rows("regions").shape
         queries = np.random.default_rng(0).standard_normal((SEARCHES, 1, dim)).astype(np.float32)
         snapshot.search("regions", queries[0], TOP, np.arange(rows) < TOP)
     before = _anonymous_bytes()

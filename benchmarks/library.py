@@ -16,7 +16,7 @@ from virtue.store import layout as names
 from virtue.store.ann import index_search, pca
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads
 from virtue.store.ann.ivf import Index, _scale_queries
-from virtue.store.catalogue import regions
+from virtue.store.catalogue import hot_sql
 from virtue.store.records import SearchParams
 
 REGIONS = 20
@@ -97,11 +97,11 @@ class LibraryFigures:
         """The same work by the same calls, without the Python that leads to them."""
         plain = sqlite3.connect(f"{(self._folder / names.CATALOGUE).as_uri()}?mode=ro", uri=True)
         with store.read() as snapshot, faiss_threads(1):
-            assert snapshot.generation is not None
-            record, files = snapshot._view.indexes["regions"]
-            index = store._memory.index(snapshot.generation.id, "regions", files)
+            view = snapshot._view
+            assert view is not None
+            index, record = view.index("regions"), view.indexes["regions"]
             assert index is not None
-            stored, params = snapshot.vectors("regions"), record.search_params("image")
+            stored, params = snapshot.mapped_rows("regions"), record.search_params("image")
             taken = 0.0
             for number in range(len(queries)):
                 query = queries[number : number + 1]
@@ -109,7 +109,7 @@ class LibraryFigures:
                 began = time.process_time()
                 ranked = index_search.rescore(stored, np.unique(near[near >= 0]), query, 10)
                 plain.execute(
-                    regions._REGIONS, (str(ranked.rows.tolist()), snapshot.generation.id)
+                    hot_sql.REGIONS, {"wanted": str(ranked.rows.tolist()), "generation": view.generation.id}
                 ).fetchall()
                 taken += seconds + time.process_time() - began
         plain.close()

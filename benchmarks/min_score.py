@@ -22,7 +22,7 @@ from virtue import Library
 from virtue.evaluation.details import cut_details
 from virtue.evaluation.rows import photo_paths
 from virtue.evaluation.texts import read_texts
-from virtue.retrieval.threshold import DROPPED, KEPT, LOOKED_AT, UNUSUAL, lowest_kept
+from virtue.retrieval.threshold import DROPPED, KEPT, LOOKED_AT, UNUSUAL, find_threshold
 from virtue.store.calibration import ScoreDistribution
 
 TOP = 10
@@ -57,7 +57,7 @@ def rules() -> Iterator[tuple[str, Rule]]:
     yield "widest gap of 20", lambda scores, usual: _widest(scores[:20])
     yield "two classes of 20 (Otsu)", lambda scores, usual: _otsu(scores[:20])
     name = f"auto: widest gap from {KEPT} to {DROPPED} of the best, percentile {100 * UNUSUAL:g}"
-    yield name, lambda scores, usual: lowest_kept(scores[:LOOKED_AT].tolist(), usual)
+    yield name, lambda scores, usual: find_threshold(scores[:LOOKED_AT].tolist(), usual)
 
 
 def _of_best(scores: np.ndarray, usual: ScoreDistribution, share: float) -> float:

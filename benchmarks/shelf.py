@@ -85,14 +85,14 @@ def held(snapshot: Snapshot, model: int = 0) -> tuple[State, list[str]]:
         else:
             state[number_of(at)] = int(file.settings)
     seen: dict[int, list[int]] = {number: [] for number in state}
-    rows = snapshot.vectors("regions")
+    rows = snapshot.mapped_rows("regions")
     for region in snapshot.regions(range(len(rows))):
         number, place = number_of(region.path), int(region.box.x0)
         seen[number].append(place)
         if not np.array_equal(rows[region.row], stored(number, state[number], model)[place]):
             wrong.append(f"region {place} of photo {number} has another vector")
     told = dict.fromkeys(state, 0)
-    rows = snapshot.vectors("captions")
+    rows = snapshot.mapped_rows("captions")
     for caption in snapshot.captions(range(len(rows))):
         number = number_of(caption.path)
         told[number] += 1

@@ -22,7 +22,8 @@ from virtue.embedder import Embedder, Item
 from virtue.evaluation.rows import photo_paths
 from virtue.phash import perceptual_hash
 from virtue.pictures import load
-from virtue.retrieval.similar import BITS, SAME, SIMILAR, near_hashes
+from virtue.retrieval.similar import MAX_DISTANCE, SAME, SIMILAR
+from virtue.store.duplicates import near_pairs
 
 HASHES = 100_000
 
@@ -54,12 +55,12 @@ def features(embedder: Embedder, source: Any) -> tuple[np.ndarray, int]:
 
 
 def told(scores: np.ndarray, bits: np.ndarray) -> dict[str, Any]:
-    same = (bits <= BITS) & (scores >= SAME)
+    same = (bits <= MAX_DISTANCE) & (scores >= SAME)
     return {
         "pairs": len(scores),
         "same_picture": round(float(same.mean()), 5),
         "similar": round(float(((scores >= SIMILAR) & ~same).mean()), 5),
-        "by_hash_alone": round(float((bits <= BITS).mean()), 5),
+        "by_hash_alone": round(float((bits <= MAX_DISTANCE).mean()), 5),
     }
 
 
@@ -89,7 +90,7 @@ def main() -> None:
     print(json.dumps({"pair": "different photos", **told((rows @ rows.T)[pairs], different)}))
     made = np.random.default_rng(0).integers(0, 2**64, HASHES, dtype=np.uint64)
     began = time.process_time()
-    found = sum(len(one) for one, _ in near_hashes(made))
+    found = sum(len(one) for one, _ in near_pairs(made, MAX_DISTANCE))
     print(json.dumps({"hashes": HASHES, "seconds": round(time.process_time() - began, 2), "pairs": found}))
 
 

@@ -83,7 +83,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         filling = fill(library, chunks, dim)
     say(f"it took {peak.bytes / 1e9:.2f} GB of memory")
     with Store.open(library) as store, store.read() as snapshot, Peak() as peak:
-        stored = snapshot.vectors("regions")
+        stored = snapshot.mapped_rows("regions")
         say("searching exactly")
         judges = {kind: queries[kind][1] for kind in KINDS}
         none = np.empty(0, np.int64)

@@ -349,7 +349,7 @@ def test_a_search_imports_nothing_it_does_not_need(demo_library: Path) -> None:
         "from virtue.cli import main\n"
         "try: main(['search', 'a dog', '-d', sys.argv[1]])\n"
         "except SystemExit as end: assert not end.code\n"
-        "heavy = {'torch', 'alembic', 'faiss', 'rich', 'transformers'}\n"
+        "heavy = {'torch', 'sqlalchemy', 'alembic', 'faiss', 'rich', 'transformers'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(

@@ -6,6 +6,7 @@ and says what to do next.
     │   ├── PictureError               a picture that cannot be read
     │   └── PromptError                a box, point or mask that does not fit its picture
     ├── ModelError                     a model that is missing or cannot do what is asked
+    ├── InternalError                  a mistake in virtue itself
     └── StoreError                     a library on disk
         ├── LibraryNotFoundError       there is none here
         ├── EmptyLibraryError          there is one, with nothing in it to search
@@ -42,6 +43,10 @@ class PromptError(InputError):
 
 
 class ModelError(VirtueError):
+    pass
+
+
+class InternalError(VirtueError):
     pass
 
 

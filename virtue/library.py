@@ -269,9 +269,12 @@ class Library:
         Raises:
             InputError: the filter cannot be read.
         """
+        from virtue.retrieval.search import row_filter
+
+        filter = row_filter(where, find)
         kinds: tuple[Kind, ...] = ("regions", "captions") if find == "photos" else (find,)
         with self.store.read() as snapshot:
-            return any(snapshot.allowed(kind, where, wholes=find != "regions").any() for kind in kinds)
+            return any(filter is None or snapshot.count_matching(kind, filter) for kind in kinds)
 
     def similar(
         self, path: str | os.PathLike[str] | None = None, *, threshold: float | None = None

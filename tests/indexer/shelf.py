@@ -48,10 +48,10 @@ class Shelf:
         return {(Path(c.path.decode()).name, c.source, c.text) for c in self.all_captions()}
 
     def all_captions(self) -> list:
-        return self._all(lambda snapshot: snapshot.captions(range(len(snapshot.vectors("captions")))))
+        return self._all(lambda snapshot: snapshot.captions(range(snapshot.row_count("captions"))))
 
     def regions(self, name: str) -> list:
-        found = self._all(lambda snapshot: snapshot.regions(range(len(snapshot.vectors("regions")))))
+        found = self._all(lambda snapshot: snapshot.regions(range(snapshot.row_count("regions"))))
         return [region for region in found if Path(region.path.decode()).name == name]
 
     def _all(self, read: Callable[[Snapshot], list]) -> list:

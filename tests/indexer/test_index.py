@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.indexer.colours import ColourModel
 from tests.indexer.shelf import Shelf
+from tests.store.builders import every_vector
 from virtue.errors import InputError, LockedError, ModelMismatchError
 from virtue.indexer import Progress, index
 from virtue.store import Store, compaction
@@ -345,7 +346,7 @@ def test_rows_are_dropped_by_themselves_once_most_are_dead(
         shelf.photo("b.png", (number, 0, 255))
         shelf.index()
     with shelf.store.read() as snapshot:
-        assert len(snapshot.vectors("regions")) == 3
+        assert snapshot.row_count("regions") == 3
         assert snapshot.counts().regions == 2
 
 
@@ -484,10 +485,10 @@ def test_a_model_that_runs_in_several_threads_gives_the_same(shelf: Shelf) -> No
     shelf.index()
     expected = {path: state.hash for path, state in shelf.files().items()}
     with shelf.store.read() as snapshot:
-        rows = np.sort(np.asarray(snapshot.vectors("regions"), np.float32), axis=0)
+        rows = np.sort(every_vector(snapshot, "regions"), axis=0)
     with Store.open(shelf.folder / "other", create=True) as other:
         assert index(other, ThreadedModel(), shelf.photos, workers=2).indexed == 50
         with other.read() as snapshot:
             found = snapshot.files()
-            assert (np.sort(np.asarray(snapshot.vectors("regions"), np.float32), axis=0) == rows).all()
+            assert (np.sort(every_vector(snapshot, "regions"), axis=0) == rows).all()
     assert {Path(path.decode()).name: state.hash for path, state in found.items()} == expected

@@ -208,7 +208,7 @@ def test_killed_it_goes_on_too(shelf: Shelf, lines: int) -> None:
     assert fingerprint(shelf.store) == "colours-2"
     with shelf.store.read() as snapshot:
         assert snapshot.counts().regions == 3 * PHOTOS
-        assert len(snapshot.vectors("regions")) == 3 * PHOTOS
+        assert snapshot.row_count("regions") == 3 * PHOTOS
 
 
 SEARCHING = """

@@ -127,7 +127,10 @@ def test_what_cannot_be_compared_is_said(library: Library, tmp_path: Path) -> No
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     with pytest.raises(PictureError, match=r"bad\.jpg"):
         library.similar(tmp_path / "bad.jpg")
-    with Library.create(tmp_path / "empty") as empty, pytest.raises(EmptyLibraryError, match="virtue index"):
+    with (
+        Library.create(tmp_path / "empty") as empty,
+        pytest.raises(EmptyLibraryError, match="nothing is indexed"),
+    ):
         empty.similar()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtue.retrieval.threshold import lowest_kept
+from virtue.retrieval.threshold import find_threshold
 from virtue.store.calibration import QUANTILES, ScoreDistribution
 
 USUAL = ScoreDistribution((np.clip(QUANTILES, 0.5, 1) - 0.5).astype(np.float32) * 0.4)
@@ -14,7 +14,7 @@ USUAL = ScoreDistribution((np.clip(QUANTILES, 0.5, 1) - 0.5).astype(np.float32) 
 
 
 def kept(*scores: float) -> list[float]:
-    floor = lowest_kept(scores, USUAL)
+    floor = find_threshold(scores, USUAL)
     return [score for score in scores if score >= floor]
 
 

@@ -104,7 +104,7 @@ def test_as_many_as_asked_for_if_so_many_fit(fill: Fill, embedder: Embedder) -> 
 def test_what_is_no_filter_is_said_even_where_nothing_is_indexed(
     store: Store, embedder: Embedder, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="there is no field 'ratng'; there are area"):
+    with pytest.raises(InputError, match="there is no field 'ratng'; the fields are area"):
         search(store, embedder, "red", where="ratng >= 4")
     with pytest.raises(InputError, match="must be a field, not the end"):
         search(store, embedder, "red", where="")

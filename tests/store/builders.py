@@ -24,6 +24,7 @@ from virtue.store import (
     Store,
 )
 from virtue.store import layout as names
+from virtue.store.catalogue.filters import FullImages, RowFilter, parse
 from virtue.store.records import Kind
 
 DIM = 8
@@ -92,6 +93,23 @@ def found(snapshot: Snapshot, kind: Kind = "regions") -> list[tuple[bytes, float
     records = snapshot.regions(ranked.rows) if kind == "regions" else snapshot.captions(ranked.rows)
     assert [record.row for record in records] == ranked.rows.tolist()
     return [(r.path, round(float(s), 5)) for r, s in zip(records, ranked.scores, strict=True)]
+
+
+def every_vector(snapshot: Snapshot, kind: Kind) -> np.ndarray:
+    """(count of rows, dim) float32."""
+    return snapshot.vectors_of(kind, range(snapshot.row_count(kind)))
+
+
+def matching(
+    snapshot: Snapshot, kind: Kind, where: str | Sequence[str], full_images: FullImages = "any"
+) -> np.ndarray:
+    """(count of rows,) bool: the rows that a search with this filter finds."""
+    filter = RowFilter(parse(where), full_images)
+    flags = np.zeros(snapshot.row_count(kind), bool)
+    query = vectors(1, 1, dim=snapshot.generation.dim if snapshot.generation else DIM)
+    flags[snapshot.exact(kind, query, len(flags), filter).rows] = True
+    assert snapshot.count_matching(kind, filter) == flags.sum()
+    return flags
 
 
 def scored(path: bytes, rows: np.ndarray) -> list[tuple[bytes, float]]:

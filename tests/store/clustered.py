@@ -13,6 +13,7 @@ import numpy as np
 from tests.store.builders import file, name
 from virtue.geometry import Box
 from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo, Snapshot, Store, Writer
+from virtue.store.catalogue.filters import RowFilter
 
 DIM = 32
 REGIONS = 20
@@ -68,15 +69,13 @@ def indexed(folder: Path, count: int = 150, **options: Any) -> Store:
     return store
 
 
-def recall(
-    snapshot: Snapshot, queries: np.ndarray, top: int = 10, allowed: np.ndarray | None = None
-) -> float:
+def recall(snapshot: Snapshot, queries: np.ndarray, top: int = 10, filter: RowFilter | None = None) -> float:
     """The share of the best rows that searches find; each score must be that of the exact search."""
     found = 0
     total = 0
     for query in queries:
-        ranked = snapshot.search("regions", query, top, allowed)
-        exact = snapshot.exact("regions", query[None], top, allowed)
+        ranked = snapshot.search("regions", query, top, filter)
+        exact = snapshot.exact("regions", query[None], top, filter)
         scores = dict(zip(exact.rows.tolist(), exact.scores.tolist(), strict=True))
         assert len(ranked.rows) == len(exact.rows)
         assert (np.diff(ranked.scores) <= 0).all()

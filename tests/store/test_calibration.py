@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.store.builders import DIM, file, filled, photo, vectors
+from tests.store.builders import DIM, every_vector, file, filled, photo, vectors
 from virtue.store import NewCaption, Store
 from virtue.store import layout as names
 from virtue.store.calibration import QUANTILES, ScoreDistribution
@@ -33,9 +33,7 @@ def test_they_are_the_quantiles_of_all_scores_of_the_rows_of_other_photos(tmp_pa
     with filled(tmp_path / "library", 5, captions=[NewCaption("a", "sidecar")]) as store:
         assert refreshed(store)
         with store.read() as snapshot:
-            regions, captions = (
-                snapshot.vectors(kind).astype(np.float32) for kind in ("regions", "captions")
-            )
+            regions, captions = (every_vector(snapshot, kind) for kind in ("regions", "captions"))
             found = {
                 (find, kind): snapshot.score_distribution(find, kind)
                 for find in ("regions", "photos", "captions")

@@ -202,7 +202,7 @@ def test_an_index_is_made_anew_of_what_is_left(tmp_path: Path) -> None:
         with store.read() as snapshot:
             assert snapshot.search_params("regions") is not None
             assert recall(snapshot, clustered(50, 902)) >= 0.92
-            assert len(snapshot.vectors("regions")) == 2000
+            assert snapshot.row_count("regions") == 2000
         assert store.verify() == []
 
 

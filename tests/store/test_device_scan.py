@@ -19,6 +19,7 @@ from tests.store.devices import DEVICES
 from virtue import Library
 from virtue.errors import StoreError
 from virtue.store import Snapshot, Store
+from virtue.store.catalogue.filters import RowFilter, parse
 from virtue.store.records import Ranked
 from virtue.store.vectors import exact, gpu_rows
 from virtue.store.vectors.gpu_rows import DeviceRows
@@ -79,12 +80,12 @@ def test_best_is_what_a_scan_finds(
     queries[:, : int(zeros * dim)] = 0
     dead = np.flatnonzero(random.random(count) < gone)
     allowed = None if share is None else random.random(count) < share
-    theirs = exact.best(rows, queries, top, dead, allowed, exact.DecodedRows())
+    theirs = exact.scan(rows, queries, dead, allowed, exact.DecodedRows()).top(top)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "MAX_GATHERED_ROWS", 0)
         patch.setattr(gpu_rows, "FLOATS", 1024 * dim)
         same(
-            DeviceRows(called(place), "regions", dim).best(rows, queries, top, dead, allowed),
+            DeviceRows(called(place), "regions", dim).scan(rows, queries, dead, allowed).top(top),
             theirs,
         )
 
@@ -96,8 +97,8 @@ def test_scores_that_differ_by_rounding_alone_are_told_apart(place: str, dim: in
         query = vectors(1, seed, dim=dim)
         rows = alike(query[0], 5_000, seed)
         held = DeviceRows(called(place), "regions", dim)
-        theirs = exact.best(rows, query, 700, NONE, None, exact.DecodedRows())
-        same(held.best(rows, query, 700, NONE, None), theirs)
+        theirs = exact.scan(rows, query, NONE, None, exact.DecodedRows()).top(700)
+        same(held.scan(rows, query, NONE, None).top(700), theirs)
 
 
 @pytest.mark.parametrize("place", DEVICES)
@@ -107,7 +108,7 @@ def test_rows_that_a_careless_device_confuses_are_told_apart(
     """As where products are made of queries rounded to 11 bits: what is found stays the same."""
     queries = vectors(1, 1, dim=16)
     rows = alike(queries[0], 4_000, 2)
-    theirs = exact.best(rows, queries, 10, NONE, None, exact.DecodedRows())
+    theirs = exact.scan(rows, queries, NONE, None, exact.DecodedRows()).top(10)
     held = DeviceRows(called(place), "regions", 16)
     uploaded = torch.from_numpy
 
@@ -117,23 +118,23 @@ def test_rows_that_a_careless_device_confuses_are_told_apart(
         )
 
     monkeypatch.setattr(torch, "from_numpy", rounded)
-    same(held.best(rows, queries, 10, NONE, None), theirs)
+    same(held.scan(rows, queries, NONE, None).top(10), theirs)
 
 
 @pytest.mark.parametrize("place", DEVICES)
 def test_modes_of_the_program_around_change_nothing(place: str) -> None:
     query = vectors(1, 4, dim=3)
     rows = alike(query[0], 5_000, 1)
-    theirs = [exact.best(rows[:n], query, 700, NONE, None, exact.DecodedRows()) for n in (4_000, 5_000)]
+    theirs = [exact.scan(rows[:n], query, NONE, None, exact.DecodedRows()).top(700) for n in (4_000, 5_000)]
     held = DeviceRows(called(place), "regions", 3)
     before = torch.get_default_dtype()
     with torch.inference_mode(), torch.autocast(called(place).type, torch.bfloat16):
         torch.set_default_dtype(torch.float64)
         try:
-            same(held.best(rows[:4_000], query, 700, NONE, None), theirs[0])
+            same(held.scan(rows[:4_000], query, NONE, None).top(700), theirs[0])
         finally:
             torch.set_default_dtype(before)
-    same(held.best(rows, query, 700, NONE, None), theirs[1])
+    same(held.scan(rows, query, NONE, None).top(700), theirs[1])
 
 
 @pytest.mark.parametrize("place", DEVICES)
@@ -143,13 +144,13 @@ def test_only_what_is_new_is_brought_over(place: str, monkeypatch: pytest.Monkey
     rows, query = vectors(5_000, 3).astype(np.float16), vectors(1, 4)
     held = DeviceRows(called(place), "regions", DIM)
     for count in (10, 1_024, 1_500, 5_000, 3_000):
-        theirs = exact.best(rows[:count], query, 5, NONE, None, exact.DecodedRows())
-        same(held.best(rows[:count], query, 5, NONE, None), theirs)
+        theirs = exact.scan(rows[:count], query, NONE, None, exact.DecodedRows()).top(5)
+        same(held.scan(rows[:count], query, NONE, None).top(5), theirs)
     # Rows never change: were they read again, a change would be seen.
     changed = rows.copy()
     changed[:] = 0
     changed[4_999] = rows[4_999]
-    found = held.best(changed, vectors(5_000, 3)[4_999:], 1, NONE, None)
+    found = held.scan(changed, vectors(5_000, 3)[4_999:], NONE, None).top(1)
     assert found.rows.tolist() == [4_999]
 
 
@@ -171,9 +172,8 @@ def test_a_library_that_is_held_is_searched_exactly(place: str, tmp_path: Path) 
         with device.read() as ours, store.read() as theirs:
             assert ours.search_params("regions") is not None
             compared(ours, theirs, 5)
-            allowed = np.random.default_rng(6).random(3_000) < 0.8
-            compared(ours, theirs, 6, allowed=allowed)
-            compared(ours, theirs, 7, allowed=np.zeros(3_000, bool))
+            compared(ours, theirs, 6, filter=RowFilter(parse("not path ~ *7.jpg")))
+            compared(ours, theirs, 7, filter=RowFilter(parse("path = none.jpg")))
             with store.write("test") as writer:
                 writer.forget([b"/photos/%d.jpg" % number for number in range(0, 40, 2)])
                 add(writer, 150, 30)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.store.builders import DIM, file, filled, found, name, photo, scored, vectors
 from tests.store.hardship import POSIX, killed
-from virtue.errors import DamagedError
+from virtue.errors import DamagedError, InternalError
 from virtue.store import NewCaption, Store
 from virtue.store import layout as names
 
@@ -52,7 +52,7 @@ def test_a_killed_writer_loses_and_doubles_nothing(tmp_path: Path) -> None:
                 pass
             assert store.verify() == []
             with store.read() as snapshot:
-                regions, captions = len(snapshot.vectors("regions")), len(snapshot.vectors("captions"))
+                regions, captions = snapshot.row_count("regions"), snapshot.row_count("captions")
         assert (regions, captions) == (2 * count, count)
         assert (folder / "regions-1.f16").stat().st_size == regions * DIM * 2
         assert (folder / "captions-1.f16").stat().st_size == captions * DIM * 2
@@ -220,6 +220,30 @@ def test_a_damaged_catalogue_is_told_and_not_touched(tmp_path: Path) -> None:
         }
         with store.write("test") as writer, pytest.raises(DamagedError, match="from a backup"):
             writer.repair()
+
+
+def test_a_mistake_in_our_own_sql_is_not_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody shall remove a library because virtue is wrong."""
+    with filled(tmp_path / "library") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr("virtue.store.catalogue.hot_sql.REGIONS", "SELECT nosuch FROM regions")
+            with (
+                pytest.raises(InternalError, match="no such column: nosuch") as caught,
+                store.read() as snapshot,
+            ):
+                snapshot.regions([0])
+        with monkeypatch.context() as patch:
+            patch.setattr("virtue.store.catalogue.hot_sql.GENERATIONS", "SELECT 1 FROM nosuch")
+            with pytest.raises(InternalError, match="no such table: nosuch"), store.write("test"):
+                pass
+        for says in ("mistake in virtue", "nothing was changed", "not damaged", "report"):
+            assert says in str(caught.value)
+        assert "remove the folder" not in str(caught.value)
+        assert store.verify() == []
+        with store.read() as snapshot:
+            assert len(snapshot.regions([0])) == 1
 
 
 @pytest.mark.parametrize("table", ["photos", "regions", "tombstones"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,25 @@ def test_a_catalogue_of_rubbish_is_told_so(tmp_path: Path, size: int) -> None:
     (tmp_path / "library" / names.CATALOGUE).write_bytes(random.Random(size).randbytes(size))
     with pytest.raises(DamagedError, match=r"catalogue .* damaged .*put catalogue\.db back from a backup"):
         Store.open(tmp_path / "library")
+
+
+def test_another_database_is_told_so(tmp_path: Path) -> None:
+    """An empty one, one of another program, and one of another program that uses Alembic too."""
+    for number, sql in enumerate(
+        (
+            "VACUUM",
+            "CREATE TABLE photos (id)",
+            "CREATE TABLE alembic_version AS SELECT '1975ea83b712' version_num",
+        )
+    ):
+        folder = tmp_path / str(number)
+        filled(folder).close()
+        (folder / names.CATALOGUE).unlink()
+        with closing(sqlite3.connect(folder / names.CATALOGUE)) as other, other:
+            other.execute(sql)
+        for read_only in (False, True):
+            with pytest.raises(DamagedError, match=r"catalogue .* damaged \(it is another database\)"):
+                Store.open(folder, read_only=read_only)
 
 
 def test_a_lost_catalogue_is_told_so(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.store.builders import name
+from tests.store.builders import matching, name
 from tests.store.clustered import (
     DIM,
     RECALL,
@@ -25,6 +25,7 @@ from tests.store.clustered import (
     vectors,
 )
 from virtue.store import Store
+from virtue.store.catalogue.filters import RowFilter, parse
 from virtue.store.records import SearchParams
 
 PHOTOS = 150
@@ -110,28 +111,33 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("share", [0.9, 0.4, 0.05, 0.005, 0.0])
-def test_only_allowed_rows_appear(larger: Path, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "where",
+    ["not path ~ *7.jpg", "path ~ '*[0-3].jpg'", "path ~ *7.jpg", "path ~ *57.jpg", "path = none.jpg"],
+)
+def test_only_matching_rows_appear(larger: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("virtue.store.vectors.exact.MAX_GATHERED_ROWS", 50)
     with Store.open(larger) as store, store.read() as snapshot:
-        allowed = np.random.default_rng(5).random(400 * REGIONS) < share
+        filter, allowed = RowFilter(parse(where)), matching(snapshot, "regions", where)
         for query in vectors(20, 991):
-            ranked = snapshot.search("regions", query, 10, allowed)
+            ranked = snapshot.search("regions", query, 10, filter)
             assert allowed[ranked.rows].all()
-        if share:
-            assert recall(snapshot, vectors(50, 990), allowed=allowed) >= RECALL
+        if allowed.any():
+            assert recall(snapshot, vectors(50, 990), filter=filter) >= RECALL
 
 
-def test_rows_that_no_list_near_the_query_has_are_found_all_the_same(store: Store) -> None:
+def test_rows_that_no_list_near_the_query_has_are_found_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Allowed is only what is farthest from the query: the search must go on until it gets there."""
     with store.read() as snapshot:
         query = vectors(1, 989)
         order = snapshot.exact("regions", query, PHOTOS * REGIONS).rows
-        allowed = np.zeros(PHOTOS * REGIONS, bool)
-        allowed[order[-2_500:]] = True
-        ranked = snapshot.search("regions", query, 10, allowed, params=SearchParams(1, 64))
+        farthest = order[-2_500:]
+        monkeypatch.setattr("virtue.store.catalogue.filters_sql.matching_rows", lambda *_: farthest)
+        ranked = snapshot.search("regions", query, 10, RowFilter(), params=SearchParams(1, 64))
         assert len(ranked.rows) == 10
-        assert allowed[ranked.rows].all()
+        assert set(ranked.rows.tolist()) <= set(farthest.tolist())
 
 
 def test_new_rows_are_found_before_the_index_has_them(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.store.builders import DIM, file, filled, photo, vectors
 from virtue.store import Store
-from virtue.store.vectors.exact import DecodedRows, best, decode
+from virtue.store.vectors.exact import DecodedRows, decode, scan
 
 
 def test_every_finite_half_is_decoded_exactly() -> None:
@@ -43,7 +43,7 @@ def test_best_is_what_plain_arithmetic_says(
     allowed = None if share is None else random.random(count) < share
     kept = DecodedRows()
     for _ in range(scans):
-        ranked = best(rows, queries, top, dead, allowed, kept)
+        ranked = scan(rows, queries, dead, allowed, kept).top(top)
     scores = (rows.astype(np.float32) @ queries.T).max(axis=1)
     usable = np.ones(count, bool) if allowed is None else allowed.copy()
     usable[dead] = False
@@ -77,14 +77,6 @@ def test_top_may_exceed_the_rows(tmp_path: Path) -> None:
     with filled(tmp_path / "library", 3) as store, store.read() as snapshot:
         assert len(snapshot.search("regions", vectors(4, 1), 100).rows) == 6
         assert len(snapshot.search("captions", vectors(1, 1), 100).rows) == 0
-
-
-def test_allowed_rows_are_one_flag_for_each(tmp_path: Path) -> None:
-    with filled(tmp_path / "library", 3) as store, store.read() as snapshot:
-        allowed = np.array([False, True, False, True, False, False])
-        assert set(snapshot.search("regions", vectors(1, 1), 9, allowed).rows.tolist()) == {1, 3}
-        with pytest.raises(ValueError, match="6 rows"):
-            snapshot.search("regions", vectors(1, 1), 9, allowed[:5])
 
 
 def test_an_empty_library_has_nothing_to_find(tmp_path: Path) -> None:

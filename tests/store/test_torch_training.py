@@ -207,7 +207,7 @@ def test_what_torch_adds_to_an_index_is_what_faiss_adds(
         (_, before), (new, added) = segments(store)
         assert (new.first, new.stop, new.encoded) == (2_000, 2_400, 400)
         with store.read() as snapshot:
-            rows = np.array(snapshot.vectors("regions"))
+            rows = np.array(snapshot.mapped_rows("regions"))
             assert recall_of(snapshot, vectors(100, 8)) >= RECALL
             scale = find_index(snapshot._connection, 1, "regions").training.scale
         again = training.encode(

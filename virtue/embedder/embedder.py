@@ -197,6 +197,12 @@ class Embedder:
         )
         return rows
 
+    @property
+    def texts_ignore_find(self) -> bool:
+        """Whether a text alone has the same query vectors whatever is looked for. A model that knows so has
+        an attribute of this name, True."""
+        return bool(getattr(self.model, "texts_ignore_find", False))
+
     def rows_as_queries(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
         """Turns rows of a library (n, dim) into queries for what is like them, (n, dim) float32 unit rows,
         without their pictures. For a model that is not asymmetric these are the rows themselves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,10 @@ if TYPE_CHECKING:
     from virtue.store import Snapshot
     from virtue.store.records import Find, QueryKind
 
-ENOUGH = 500
-SOME = 4
-"""One in so many everyday things is asked for to see how a library scores."""
+MAX_TEXTS = 500
+"""Queries that an index is tuned with."""
+STEP = 4
+"""One in so many everyday things is searched for to see how a library scores."""
 
 EVERYDAY = (
     "a dog", "a cat on a sofa", "a bird in a tree", "a horse in a field", "a cow", "a butterfly on a flower",
@@ -34,26 +36,29 @@ EVERYDAY = (
 def tuning_texts(snapshot: Snapshot, embedder: Embedder) -> np.ndarray:
     """Embeds queries to tune with, (n, dim) float32, 500 at most: from captions, categories and tags of this
     library, and everyday things, since captions may all speak of one thing."""
-    texts = [*snapshot.sample_texts(ENOUGH - len(EVERYDAY)), *EVERYDAY]
-    return np.stack([rows[0] for rows in embedder.queries(texts, "regions")])
+    texts = [*snapshot.sample_texts(MAX_TEXTS - len(EVERYDAY)), *EVERYDAY]
+    return _first_vectors(embedder, texts, "regions")
 
 
 class SampleQueries:
-    """The sample queries that a library is calibrated with: everyday things only, since a caption is too
-    easily found by its own words."""
+    """Makes the queries that the scores of a library are measured with: everyday things only, since a caption
+    of the library is too easily found by its own words."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._known: np.ndarray | None = None
+        self._texts: dict[Find | None, np.ndarray] = {}
 
     def __call__(self, find: Find, rows: np.ndarray) -> dict[QueryKind, np.ndarray]:
-        return {"image": self._embedder.rows_as_queries(rows, find), "text": self._texts(find)}
+        return {"image": self._embedder.rows_as_queries(rows, find), "text": self._encode_texts(find)}
 
-    def _texts(self, find: Find) -> np.ndarray:
-        """Most models ask alike whatever is looked for. One text tells; the others are not embedded again."""
-        first, *others = EVERYDAY[::SOME]
-        vector = self._embedder.query(first, find)[0]
-        if self._known is None or not np.array_equal(self._known[0], vector):
-            rest = [rows[0] for rows in self._embedder.queries(others, find)]
-            self._known = np.stack([vector, *rest])
-        return self._known
+    def _encode_texts(self, find: Find) -> np.ndarray:
+        """Most models ask alike whatever is looked for; then the texts are embedded once."""
+        key = None if self._embedder.texts_ignore_find else find
+        if key not in self._texts:
+            self._texts[key] = _first_vectors(self._embedder, EVERYDAY[::STEP], find)
+        return self._texts[key]
+
+
+def _first_vectors(embedder: Embedder, texts: Sequence[str], find: Find) -> np.ndarray:
+    """Embeds texts, (n, dim) float32: one vector each, the plainest."""
+    return np.stack([rows[0] for rows in embedder.queries(texts, find)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.embedder.model import Find
     from virtue.store import Snapshot
-    from virtue.store.records import RegionLocation
+    from virtue.store.records import QueryKind, RegionLocation
 
 WITHOUT = 0.5
 """How much of what is to be left out is taken away from a query vector.
@@ -34,9 +34,16 @@ NOTHING = 1e-6
 """Length below which a difference of vectors is rounding."""
 
 
-def query_vectors(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> np.ndarray:
-    """Embeds a query: (k, dim) float32, unit rows. The score of a row of the library is its best dot product
-    with them.
+class EncodedQuery(NamedTuple):
+    """A query as the store takes it: (k, dim) float32 unit rows, and what they were made from. A row of the
+    library scores its best dot product with them."""
+
+    vectors: np.ndarray
+    kind: QueryKind
+
+
+def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> EncodedQuery:
+    """Embeds a query.
 
     Parts are added, each times its weight, and the direction of what is left out is taken away `WITHOUT`
     times its mean weight. Hits beside other parts together weigh `LIKED`. A part that its model asks at
@@ -47,11 +54,22 @@ def query_vectors(embedder: Embedder, query: Query, find: Find, snapshot: Snapsh
         InputError: nothing is left after taking away; the library has no such region or photo.
         PictureError, PromptError: from the query's images and prompts.
     """
+    kind: QueryKind = "text" if query.is_text else "image"
+    return EncodedQuery(_combine(embedder, query, find, snapshot), kind)
+
+
+def depends_on_find(embedder: Embedder, query: Query) -> bool:
+    """Whether the vectors of a query are others for each thing that can be looked for."""
+    is_text = all(part.image is None and not part.is_stored for part in (*query.parts, *query.without))
+    return not (is_text and embedder.texts_ignore_find)
+
+
+def _combine(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> np.ndarray:
     wanted, unwanted = query.wanted, query.unwanted
-    asked = [_embed(embedder, part, find, snapshot) for part in wanted]
-    if len(asked) == 1 and not unwanted:
-        return asked[0]
-    total = reduce(_add, map(operator.mul, _weights(wanted), asked))
+    embedded = [_embed(embedder, part, find, snapshot) for part in wanted]
+    if len(embedded) == 1 and not unwanted:
+        return embedded[0]
+    total = reduce(_add, map(operator.mul, _weights(wanted), embedded))
     if unwanted:
         weights = [part.weight for part in unwanted]
         vectors = [_embed(embedder, part, find, snapshot)[0] for part in unwanted]
@@ -69,25 +87,27 @@ def _weights(parts: Sequence[Part]) -> list[float]:
 
 def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np.ndarray:
     if part.is_stored:
-        return embedder.rows_as_queries(snapshot.vectors("regions")[location_of(part, snapshot).row], find)
-    return np.atleast_2d(embedder.query(part, find))
+        return embedder.rows_as_queries(
+            snapshot.vectors_of("regions", [locate_part(part, snapshot).row]), find
+        )
+    return embedder.query(part, find)
 
 
-def location_of(part: Part, snapshot: Snapshot) -> RegionLocation:
-    """Finds where the library has the region or photo of this part.
+def locate_part(part: Part, snapshot: Snapshot) -> RegionLocation:
+    """Where the library has what this part is like.
 
     Raises:
         InputError: nowhere.
     """
-    place = snapshot.locate(part.region_id, part.photo_id)
-    if place is None:
+    location = snapshot.locate(part.region_id, part.photo_id)
+    if location is None:
         kind = "photo" if part.region_id is None else "region"
         id = part.photo_id if part.region_id is None else part.region_id
         raise InputError(
-            f"this library has no {kind} {id}: take the {kind}_id of a hit that `virtue search --json` "
-            "prints, of this library as it is now"
+            f"this library has no {kind} {id}: take the {kind}_id of a hit, of this library as it is now",
+            hint="virtue search --json",
         )
-    return place
+    return location
 
 
 def _add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -103,5 +123,5 @@ def _padded(vectors: np.ndarray, count: int) -> np.ndarray:
 def _unit(vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if (lengths < NOTHING).any():
-        raise InputError("the parts of this query cancel each other out: leave one away")
+        raise InputError("the parts of this query cancel each other out: leave one out")
     return vectors / lengths

@@ -1,31 +1,34 @@
-"""A query against a store: scan, leave out what is not asked for, join, rank."""
+"""A query against a store: rank, leave out what is not asked for, join."""
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, get_args
-
-import numpy as np
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError
 from virtue.geometry import Box
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Query
-from virtue.retrieval.query_vectors import location_of, query_vectors
-from virtue.retrieval.threshold import LOOKED_AT, lowest_kept
-from virtue.store import CaptionRecord, Generation, Ranked, RegionRecord
-from virtue.store.records import Find, Kind, QueryKind
+from virtue.retrieval.query_vectors import EncodedQuery, depends_on_find, encode_query, locate_part
+from virtue.retrieval.ranked_records import RankedRecords, Record, Scored
+from virtue.retrieval.threshold import LOOKED_AT, find_threshold
+from virtue.store import CaptionRecord, Generation, RegionRecord
+from virtue.store.catalogue.filters import RowFilter, parse
+from virtue.store.records import FINDS, Find
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.store import Snapshot, Store
     from virtue.store.calibration import ScoreDistribution
 
-FIRST, WIDER = 4, 4
-"""Rows scanned for each hit at first (a photo has many regions that look alike, of which one is
-taken), and by how much more when too few hits came out of them."""
+LOG = logging.getLogger("virtue")
+
+SLOW_SECONDS = 1.0
+"""A search that takes longer is logged."""
 
 ROOMY = 0.4
 """Power of a region's share of its photo by which a text's score is weighed among the regions of one photo;
@@ -33,33 +36,30 @@ chosen so that the boxes shown hold the things asked for in the example photos. 
 
 MinScore = float | Literal["auto"] | None
 
-Record = TypeVar("Record", RegionRecord, CaptionRecord)
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search(Generic[Record]):
+    """A query among the rows of one kind.
 
-class Scored(NamedTuple, Generic[Record]):
-    score: float
-    record: Record
+    Attributes:
+        calibration: how the library scores for such queries; None: it was not measured.
+        filter: what hits must match.
+        named: photos that the query names itself, and that do not come back as answers.
+    """
 
-
-class Asked(NamedTuple):
-    """A query as the store takes it: (k, dim) float32 vectors, and what they were made from."""
-
-    vectors: np.ndarray
-    kind: QueryKind
-    usual: ScoreDistribution | None
-    """How the library scores for such queries."""
-    given: frozenset[int]
-    """Photos that the query names itself, and that do not come back as answers."""
-    filters: tuple[str, ...]
-    """What hits must fit, all of it."""
-    wholes: bool
-    """Whether whole photos count among regions even if they have others."""
+    query: EncodedQuery
+    calibration: ScoreDistribution | None
+    filter: RowFilter | None
+    named: frozenset[int]
+    records: RankedRecords[Record]
 
     def percentile(self, score: float) -> float | None:
-        return None if self.usual is None else 100 * self.usual.share_below(score, len(self.vectors))
+        if self.calibration is None:
+            return None
+        return 100 * self.calibration.share_below(score, len(self.query.vectors))
 
-    def floor(self, min_score: MinScore, best: Callable[[], Sequence[Scored[Any]]]) -> float:
-        """Returns the lowest score to keep. `best` returns the hits in whose scores the gap is looked for.
+    def threshold(self, min_score: MinScore, best: Callable[[int], Sequence[Scored[Any]]]) -> float:
+        """Returns the lowest score to keep. `best` returns so many hits, among which "auto" looks for it.
 
         Raises:
             InputError: it is to be found, and the library was not measured.
@@ -68,19 +68,13 @@ class Asked(NamedTuple):
             return -math.inf
         if min_score != "auto":
             return min_score
-        if self.usual is None:
+        if self.calibration is None:
             raise InputError(
-                "this library does not know yet how its pictures score, which `--min-score auto` "
-                "goes by: run `virtue index` once"
+                'min_score="auto" needs to know how the pictures of this library score, which indexing '
+                "measures: index once more",
+                hint="virtue index",
             )
-        return lowest_kept([score for score, _ in best()], self.usual)
-
-    def search(self, snapshot: Snapshot, kind: Kind, depth: int) -> Ranked:
-        return snapshot.search(kind, self.vectors, depth, self.allowed(snapshot, kind), query_kind=self.kind)
-
-    def allowed(self, snapshot: Snapshot, kind: Kind) -> np.ndarray | None:
-        """Returns which rows may appear, (count of rows,) bool; None: all."""
-        return snapshot.allowed(kind, self.filters, wholes=self.wholes) if self.filters else None
+        return find_threshold([score for score, _ in best(LOOKED_AT)], self.calibration)
 
 
 def search(
@@ -99,97 +93,116 @@ def search(
 
     Args:
         query: a `Query`, or anything that `Query.of` takes.
-        find: `"regions"`: one of each photo, or with `all_regions` all; the whole photo counts only
+        find: `"regions"`: one of each photo, or with `all_regions` all; the full image counts only
             if it is its photo's only region. `"photos"`: a photo scores as its best region does; asked
             for by words alone, as its best region or the best of its captions that say the same (see
             `_photos_by_text`). `"captions"`: of photos and of regions.
             Photos that the query names by hits are answers to no search for regions or photos.
-        min_score: leave out what scores less; `"auto"`: less than what fits (see `gap.lowest_kept`).
-        where: a filter that hits must fit (docs/search.md), or several, all of them. A photo fits if one
-            of its regions does, or for words a caption; among those its best is looked for.
+        min_score: leave out what scores less; `"auto"`: less than what fits (see `find_threshold`).
+        where: a filter that hits must match (docs/search.md), or several, all of them. A photo matches if
+            one of its regions does, or for words a caption; among those its best is looked for.
 
     Raises:
         EmptyLibraryError: there is nothing of that kind to search.
         ModelMismatchError: the library's vectors are of another model than `embedder`.
         InputError: the query, the filter or an option cannot be used.
     """
+    started = time.monotonic()
     query = Query.of(query)
-    filters = (where,) if isinstance(where, str) else tuple(where or ())
-    _check_options(find, top, min_score, filters)
+    _check_options(find, top, min_score)
+    filter = row_filter(where, find)
     with store.read() as snapshot:
         generation = snapshot.generation
         if generation is None:
             raise nothing_indexed(store)
         check_model(generation, embedder)
-        asked = _asked(snapshot, embedder, query, find, filters)
+        encoded = encode_query(embedder, query, find, snapshot)
+        stored = [part for part in (*query.parts, *query.without) if part.is_stored]
+        named = frozenset(locate_part(part, snapshot).photo_id for part in stored)
         if find == "captions":
-            floor = asked.floor(min_score, lambda: _best_captions(snapshot, asked, LOOKED_AT))
-            captions = _best_captions(snapshot, asked, top, floor)
-            hits = [_placed(_caption_hit(*found), asked) for found in captions]
-        elif find == "photos" and query.is_text:
-            said = _asked(snapshot, embedder, query, "captions", filters)
-            hits = _photos_by_text(snapshot, asked, said, embedder.model.text_match, top, min_score)
-        elif find == "photos":
-            floor = asked.floor(min_score, lambda: _best_photos(snapshot, asked, LOOKED_AT))
-            photos = _best_photos(snapshot, asked, top, floor)
-            hits = [_placed(_photo_hit(*found), asked) for found in photos]
+            hits = _captions(_among_captions(snapshot, encoded, filter, named), top, min_score)
         else:
-            floor = asked.floor(min_score, lambda: _best_regions(snapshot, asked, LOOKED_AT))
-            regions = _best_regions(snapshot, asked, top, floor, every=all_regions)
-            if query.is_text and not all_regions:
-                # Photos were judged by their best regions: which one is shown is another question.
-                regions = _roomiest(snapshot, asked, regions, -math.inf if min_score == "auto" else floor)
-            hits = [_placed(_region_hit(*found), asked) for found in regions]
+            regions = _among_regions(snapshot, encoded, find, filter, named)
+            if find == "regions":
+                hits = _regions(snapshot, regions, top, min_score, all_regions)
+            elif query.is_text:
+                # Most models ask alike whatever is looked for.
+                words = encoded
+                if depends_on_find(embedder, query):
+                    words = encode_query(embedder, query, "captions", snapshot)
+                captions = _among_captions(snapshot, words, filter, named)
+                hits = _photos_by_text(regions, captions, embedder.model.text_match, top, min_score)
+            else:
+                hits = _photos(regions, top, min_score)
         if not hits:
             _check_not_empty(snapshot, store, find)
+    seconds = time.monotonic() - started
+    if seconds > SLOW_SECONDS:
+        LOG.warning("a search for %s by %s in %s took %.1f s", find, encoded.kind, store.folder, seconds)
     return [replace(hit, rank=rank) for rank, hit in enumerate(hits, 1)]
 
 
-def _asked(
-    snapshot: Snapshot, embedder: Embedder, query: Query, find: Find, filters: tuple[str, ...]
-) -> Asked:
-    kind: QueryKind = "text" if query.is_text else "image"
-    vectors = query_vectors(embedder, query, find, snapshot)
-    stored = [part for part in (*query.parts, *query.without) if part.is_stored]
-    given = frozenset(location_of(part, snapshot).photo_id for part in stored)
-    usual = snapshot.score_distribution(find, kind)
-    return Asked(vectors, kind, usual, given, filters, wholes=find != "regions")
+def row_filter(where: str | Sequence[str] | None, find: Find) -> RowFilter | None:
+    """What rows must match; None: all may be found.
+
+    Raises:
+        InputError: the filter cannot be read.
+    """
+    if where is None or (not isinstance(where, str) and not where):
+        return None
+    return RowFilter(parse(where), "single" if find == "regions" else "any")
 
 
-def _placed(hit: Hit, asked: Asked) -> Hit:
-    return replace(hit, percentile=asked.percentile(hit.score))
+def _among_regions(
+    snapshot: Snapshot, query: EncodedQuery, find: Find, filter: RowFilter | None, named: frozenset[int]
+) -> _Search[RegionRecord]:
+    ranking = snapshot.rank("regions", query.vectors, filter=filter, query_kind=query.kind)
+    calibration = snapshot.score_distribution(find, query.kind)
+    return _Search(query, calibration, filter, named, RankedRecords(ranking, snapshot.regions))
+
+
+def _among_captions(
+    snapshot: Snapshot, query: EncodedQuery, filter: RowFilter | None, named: frozenset[int]
+) -> _Search[CaptionRecord]:
+    ranking = snapshot.rank("captions", query.vectors, filter=filter, query_kind=query.kind)
+    calibration = snapshot.score_distribution("captions", query.kind)
+    return _Search(query, calibration, filter, named, RankedRecords(ranking, snapshot.captions))
 
 
 # -- the three things that can be found -----------------------------------------------------------------
 
 
-def _best_regions(
-    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf, *, every: bool = False
-) -> list[Scored[RegionRecord]]:
+def _regions(
+    snapshot: Snapshot, search: _Search[RegionRecord], top: int, min_score: MinScore, every: bool
+) -> list[Hit]:
     def key(region: RegionRecord) -> Hashable:
-        if (region.is_full_image and not region.is_only_region) or region.photo_id in asked.given:
+        if (region.is_full_image and not region.is_only_region) or region.photo_id in search.named:
             return None
         return region.region_id if every else region.photo_id
 
-    return _best(lambda depth: asked.search(snapshot, "regions", depth), snapshot.regions, key, top, floor)
+    def photo(region: RegionRecord) -> Hashable:
+        return None if key(region) is None else region.photo_id
+
+    threshold = search.threshold(min_score, lambda count: search.records.best(photo, count, -math.inf))
+    found = search.records.best(key, top, threshold)
+    if search.query.kind == "text" and not every:
+        # Photos were judged by their best regions: which one is shown is another question.
+        found = _roomiest(snapshot, search, found, -math.inf if min_score == "auto" else threshold)
+    return [_with_percentile(_region_hit(*each), search) for each in found]
 
 
 def _roomiest(
-    snapshot: Snapshot, asked: Asked, found: list[Scored[RegionRecord]], floor: float
+    snapshot: Snapshot, search: _Search[RegionRecord], found: list[Scored[RegionRecord]], threshold: float
 ) -> list[Scored[RegionRecord]]:
     """The same photos, each by the region that shows best what a text asks for: a paw says "dog" as well
     as the dog does, so that among the regions of one photo the larger is preferred (see `ROOMY`)."""
-    rows = snapshot.rows_of([region.photo_id for _, region in found])
-    allowed = asked.allowed(snapshot, "regions")
-    rows = rows if allowed is None else rows[allowed[rows]]
-    scores = np.minimum(
-        (snapshot.vectors("regions")[rows].astype(np.float32) @ asked.vectors.T).max(axis=1), 1
-    )
-    score_of = dict(zip(rows.tolist(), scores.tolist(), strict=True))
+    rows = snapshot.rows_of([region.photo_id for _, region in found], search.filter)
+    scores = snapshot.scores("regions", rows, search.query.vectors)
+    score_of = {row: min(score, 1.0) for row, score in zip(rows, scores.tolist(), strict=True)}
     best = {region.photo_id: (0.0, Scored(score, region)) for score, region in found}
     for region in snapshot.regions(rows):
         score = score_of[region.row]
-        if score < floor or (region.is_full_image and not region.is_only_region):
+        if score < threshold or (region.is_full_image and not region.is_only_region):
             continue
         worth = score * (region.box.area / (region.width * region.height)) ** ROOMY
         if worth > best[region.photo_id][0]:
@@ -198,31 +211,37 @@ def _roomiest(
 
 
 def _best_photos(
-    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf
+    search: _Search[RegionRecord], top: int, threshold: float = -math.inf
 ) -> list[Scored[RegionRecord]]:
     """The best region of each of the best photos."""
 
     def key(region: RegionRecord) -> Hashable:
-        return None if region.photo_id in asked.given else region.photo_id
+        return None if region.photo_id in search.named else region.photo_id
 
-    return _best(lambda depth: asked.search(snapshot, "regions", depth), snapshot.regions, key, top, floor)
+    return search.records.best(key, top, threshold)
 
 
-def _best_captions(
-    snapshot: Snapshot, asked: Asked, top: int, floor: float = -math.inf, *, one_a_photo: bool = False
-) -> list[Scored[CaptionRecord]]:
+def _photos(search: _Search[RegionRecord], top: int, min_score: MinScore) -> list[Hit]:
+    threshold = search.threshold(min_score, lambda count: _best_photos(search, count))
+    return [_with_percentile(_photo_hit(*each), search) for each in _best_photos(search, top, threshold)]
+
+
+def _captions(search: _Search[CaptionRecord], top: int, min_score: MinScore) -> list[Hit]:
     """A caption that its photo has twice, from its metadata and from a sidecar file, counts once."""
 
-    def key(caption: CaptionRecord) -> Hashable:
-        if not one_a_photo:
-            return (caption.photo_id, caption.region_id, caption.text)
-        return None if caption.photo_id in asked.given else caption.photo_id
+    def best(top: int, threshold: float = -math.inf) -> list[Scored[CaptionRecord]]:
+        return search.records.best(lambda c: (c.photo_id, c.region_id, c.text), top, threshold)
 
-    return _best(lambda depth: asked.search(snapshot, "captions", depth), snapshot.captions, key, top, floor)
+    threshold = search.threshold(min_score, best)
+    return [_with_percentile(_caption_hit(*each), search) for each in best(top, threshold)]
 
 
 def _photos_by_text(
-    snapshot: Snapshot, asked: Asked, said: Asked, match: float, top: int, min_score: MinScore
+    regions: _Search[RegionRecord],
+    captions: _Search[CaptionRecord],
+    match: float,
+    top: int,
+    min_score: MinScore,
 ) -> list[Hit]:
     """Photos that show what a text asks for, or that a caption says it of.
 
@@ -233,65 +252,50 @@ def _photos_by_text(
 
     Fusing by ranks (reciprocal rank fusion) was left aside: it forgets by how much the first is
     ahead, so that a caption which is the query word for word can lose to a photo that is second in
-    both rankings, and its scores mean nothing to `--min-score`. The best `top` of the fused ranking
+    both rankings, and its scores mean nothing to `min_score`. The best `top` of the fused ranking
     are among the best `top` of either, so that no more needs to be looked at.
 
     `via` is "both" where a caption matched and the picture alone would have been among the hits too.
-    A `min_score` of "auto" cuts pictures at their own gap, and keeps all captions that match: words agree
-    better with words than pictures do, so that between the two there always is a gap.
+    A `min_score` of "auto" cuts pictures at their own threshold, and keeps all captions that match: words
+    agree better with words than pictures do, so that between the two there always is a gap.
     """
-    floor = asked.floor(min_score, lambda: _best_photos(snapshot, asked, LOOKED_AT))
-    match = match if min_score == "auto" else max(match, floor)
-    seen = _best_photos(snapshot, asked, top, floor)
-    told = _best_captions(snapshot, said, top, match, one_a_photo=True)
-    pictures = {found.record.photo_id: found for found in seen}
-    captions = {found.record.photo_id: found for found in told}
+    threshold = regions.threshold(min_score, lambda count: _best_photos(regions, count))
+    match = match if min_score == "auto" else max(match, threshold)
+
+    def key(caption: CaptionRecord) -> Hashable:
+        return None if caption.photo_id in captions.named else caption.photo_id
+
+    seen = {found.record.photo_id: found for found in _best_photos(regions, top, threshold)}
+    described = {found.record.photo_id: found for found in captions.records.best(key, top, match)}
     # Captions first: at the same score, words that say it go before a picture that seems to.
-    hits = [_fused(pictures.get(photo), captions.get(photo), asked, said) for photo in captions | pictures]
+    hits = [_fuse(seen.get(id), described.get(id), regions, captions) for id in described | seen]
     return sorted(hits, key=lambda hit: hit.score, reverse=True)[:top]
 
 
-def _fused(
-    seen: Scored[RegionRecord] | None, told: Scored[CaptionRecord] | None, asked: Asked, said: Asked
+def _fuse(
+    seen: Scored[RegionRecord] | None,
+    described: Scored[CaptionRecord] | None,
+    regions: _Search[RegionRecord],
+    captions: _Search[CaptionRecord],
 ) -> Hit:
     """A photo by its best region, by its best caption, or by both; at least one is given."""
-    if told is None:
+    if described is None:
         assert seen is not None
-        return _placed(_photo_hit(*seen), asked)
-    hit = _placed(replace(_caption_hit(*told), kind="photo", box=_whole(told.record)), said)
+        return _with_percentile(_photo_hit(*seen), regions)
+    caption = replace(_caption_hit(*described), kind="photo", box=_full_box(described.record))
+    hit = _with_percentile(caption, captions)
     if seen is None:
         return hit
     score, region = seen
     hit = replace(hit, region_id=region.region_id, region_box=region.box, via="both")
-    return hit if hit.score >= score else _placed(replace(hit, score=score), asked)
+    return hit if hit.score >= score else _with_percentile(replace(hit, score=score), regions)
 
 
-# -- ranking ----------------------------------------------------------------------------------------------
+# -- hits -------------------------------------------------------------------------------------------------
 
 
-def _best(
-    scan: Callable[[int], Ranked],
-    join: Callable[[np.ndarray], Sequence[Record]],
-    key: Callable[[Record], Hashable],
-    top: int,
-    floor: float,
-) -> list[Scored[Record]]:
-    """The best record of each key (None: not wanted), best first, from a scan that is widened until
-    `top` are found or the rows have run out."""
-    depth = FIRST * top
-    while True:
-        ranked = scan(depth)
-        above = int(np.count_nonzero(ranked.scores.astype(float) >= floor))
-        rows, scores = ranked.rows[:above], ranked.scores[:above]
-        best: dict[Hashable, Scored[Record]] = {}
-        # Rows are kept in half precision, which may round a perfect match up.
-        score_of = dict(zip(rows.tolist(), np.minimum(scores, 1).tolist(), strict=True))
-        for record in join(rows) if above else ():
-            best.setdefault(key(record), Scored(score_of[record.row], record))
-        best.pop(None, None)
-        if len(best) >= top or above < depth:
-            return list(best.values())[:top]
-        depth *= WIDER
+def _with_percentile(hit: Hit, search: _Search[Any]) -> Hit:
+    return replace(hit, percentile=search.percentile(hit.score))
 
 
 def _region_hit(score: float, region: RegionRecord) -> Hit:
@@ -311,7 +315,7 @@ def _region_hit(score: float, region: RegionRecord) -> Hit:
 
 
 def _photo_hit(score: float, region: RegionRecord) -> Hit:
-    return replace(_region_hit(score, region), kind="photo", box=_whole(region))
+    return replace(_region_hit(score, region), kind="photo", box=_full_box(region))
 
 
 def _caption_hit(score: float, caption: CaptionRecord) -> Hit:
@@ -319,7 +323,7 @@ def _caption_hit(score: float, caption: CaptionRecord) -> Hit:
         rank=0,
         score=score,
         raw_path=caption.path,
-        box=caption.box or _whole(caption),
+        box=caption.box or _full_box(caption),
         width=caption.width,
         height=caption.height,
         kind="caption",
@@ -331,28 +335,22 @@ def _caption_hit(score: float, caption: CaptionRecord) -> Hit:
     )
 
 
-def _whole(record: RegionRecord | CaptionRecord) -> Box:
+def _full_box(record: RegionRecord | CaptionRecord) -> Box:
     return Box(0, 0, record.width, record.height)
 
 
 # -- what can be wrong ------------------------------------------------------------------------------------
 
 
-def _check_options(find: str, top: int, min_score: MinScore, filters: tuple[str, ...]) -> None:
-    from virtue.embedder.model import Find
-
-    if find not in get_args(Find):
-        raise InputError(f"cannot find {find!r}: choose one of {', '.join(get_args(Find))}")
+def _check_options(find: str, top: int, min_score: MinScore) -> None:
+    if find not in FINDS:
+        raise InputError(f"cannot find {find!r}: choose one of {', '.join(FINDS)}")
     if top < 1:
         raise InputError(f"top must be at least 1, not {top}")
     if isinstance(min_score, str) and min_score != "auto":
         raise InputError(f"the lowest score must be a number or auto, not {min_score!r}")
     if isinstance(min_score, float) and math.isnan(min_score):
         raise InputError("the lowest score must be a number, or auto")
-    if filters:
-        from virtue.store.catalogue.filters import parse
-
-        parse(filters)
 
 
 def check_model(generation: Generation, embedder: Embedder) -> None:
@@ -360,12 +358,14 @@ def check_model(generation: Generation, embedder: Embedder) -> None:
         return
     if generation.model == embedder.name:
         raise ModelMismatchError(
-            f"this library was made with another version of the model {generation.model}: "
-            "embed its photos again with `virtue reindex`"
+            f"this library was made with another version of the model {generation.model}: embed its photos "
+            "again",
+            hint="virtue reindex",
         )
     raise ModelMismatchError(
         f"this library was made with the model {generation.model}, not with {embedder.name}: search it "
-        f"with that one, or embed its photos again with `virtue reindex --model {embedder.name}`"
+        "with that one, or embed its photos again with this one",
+        hint=f"virtue reindex --model {embedder.name}",
     )
 
 
@@ -376,11 +376,13 @@ def _check_not_empty(snapshot: Snapshot, store: Store, find: Find) -> None:
     if find == "captions" and not counts.captions:
         raise EmptyLibraryError(
             "no photo in this library has a caption: put words into photo.txt beside photo.jpg, into the "
-            "photo's metadata, or into a file for `virtue index --captions FILE`, and index again"
+            "photo's metadata, or into a file of captions, and index again",
+            hint="virtue index --captions FILE",
         )
 
 
 def nothing_indexed(store: Store) -> EmptyLibraryError:
     return EmptyLibraryError(
-        f"nothing is indexed in the library {store.folder}: fill it with `virtue index FOLDER`"
+        f"nothing is indexed in the library {store.folder}: index a folder of photos",
+        hint="virtue index FOLDER",
     )

@@ -10,7 +10,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,27 +17,22 @@ import numpy as np
 from virtue.errors import InputError, PictureError
 from virtue.retrieval.search import check_model, nothing_indexed
 from virtue.store import Snapshot, Store
-from virtue.store.catalogue.photos import Copy, Wholes
-from virtue.store.vectors.exact import decode
+from virtue.store.catalogue.filters import RowFilter
+from virtue.store.records import Copy, FullImage
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
 
 Tier = Literal["same-bytes", "same-picture", "similar"]
 
-BITS = 8
+MAX_DISTANCE = 8
 """Bits in which the hashes of the same picture may differ."""
 SAME = 0.55
 """Dot product that the same picture must have too: photos of nearly one hash may show different things."""
 SIMILAR = 0.8
 """Dot product from which on pictures are similar."""
-PLAIN = 4
-"""Hashes of which fewer bits are set, or unset, say nothing: those of a picture in one colour, or of a slow
-change from side to side."""
 DEPTH, DEEPER = 100, 4
 """Rows looked at first for similar photos, and by how many times more if all of them were."""
-BLOCK = 256
-"""Hashes that are compared at once with all of their band; 16 times as many pairs of vectors are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +72,13 @@ class Similar:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """A file to compare with the library: `vector` (dim,) float32."""
+class _Query:
+    """A file to compare with the library: `vector` (dim,) float32; `photo_id` None: it is not in it."""
 
     copy: Copy
     photo_id: int | None
     vector: np.ndarray
-    phash: np.uint64
+    phash: int
 
 
 def similar(
@@ -111,21 +105,20 @@ def similar(
     with store.read() as snapshot:
         if snapshot.generation is None:
             raise nothing_indexed(store)
-        whole = snapshot.wholes()
         if path is None:
-            return list(_groups(snapshot, whole))
+            return _find_groups(snapshot)
         groups = []
         for file in _files(os.path.abspath(os.fsencode(path))):
             try:
-                asked = _asked(snapshot, whole, embedder, file)
+                query = _read_query(snapshot, embedder, file)
             except PictureError as error:
                 if not os.path.isdir(path):
                     raise
                 warnings.warn(f"{error}: left out", stacklevel=2)
                 continue
-            found = _like(snapshot, whole, asked, threshold)
+            found = _find_like(snapshot, query, threshold)
             if found:
-                groups.append([_line(None, 1, 0, asked.copy, asked.photo_id), *found])
+                groups.append([_line(None, 1, 0, query.copy, query.photo_id), *found])
         return groups
 
 
@@ -147,7 +140,7 @@ def _files(path: bytes) -> Iterator[bytes]:
                 yield os.path.join(folder, name)
 
 
-def _asked(snapshot: Snapshot, whole: Wholes, embedder: Callable[[], Embedder], path: bytes) -> _Asked:
+def _read_query(snapshot: Snapshot, embedder: Callable[[], Embedder], path: bytes) -> _Query:
     from virtue.pictures import load
 
     try:
@@ -156,10 +149,10 @@ def _asked(snapshot: Snapshot, whole: Wholes, embedder: Callable[[], Embedder], 
     except OSError as error:
         raise PictureError(f"{os.fsdecode(path)}: {(error.strerror or str(error)).lower()}") from None
     photo = snapshot.photo_id(digest)
-    place = None if photo is None else np.flatnonzero(whole.ids == photo)
-    if photo is not None and place is not None and len(place):
-        here = snapshot.copies([photo])[photo][0]._replace(path=path)
-        return _Asked(here, photo, _vectors(snapshot, whole, place)[0], whole.phashes[place[0]])
+    if photo is not None:
+        for image in snapshot.full_images([photo]):
+            here = snapshot.copies([photo])[photo][0]._replace(path=path)
+            return _Query(here, photo, snapshot.vectors_of("regions", [image.row])[0], image.phash)
     from virtue.embedder.model import Item
     from virtue.phash import perceptual_hash
 
@@ -168,127 +161,81 @@ def _asked(snapshot: Snapshot, whole: Wholes, embedder: Callable[[], Embedder], 
     check_model(snapshot.generation, model)
     picture = load(os.fsdecode(path), side=model.model.side)
     (vector,) = model.embed([Item(model.scenes([picture])[0])])
-    phash = np.uint64(perceptual_hash(picture.pixels))
-    return _Asked(Copy(path, picture.width, picture.height), None, vector, phash)
+    phash = perceptual_hash(picture.pixels)
+    return _Query(Copy(path, picture.width, picture.height), None, vector, phash)
 
 
-def _like(snapshot: Snapshot, whole: Wholes, asked: _Asked, threshold: float) -> list[Similar]:
-    distances = np.bitwise_count(whole.phashes ^ asked.phash)
-    scores: dict[int, float] = {}
-    tiers: dict[int, Tier] = {}
-    if asked.photo_id is not None:
-        place = int(np.flatnonzero(whole.ids == asked.photo_id)[0])
-        tiers[place], scores[place] = "same-bytes", 1.0
-    if not _plain(asked.phash):
-        near = np.flatnonzero(distances <= BITS)
-        for place, score in zip(near.tolist(), _vectors(snapshot, whole, near) @ asked.vector, strict=True):
-            if score >= SAME and place not in tiers:
-                tiers[place], scores[place] = "same-picture", float(score)
-    for place, score in _above(snapshot, whole, asked.vector, threshold):
-        if place not in tiers:
-            tiers[place], scores[place] = "similar", score
-    copies = snapshot.copies([int(whole.ids[place]) for place in tiers])
-    found = [
-        _line(tier, scores[place], int(distances[place]), copy, int(whole.ids[place]))
-        for place, tier in tiers.items()
-        for copy in copies[int(whole.ids[place])]
-        if copy.path != asked.copy.path
+def _find_like(snapshot: Snapshot, query: _Query, threshold: float) -> list[Similar]:
+    found: dict[int, tuple[Tier, float]] = {}
+    if query.photo_id is not None:
+        found[query.photo_id] = ("same-bytes", 1.0)
+    near = snapshot.near_hashes(query.phash, MAX_DISTANCE)
+    scores = snapshot.scores("regions", [image.row for image in near], query.vector[None])
+    for image, score in zip(near, scores.tolist(), strict=True):
+        if score >= SAME:
+            found.setdefault(image.photo_id, ("same-picture", score))
+    for photo, score in _above(snapshot, query.vector, threshold):
+        found.setdefault(photo, ("similar", score))
+    images = {image.photo_id: image for image in snapshot.full_images(found)}
+    copies = snapshot.copies(found)
+    lines = [
+        _line(tier, score, _distance(images[photo], query.phash), copy, photo)
+        for photo, (tier, score) in found.items()
+        for copy in copies[photo]
+        if copy.path != query.copy.path
     ]
-    return sorted(found, key=_order)
+    return sorted(lines, key=_order)
 
 
-def _above(
-    snapshot: Snapshot, whole: Wholes, vector: np.ndarray, threshold: float
-) -> Iterator[tuple[int, float]]:
-    """Places of the photos that score at least so much."""
-    allowed = np.zeros(len(snapshot.vectors("regions")), bool)
-    allowed[whole.rows] = True
+def _above(snapshot: Snapshot, vector: np.ndarray, threshold: float) -> Iterator[tuple[int, float]]:
+    """Photos that score at least so much, with their scores."""
+    ranking = snapshot.rank("regions", vector, filter=RowFilter(full_images="only"))
     depth = DEPTH
-    while True:
-        ranked = snapshot.search("regions", vector, depth, allowed)
-        if len(ranked.rows) < depth or ranked.scores[-1] < threshold:
-            break
+    ranked = ranking.top(depth)
+    while len(ranked.rows) == depth and ranked.scores[-1] >= threshold:
         depth *= DEEPER
-    order = np.argsort(whole.rows)
-    places = order[np.searchsorted(whole.rows, ranked.rows, sorter=order)]
-    for place, score in zip(places.tolist(), ranked.scores.tolist(), strict=True):
-        if score >= threshold:
-            yield place, score
+        ranked = ranking.top(depth)
+    above = ranked.scores >= threshold
+    scores = dict(zip(ranked.rows[above].tolist(), ranked.scores[above].tolist(), strict=True))
+    for region in snapshot.regions([*scores]):
+        yield region.photo_id, scores[region.row]
 
 
 # -- the library against itself ---------------------------------------------------------------------------
 
 
-def _groups(snapshot: Snapshot, whole: Wholes) -> Iterator[list[Similar]]:
+def _find_groups(snapshot: Snapshot) -> list[list[Similar]]:
     """Each photo is compared with the largest of its group itself, not with one that is like another."""
-    near: dict[int, dict[int, float]] = {}
-    for one, other, score in _same_pictures(snapshot, whole):
-        near.setdefault(one, {})[other] = score
-        near.setdefault(other, {})[one] = score
-    places = {photo: place for place, photo in enumerate(whole.ids.tolist())}
-    repeated = {places[photo] for photo in snapshot.repeated() if photo in places}
-    copies = snapshot.copies([int(whole.ids[place]) for place in repeated | near.keys()])
-    taken: set[int] = set()
-    found = []
-    for place in sorted(repeated | near.keys(), key=lambda place: (-whole.areas[place], place)):
-        if place in taken:
+    near: dict[int, dict[int, tuple[float, int]]] = {}
+    for pair in snapshot.same_pictures(MAX_DISTANCE, SAME):
+        near.setdefault(pair.one, {})[pair.other] = pair.score, pair.distance
+        near.setdefault(pair.other, {})[pair.one] = pair.score, pair.distance
+    images = snapshot.full_images({*snapshot.repeated(), *near})
+    copies = snapshot.copies([image.photo_id for image in images])
+    grouped: set[int] = set()
+    groups = []
+    for photo in (
+        image.photo_id for image in sorted(images, key=lambda image: (-image.area, image.photo_id))
+    ):
+        if photo in grouped:
             continue
-        taken.add(place)
-        members = {other: score for other, score in near.get(place, {}).items() if other not in taken}
-        taken |= members.keys()
-        first, *rest = copies[int(whole.ids[place])]
-        id = int(whole.ids[place])
-        group = [_line("same-bytes", 1, 0, copy, id) for copy in rest]
-        for other, score in members.items():
-            distance = int(np.bitwise_count(whole.phashes[place] ^ whole.phashes[other]))
-            id_of_other = int(whole.ids[other])
-            group += [
-                _line("same-picture", score, distance, copy, id_of_other) for copy in copies[id_of_other]
-            ]
+        grouped.add(photo)
+        members = {other: each for other, each in near.get(photo, {}).items() if other not in grouped}
+        grouped |= members.keys()
+        first, *rest = copies[photo]
+        group = [_line("same-bytes", 1, 0, copy, photo) for copy in rest]
+        for other, (score, distance) in members.items():
+            group += [_line("same-picture", score, distance, copy, other) for copy in copies[other]]
         if group:
-            found.append([_line(None, 1, 0, first, id), *sorted(group, key=_order)])
-    yield from sorted(found, key=lambda group: group[0].raw_path)
-
-
-def _same_pictures(snapshot: Snapshot, whole: Wholes) -> Iterator[tuple[int, int, float]]:
-    for ones, others in near_hashes(whole.phashes):
-        for first in range(0, len(ones), 16 * BLOCK):
-            one, other = ones[first : first + 16 * BLOCK], others[first : first + 16 * BLOCK]
-            scores = np.vecdot(_vectors(snapshot, whole, one), _vectors(snapshot, whole, other))
-            same = scores >= SAME
-            yield from zip(one[same].tolist(), other[same].tolist(), scores[same].tolist(), strict=True)
-
-
-def near_hashes(phashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Finds pairs of hashes within `BITS` of each other, by their places, some of them several times. They
-    are cut into one band more than they may differ in bits, so that near ones share a band, and only those
-    that do are compared (M. Norouzi et al., "Fast search in Hamming space with multi-index hashing", CVPR
-    2012)."""
-    telling = np.flatnonzero(~_plain(phashes))
-    edges = np.linspace(0, 64, BITS + 2).astype(int)
-    for low, high in pairwise(edges.tolist()):
-        band = (phashes[telling] >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
-        order = telling[np.argsort(band, kind="stable")]
-        ends = np.cumsum(np.unique(band, return_counts=True)[1])
-        for places in np.split(order, ends[:-1]):
-            for first in range(0, len(places), BLOCK):
-                some, rest = places[first : first + BLOCK], places[first:]
-                close = np.bitwise_count(phashes[some][:, None] ^ phashes[rest]) <= BITS
-                one, other = np.nonzero(np.triu(close, 1))
-                if len(one):
-                    yield some[one], rest[other]
+            groups.append([_line(None, 1, 0, first, photo), *sorted(group, key=_order)])
+    return sorted(groups, key=lambda group: group[0].raw_path)
 
 
 # -- what both need ---------------------------------------------------------------------------------------
 
 
-def _plain(phashes: Any) -> Any:
-    bits = np.bitwise_count(phashes)
-    return (bits < PLAIN) | (bits > 64 - PLAIN)
-
-
-def _vectors(snapshot: Snapshot, whole: Wholes, places: np.ndarray) -> np.ndarray:
-    return decode(snapshot.vectors("regions")[whole.rows[places]])
+def _distance(image: FullImage, phash: int) -> int:
+    return (image.phash ^ phash).bit_count()
 
 
 def _line(tier: Tier | None, score: float, distance: int, copy: Copy, photo: int | None) -> Similar:

@@ -1,4 +1,4 @@
-"""Where the hits that fit end: what `min_score="auto"` cuts at."""
+"""Where the hits that fit end: the threshold of `min_score="auto"`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ what is as good as the best stays, what is much worse goes. `benchmarks/min_scor
 other rules."""
 
 
-def lowest_kept(scores: Sequence[float], usual: ScoreDistribution) -> float:
+def find_threshold(scores: Sequence[float], calibration: ScoreDistribution) -> float:
     """Returns the score from which on hits are kept: below the widest gap in their scores.
 
     Args:
         scores: of the best `LOOKED_AT` hits, best first.
-        usual: of the scores of all rows for such queries.
+        calibration: the scores of all rows for such queries.
     """
-    floor = usual.quantile(UNUSUAL)
-    if not scores or scores[0] < floor:
-        return floor
-    middle = usual.quantile(0.5)
+    least = calibration.quantile(UNUSUAL)
+    if not scores or scores[0] < least:
+        return least
+    middle = calibration.quantile(0.5)
     best = scores[0] - middle
     certain, possible = middle + KEPT * best, middle + DROPPED * best
     gaps = [
         (upper - lower, upper) for upper, lower in pairwise(scores) if lower <= certain and upper >= possible
     ]
-    return max(floor, max(gaps)[1] if gaps else possible)
+    return max(least, max(gaps)[1] if gaps else possible)

@@ -1,203 +1,198 @@
-"""What a store keeps between snapshots, because it costs more to make than to search."""
+"""What a store keeps between snapshots, because it costs more to make than to search.
+
+A `GenerationView` belongs to one version of the library, and all that it knows dies with that version. A
+`GenerationCache` holds what is made from rows and index files; these never change, so it serves every version
+until another generation takes over.
+"""
 
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
-from virtue.store import layout as names
 from virtue.store.ann import segments
-from virtue.store.ann.index_files import is_sound, map_index
-from virtue.store.catalogue import queries
-from virtue.store.records import Generation, Kind
-from virtue.store.vectors import exact
+from virtue.store.ann.segment_cache import SegmentCache, SegmentFiles
+from virtue.store.catalogue import filters_sql, queries
+from virtue.store.catalogue.database import AnyConnection
+from virtue.store.catalogue.filters import RowFilter
+from virtue.store.duplicates import FullImages
+from virtue.store.records import KINDS, Generation, Kind
+from virtue.store.vectors import exact, row_files
 
 if TYPE_CHECKING:
     import torch
 
     from virtue.store.ann.index_search import RowSelector
-    from virtue.store.ann.ivf import Index, OpenSegment
+    from virtue.store.ann.ivf import Index
     from virtue.store.vectors.gpu_rows import DeviceRows
 
-IndexFiles = Sequence[tuple[segments.IndexSegment, np.ndarray | None]]
-"""Files with their bytes, mapped; None: gone, or of another size."""
-
-ALLOWED = 8
-"""Filters whose rows are kept, one byte a row."""
-Filtered = tuple[int, int, Kind, bool, tuple[str, ...]]
-"""Version, generation, kind, whether whole photos count, filters."""
-
-T = TypeVar("T")
+MAX_FILTERS = 8
+"""Filters whose rows a version keeps, one byte a row."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GenerationView:
-    """What every snapshot of a version sees of the active generation.
+class GenerationCache:
+    """What was made from the rows and the indexes of one generation. Threads may share it."""
 
-    Attributes:
-        rows: (count, dim) fp16 of each kind, mapped.
-        indexes: with their files, of the kinds that have one.
-        broken: why the rows cannot be read.
-    """
-
-    version: int
-    generation: Generation | None
-    rows: Mapping[Kind, np.ndarray]
-    indexes: Mapping[Kind, tuple[segments.IndexRecord, IndexFiles]]
-    broken: DamagedError | None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all files are there, as long as they must be."""
-        contents = [content for _, files in self.indexes.values() for _, content in files]
-        return self.broken is None and not any(content is None for content in contents)
-
-
-class StoreCache:
-    """Of one store. Threads may share it.
-
-    Args:
-        device: where rows are held for exact searches; None: nowhere.
-
-    Attributes:
-        view: the one that was made last, if it was whole.
-        device: as given.
-    """
-
-    def __init__(self, folder: Path, device: torch.device | None = None) -> None:
-        self.view: GenerationView | None = None
+    def __init__(self, folder: Path, generation: Generation, device: torch.device | None) -> None:
+        self.id = generation.id
+        self.segments = SegmentCache(folder)
+        self._dim = generation.dim
         self.device = device
-        self._folder = folder
-        self._held: dict[tuple[int, Kind], DeviceRows] = {}
-        self._loading = threading.Lock()
-        self._decoded: dict[tuple[int, Kind, int], exact.DecodedRows] = {}
-        self._dead: dict[tuple[int, int, Kind], np.ndarray] = {}
-        self._usable: dict[tuple[int, int, Kind], RowSelector] = {}
-        self._allowed: dict[Filtered, np.ndarray] = {}
-        self._files: dict[int, np.ndarray] = {}
-        self._parts: dict[int, OpenSegment] = {}
-        self._indexes: dict[tuple[int, Kind], Index] = {}
-        self._opened: dict[Kind, tuple[IndexFiles, Index | None]] = {}
-        self._unsound: set[int] = set()
+        self._decoded: dict[tuple[Kind, int], exact.DecodedRows] = {}
+        self._on_device: dict[Kind, DeviceRows] = {}
+        self._turn = threading.Lock()
 
-    def decoded(self, generation: int, kind: Kind, first: int = 0) -> exact.DecodedRows:
-        """The decoded rows from `first` on; only of one generation at a time, and for each kind those
-        of all rows and of the spans that indexes leave out now."""
-        key = (generation, kind, first)
-        if key not in self._decoded:
-            keep = {k: v for k, v in self._decoded.items() if k[0] == generation}
-            if first:
-                keep = {k: v for k, v in keep.items() if k[1] != kind or not k[2]}
-            self._decoded = keep | {key: exact.DecodedRows()}
-        return self._decoded[key]
+    def decoded(self, kind: Kind, first: int = 0) -> exact.DecodedRows:
+        """The decoded rows from `first` on: of all rows, and of the spans that indexes leave out."""
+        key = (kind, first)
+        found = self._decoded.get(key)
+        if found is None:
+            keep = {k: v for k, v in self._decoded.items() if not first or k[0] != kind or not k[1]}
+            found = exact.DecodedRows()
+            self._decoded = keep | {key: found}
+        return found
 
-    def held(self, generation: int, kind: Kind, dim: int) -> DeviceRows | None:
-        """The rows on the device, only of one generation at a time; None: rows are not held."""
+    def on_device(self, kind: Kind) -> DeviceRows | None:
+        """The rows on the device; None: there is no device."""
         if self.device is None:
             return None
         from virtue.store.vectors.gpu_rows import DeviceRows
 
-        with self._loading:
-            key = (generation, kind)
-            if key not in self._held:
-                keep = {k: v for k, v in self._held.items() if k[0] == generation}
-                self._held = keep | {key: DeviceRows(self.device, kind, dim)}
-            return self._held[key]
+        with self._turn:
+            if kind not in self._on_device:
+                self._on_device[kind] = DeviceRows(self.device, kind, self._dim)
+            return self._on_device[kind]
 
-    def dead(self, connection: Connection, version: int, generation: int, kind: Kind) -> np.ndarray:
-        key = (version, generation, kind)
-        found = self._dead.get(key)
+
+class GenerationView:
+    """The active generation as one version of the library has it: what all snapshots of that version share.
+
+    It takes hold of all files at once, since a writer may remove those of an old generation or index at any
+    time.
+
+    Attributes:
+        version: how many commits there were.
+        rows: (count, dim) fp16 of each kind, mapped.
+        indexes: the records of those kinds that have one.
+        broken: why the rows cannot be read.
+        cache: of the generation.
+    """
+
+    def __init__(
+        self,
+        connection: AnyConnection,
+        folder: Path,
+        version: int,
+        generation: Generation,
+        cache: GenerationCache,
+    ) -> None:
+        self.version = version
+        self.generation = generation
+        self.cache = cache
+        self.rows: dict[Kind, np.ndarray] = {}
+        self.indexes: dict[Kind, segments.IndexRecord] = {}
+        self.broken: DamagedError | None = None
+        self._files: dict[Kind, SegmentFiles] = {}
+        self._opened: dict[Kind, Index | None] = {}
+        self._dead: dict[Kind, np.ndarray] = {}
+        self._selectors: dict[Kind, RowSelector] = {}
+        self._full_images: FullImages | None = None
+        self._bitmaps: dict[tuple[Kind, RowFilter], np.ndarray] = {}
+        for kind in KINDS:
+            self._take_rows(connection, folder, kind)
+            record = segments.find_index(connection, generation.id, kind)
+            if record is not None:
+                self.indexes[kind] = record
+                self._files[kind] = cache.segments.map(record)
+
+    def _take_rows(self, connection: AnyConnection, folder: Path, kind: Kind) -> None:
+        try:
+            self.rows[kind] = row_files.map_generation(connection, folder, self.generation, kind)
+        except DamagedError as error:
+            self.broken = error
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all files are there, as long as they must be."""
+        contents = [content for files in self._files.values() for _, content in files]
+        return self.broken is None and not any(content is None for content in contents)
+
+    def segment_ids(self) -> set[int]:
+        return {segment.id for record in self.indexes.values() for segment in record.segments}
+
+    def index(self, kind: Kind) -> Index | None:
+        """The index of this kind, opened; None: there is none, or all of its files are gone or damaged."""
+        if kind not in self._opened:
+            files = self._files.get(kind)
+            self._opened[kind] = None if files is None else self.cache.segments.open(files)
+        return self._opened[kind]
+
+    def dead(self, connection: AnyConnection, kind: Kind) -> np.ndarray:
+        """(n,) int64 rows that no search may find."""
+        if kind not in self._dead:
+            self._dead[kind] = queries.dead_rows(connection, self.generation.id, kind)
+        return self._dead[kind]
+
+    def bitmap(self, connection: AnyConnection, kind: Kind, filter: RowFilter) -> np.ndarray:
+        """(count of rows,) bool, read-only: rows that match a filter and are not dead; kept for the
+        filters used last."""
+        key = (kind, filter)
+        found = self._bitmaps.get(key)
         if found is None:
-            found = queries.dead_rows(connection, generation, kind)
-            self._dead = _of_version(self._dead, version) | {key: found}
+            found = np.zeros(len(self.rows[kind]), bool)
+            found[filters_sql.matching_rows(connection, self.generation.id, kind, filter)] = True
+            found[self.dead(connection, kind)] = False
+            found.flags.writeable = False
+        others = [(k, v) for k, v in self._bitmaps.items() if k != key]
+        self._bitmaps = dict([*others[1 - MAX_FILTERS :], (key, found)])
         return found
 
-    def usable(self, version: int, generation: int, kind: Kind, rows: int, dead: np.ndarray) -> RowSelector:
-        """Rows that searches without a filter may find."""
+    def full_images(self, connection: AnyConnection) -> FullImages:
+        if self._full_images is None:
+            self._full_images = FullImages.of(connection, self.generation.id)
+        return self._full_images
+
+    def selector(self, connection: AnyConnection, kind: Kind) -> RowSelector:
+        """The rows that searches without a filter may find, as an index takes them."""
         from virtue.store.ann.index_search import RowSelector
 
-        key = (version, generation, kind)
-        found = self._usable.get(key)
-        if found is None:
-            found = RowSelector.of(rows, dead, None)
-            self._usable = _of_version(self._usable, version) | {key: found}
-        return found
+        if kind not in self._selectors:
+            dead = self.dead(connection, kind)
+            self._selectors[kind] = RowSelector.of(len(self.rows[kind]), dead, None)
+        return self._selectors[kind]
 
-    def allowed(self, key: Filtered, find: Callable[[], np.ndarray]) -> np.ndarray:
-        """The rows that fit filters, kept for those used last."""
-        found = self._allowed.get(key)
-        if found is None:
-            found = find()
-        others = [(k, v) for k, v in self._allowed.items() if k != key]
-        self._allowed = dict([*others[1 - ALLOWED :], (key, found)])
-        return found
 
-    def index_files(self, record: segments.IndexRecord) -> IndexFiles:
-        """The files of an index. A snapshot takes hold of them at once, since a writer may remove them."""
-        found = []
-        for file in record.segments:
-            content = self._files.get(file.id)
-            if content is None:
-                content = map_index(self._folder, file)
-                if content is not None:
-                    self._files[file.id] = content
-            found.append((file, content))
-        return found
+class StoreCache:
+    """What an open store keeps: the view of the last version, and the cache of its generation. Threads may
+    share it.
 
-    def index(self, generation: int, kind: Kind, files: IndexFiles) -> Index | None:
-        """The index in these files, without those that are gone or damaged, about which it warns once;
-        None: all are."""
-        last = self._opened.get(kind)
-        if last is not None and last[0] is files:
-            return last[1]
-        from virtue.store.ann.ivf import Index
+    Args:
+        device: where rows are held for exact searches; None: nowhere.
+    """
 
-        with self._loading:
-            sound = [(file, part) for file, content in files if (part := self._part(file, content))]
-            if not sound:
-                self._opened[kind] = files, None
-                return None
-            made = tuple(file for file, _ in sound)
-            found = self._indexes.get((generation, kind))
-            if found is None or found.segments != made:
-                found = Index(made, [part for _, part in sound])
-                kept = {key: index for key, index in self._indexes.items() if key[0] == generation}
-                self._indexes = kept | {(generation, kind): found}
-                self._let_go()
-            self._opened[kind] = files, found
-            return found
+    def __init__(self, folder: Path, device: torch.device | None = None) -> None:
+        self.device = device
+        self._folder = folder
+        self._view: GenerationView | None = None
+        self._cache: GenerationCache | None = None
 
-    def _part(self, file: segments.IndexSegment, content: np.ndarray | None) -> OpenSegment | None:
-        from virtue.store.ann.ivf import OpenSegment
-
-        if file.id in self._parts or file.id in self._unsound:
-            return self._parts.get(file.id)
-        if content is None or not is_sound(content, file):
-            self._unsound.add(file.id)
-            warnings.warn(
-                f"the index file {names.index_file(file.id)} of the library {self._folder} is "
-                f"{'gone' if content is None else 'damaged'}: searches read the rows it covers one by one "
-                "until `virtue verify --repair` rebuilds it",
-                stacklevel=6,
-            )
+    def view(self, connection: AnyConnection, version: int) -> GenerationView | None:
+        """The active generation as this connection sees it; None: nothing was ever indexed. It is kept if
+        no file is missing."""
+        view = self._view
+        if view is not None and view.version == version:
+            return view
+        generation = queries.active(connection)
+        if generation is None:
             return None
-        self._parts[file.id] = OpenSegment(content)
-        return self._parts[file.id]
-
-    def _let_go(self) -> None:
-        """An index takes much memory."""
-        used = {file.id for index in self._indexes.values() for file in index.segments}
-        self._parts = {id: part for id, part in self._parts.items() if id in used}
-        self._files = {id: content for id, content in self._files.items() if id in used}
-
-
-def _of_version(kept: dict[tuple[int, int, Kind], T], version: int) -> dict[tuple[int, int, Kind], T]:
-    return {key: value for key, value in kept.items() if key[0] == version}
+        cache = self._cache
+        if cache is None or cache.id != generation.id:
+            self._cache = cache = GenerationCache(self._folder, generation, self.device)
+        view = GenerationView(connection, self._folder, version, generation, cache)
+        cache.segments.keep_only(view.segment_ids())
+        self._view = view if view.is_complete else None
+        return view

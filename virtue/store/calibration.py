@@ -1,7 +1,7 @@
 """How high rows score for queries that do not mean them: what makes a score say something.
 
 For each kind of query, and for each thing that can be found, some queries are compared with some rows of
-the library, and the quantiles of all those scores are kept with the generation. A model may make_queries
+the library, and the quantiles of all those scores are kept with the generation. A model may ask
 differently for regions, photos and captions, and texts score otherwise than pictures do.
 """
 
@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy.engine import Connection
 
+from virtue.store.catalogue import hot_sql
+from virtue.store.catalogue.database import AnyConnection
 from virtue.store.catalogue.queries import dead_rows, fetch, row_count
 from virtue.store.records import FINDS, Find, Kind, QueryKind
 from virtue.store.vectors import exact
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
 
 MAX_ROWS = 20_000
 """Rows that queries are compared with, at most."""
@@ -80,7 +85,7 @@ class _Sample:
     photos: np.ndarray
 
 
-def finds_due(connection: Connection, generation: int) -> list[Find]:
+def finds_due(connection: AnyConnection, generation: int) -> list[Find]:
     """What was never measured, or when the library had much fewer rows, or much more."""
     sql = "SELECT find, max(rows) FROM distributions WHERE generation_id = ? GROUP BY find"
     known = dict(fetch(connection, sql, (generation,)))
@@ -93,7 +98,7 @@ def finds_due(connection: Connection, generation: int) -> list[Find]:
 
 
 def measure(
-    connection: Connection,
+    connection: AnyConnection,
     generation: int,
     finds: list[Find],
     stored: Mapping[Kind, np.ndarray],
@@ -123,7 +128,7 @@ def measure(
 
 
 def _sample(
-    connection: Connection, generation: int, kind: Kind, stored: np.ndarray, rng: np.random.Generator
+    connection: AnyConnection, generation: int, kind: Kind, stored: np.ndarray, rng: np.random.Generator
 ) -> _Sample:
     living = np.setdiff1d(np.arange(len(stored)), dead_rows(connection, generation, kind))
     chosen = np.sort(rng.choice(living, min(MAX_ROWS, len(living)), replace=False))
@@ -152,9 +157,9 @@ def save(connection: Connection, generation: int, found: list[Calibration]) -> N
 
 
 def load(
-    connection: Connection, generation: int, find: Find, query_kind: QueryKind
+    connection: AnyConnection, generation: int, find: Find, query_kind: QueryKind
 ) -> ScoreDistribution | None:
     """None: it was not measured."""
-    sql = "SELECT quantiles FROM distributions WHERE generation_id = ? AND find = ? AND asked = ?"
-    found = fetch(connection, sql, (generation, find, query_kind))
+    values = {"generation": generation, "find": find, "query_kind": query_kind}
+    found = fetch(connection, hot_sql.SCORE_QUANTILES, values)
     return ScoreDistribution(np.frombuffer(found[0][0], "<f4")) if found else None

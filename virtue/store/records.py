@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -185,6 +185,34 @@ class RegionLocation(NamedTuple):
     photo_id: int
 
 
+class Copy(NamedTuple):
+    """A path where a photo is, and the size of the photo in pixels."""
+
+    path: bytes
+    width: int
+    height: int
+
+
+class FullImage(NamedTuple):
+    """A photo that is still there: the row of its full image, its perceptual hash (64 bits, unsigned), and
+    its area in pixels."""
+
+    photo_id: int
+    row: int
+    phash: int
+    area: int
+
+
+class SamePicture(NamedTuple):
+    """Two photos that may show the same picture: the dot product of their full images, and the bits in which
+    their perceptual hashes differ."""
+
+    one: int
+    other: int
+    score: float
+    distance: int
+
+
 @dataclass(frozen=True, slots=True)
 class CaptionRecord:
     """A caption and the photo it belongs to; `region_id` and `box` are None for a whole photo."""
@@ -222,6 +250,14 @@ class Ranked:
 
     rows: np.ndarray
     scores: np.ndarray
+
+
+class Ranking(Protocol):
+    """The rows of one search in order of their scores, as far down as is asked for: what was read and
+    scored once is not read again."""
+
+    def top(self, count: int) -> Ranked:
+        """The best `count` rows, or all that may be found."""
 
 
 @dataclass(frozen=True, slots=True)

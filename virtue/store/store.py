@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
-
-from sqlalchemy import Connection, Engine
 
 from virtue.errors import DamagedError, SchemaError, StoreError
 from virtue.store import layout as names
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     import torch
 
     from virtue.store.writer import Writer
+
+LOG = logging.getLogger("virtue")
+
+Connect = Callable[[], sqlite3.Connection]
 
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for another process that makes or migrates the same library."""
@@ -38,13 +43,13 @@ class Store:
     read_only: bool
 
     def __init__(
-        self, folder: Path, reading: Engine, read_only: bool, device: torch.device | None = None
+        self, folder: Path, connect: Connect, read_only: bool, device: torch.device | None = None
     ) -> None:
         self.folder = folder
         self.read_only = read_only
-        self._reading = reading
+        self._connect = connect
         self._cache = StoreCache(folder, device)
-        self._free: list[Connection] = []
+        self._free: list[sqlite3.Connection] = []
 
     @classmethod
     def open(
@@ -78,44 +83,43 @@ class Store:
         if create and not read_only and not (place / names.CATALOGUE).exists():
             _make(place)
         names.require(place)
-        reading = database.engine(place / names.CATALOGUE, _mode(place, read_only))
-        try:
-            if not database.is_current(reading, place):
-                _migrate(place, reading, read_only)
-        except BaseException:
-            reading.dispose()
-            raise
-        return cls(place, reading, read_only, device)
+        connect = partial(database.connect, place / names.CATALOGUE, _mode(place, read_only))
+        with database.translate_errors(place), closing(connect()) as connection:
+            if not database.is_current(connection, place):
+                _migrate(place, connection, read_only)
+        LOG.info("opened the library %s%s", place, " to read only" if read_only else "")
+        return cls(place, connect, read_only, device)
 
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
         """The library as it is now, for as long as the block lasts."""
         with database.translate_errors(self.folder), self._connected() as connection:
-            connection.begin()
+            connection.execute("BEGIN")
             snapshot = Snapshot(connection, self.folder, self._cache)
             while not snapshot.is_complete:
                 # A writer may have dropped the generation between the look at the catalogue and the
                 # look at its files. If nothing was written, they are truly gone.
                 seen = snapshot.version
                 connection.rollback()
-                connection.begin()
+                connection.execute("BEGIN")
                 snapshot = Snapshot(connection, self.folder, self._cache)
                 if snapshot.version == seen:
                     break
             yield snapshot
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        """One that an earlier read is done with, if there is one: the engine takes longer to hand one out
-        than SQLite to find ten hits."""
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection that an earlier read is done with, if there is one."""
         try:
             connection = self._free.pop()
         except IndexError:
-            connection = self._reading.connect()
+            connection = self._connect()
         try:
             yield connection
-        finally:
-            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        connection.rollback()
         self._free.append(connection)
 
     @contextmanager
@@ -137,7 +141,7 @@ class Store:
         from virtue.store.writer import Writer
 
         with writer_lock(self.folder, command):
-            engine = database.engine(self.folder / names.CATALOGUE, "write")
+            engine = database.engine(self.folder / names.CATALOGUE)
             try:
                 writer = Writer(self.folder, engine)
                 yield writer
@@ -156,7 +160,6 @@ class Store:
     def close(self) -> None:
         while self._free:
             self._free.pop().close()
-        self._reading.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +195,7 @@ def _mode(place: Path, read_only: bool) -> database.Mode:
     return "frozen"
 
 
-def _migrate(place: Path, reading: Engine, read_only: bool) -> None:
+def _migrate(place: Path, reading: sqlite3.Connection, read_only: bool) -> None:
     if read_only:
         raise SchemaError(
             f"the library {place} was written by an older virtue: open it once for writing, "

@@ -13,12 +13,13 @@ from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.ann.index_files import is_sound, map_index
 from virtue.store.catalogue import queries, writes
+from virtue.store.catalogue.database import AnyConnection
 from virtue.store.catalogue.queries import fetch
 from virtue.store.records import KINDS, Fault, FaultKind, Generation, Kind
 from virtue.store.vectors import row_files
 
 
-def find_faults(connection: Connection, folder: Path) -> list[Fault]:
+def find_faults(connection: AnyConnection, folder: Path) -> list[Fault]:
     """All that is wrong. Reads every row."""
     found = list(_find_catalogue_faults(connection))
     for generation in queries.generations(connection):
@@ -27,7 +28,7 @@ def find_faults(connection: Connection, folder: Path) -> list[Fault]:
     return found
 
 
-def find_row_faults(connection: Connection, folder: Path, generation: Generation) -> list[Fault]:
+def find_row_faults(connection: AnyConnection, folder: Path, generation: Generation) -> list[Fault]:
     """What is wrong with the rows of a generation. Reads them all."""
     found: list[Fault] = []
     for kind in KINDS:
@@ -37,7 +38,7 @@ def find_row_faults(connection: Connection, folder: Path, generation: Generation
     return found
 
 
-def _find_catalogue_faults(connection: Connection) -> Iterator[Fault]:
+def _find_catalogue_faults(connection: AnyConnection) -> Iterator[Fault]:
     for (answer,) in fetch(connection, "PRAGMA integrity_check(10)"):
         if answer != "ok":
             yield Fault("catalogue", f"{names.CATALOGUE}: {answer}", repairable=False)
@@ -55,7 +56,7 @@ def _find_catalogue_faults(connection: Connection) -> Iterator[Fault]:
 
 
 def _find_file_faults(
-    connection: Connection, folder: Path, generation: Generation, kind: Kind, count: int
+    connection: AnyConnection, folder: Path, generation: Generation, kind: Kind, count: int
 ) -> Iterator[Fault]:
     """Blocks of rows that are not what was written."""
     path = folder / names.row_file(kind, generation.id)
@@ -77,7 +78,7 @@ def _find_file_faults(
 
 
 def _find_count_faults(
-    connection: Connection, generation: Generation, kind: Kind, count: int
+    connection: AnyConnection, generation: Generation, kind: Kind, count: int
 ) -> Iterator[Fault]:
     """Rows that are not in exactly one place: a region or caption, or a tombstone."""
     owned = queries.owned_rows(connection, generation.id, kind)
@@ -97,7 +98,7 @@ def _find_count_faults(
         yield Fault("orphan", f"rows of {kind} are dropped that were never written")
 
 
-def _find_index_faults(connection: Connection, folder: Path) -> Iterator[tuple[int, Fault]]:
+def _find_index_faults(connection: AnyConnection, folder: Path) -> Iterator[tuple[int, Fault]]:
     """Index files that are not what was written, by their ids. They cost no photo anything."""
     for _, kind, file in segments.all_segments(connection):
         content = map_index(folder, file)
@@ -108,7 +109,7 @@ def _find_index_faults(connection: Connection, folder: Path) -> Iterator[tuple[i
 
 
 def _lost_rows(
-    connection: Connection,
+    connection: AnyConnection,
     fault: FaultKind,
     what: str,
     generation: Generation,

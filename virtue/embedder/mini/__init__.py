@@ -45,6 +45,7 @@ class Mini:
     """Threads that an indexer may call this model from at once: one picture fills one core."""
     dim = 768
     text_match = 0.5
+    texts_ignore_find = True
 
     def __init__(self, folder: Path = FOLDER, *, threads: int | None = None) -> None:
         self._folder = folder

@@ -51,6 +51,7 @@ class TwoTowerModel:
     """Implements `virtue.embedder.model.Model`. float32 on every device, so that they agree."""
 
     text_match = TEXT_MATCH
+    texts_ignore_find = True
 
     def __init__(
         self,

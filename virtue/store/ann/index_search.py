@@ -56,30 +56,59 @@ def is_useful(top: int, usable: RowSelector, filtered: bool) -> bool:
     )
 
 
-def best(
-    index: Index,
-    rows: np.ndarray,
-    queries: np.ndarray,
-    top: int,
-    params: SearchParams,
-    usable: RowSelector,
-    dead: np.ndarray,
-    allowed: np.ndarray | None,
-    kept: Callable[[int], exact.DecodedRows],
-) -> Ranked:
-    """As `exact.best`, but rows that the index covers are found by their codes, so that some of the best
-    may be missed. What is found has the very score that a scan gives it.
+class IndexRanking:
+    """The `Ranking` of a search through an index: rows that it covers are found by their codes, so that some
+    of the best may be missed; the rest are scanned. What is found has the very score that a scan gives it.
 
     Args:
+        allowed: (count of rows,) bool; None: all.
+        selector: the same, less the dead.
         kept: the decoded rows of the span that starts at this row.
     """
-    found = [search_index(index, rows, queries, top, params, usable)]
-    for first, stop in uncovered_spans(index.segments, len(rows)):
-        inside = dead[(dead >= first) & (dead < stop)] - first
-        some = None if allowed is None else allowed[first:stop]
-        ranked = exact.best(rows[first:stop], queries, top, inside, some, kept(first))
-        found.append(Ranked(ranked.rows + first, ranked.scores))
-    return found[0] if len(found) == 1 else _merge(found, top)
+
+    def __init__(
+        self,
+        index: Index,
+        rows: np.ndarray,
+        queries: np.ndarray,
+        params: SearchParams,
+        selector: RowSelector,
+        dead: np.ndarray,
+        allowed: np.ndarray | None,
+        kept: Callable[[int], exact.DecodedRows],
+    ) -> None:
+        self._index, self._rows, self._queries, self._params = index, rows, queries, params
+        self._selector, self._dead, self._allowed, self._kept = selector, dead, allowed, kept
+        self._found = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
+        self._count = 0
+        self._scanned: exact.ScoredRows | None = None
+
+    def top(self, count: int) -> Ranked:
+        if count > self._count:
+            self._found, self._count = self._search(count), count
+        return Ranked(self._found.rows[:count], self._found.scores[:count])
+
+    def _search(self, count: int) -> Ranked:
+        if not is_useful(count, self._selector, self._allowed is not None):
+            return exact.scan(self._rows, self._queries, self._dead, self._allowed, self._kept(0)).top(count)
+        covered = search_index(self._index, self._rows, self._queries, count, self._params, self._selector)
+        rest = self._scan_rest().top(count)
+        return _merge([covered, rest], count) if len(rest.rows) else covered
+
+    def _scan_rest(self) -> exact.ScoredRows:
+        """The rows that the index does not cover, read once."""
+        if self._scanned is None:
+            found = []
+            for first, stop in uncovered_spans(self._index.segments, len(self._rows)):
+                dead = self._dead[(self._dead >= first) & (self._dead < stop)] - first
+                allowed = None if self._allowed is None else self._allowed[first:stop]
+                span = exact.scan(self._rows[first:stop], self._queries, dead, allowed, self._kept(first))
+                found.append(exact.ScoredRows(span.rows + first, span.scores))
+            self._scanned = exact.ScoredRows(
+                np.concatenate([each.rows for each in found] or [np.empty(0, np.int64)]),
+                np.concatenate([each.scores for each in found] or [np.empty(0, np.float32)]),
+            )
+        return self._scanned
 
 
 def search_index(
@@ -99,11 +128,7 @@ def search_index(
 
 def rescore(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray, top: int) -> Ranked:
     """The best of these rows, which are in ascending order."""
-    columns = exact.used_columns(queries)
-    asked = np.ascontiguousarray(queries[:, columns])
-    scores = exact.scores(exact.decode(rows[numbers, columns]), asked)
-    order = exact.highest(scores, top)
-    return Ranked(numbers[order], scores[order])
+    return exact.ScoredRows(numbers, exact.score_rows(rows, numbers, queries)).top(top)
 
 
 def _sort_candidates(near: np.ndarray) -> np.ndarray:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sqlalchemy import insert
-from sqlalchemy.engine import Connection
-
-from virtue.store.catalogue import schema, writes
+from virtue.store.catalogue import hot_sql
+from virtue.store.catalogue.database import AnyConnection
 from virtue.store.catalogue.queries import fetch
 from virtue.store.records import Kind, QueryKind, SearchParams
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
 
 Span = tuple[int, int]
 """First row, and the row after the last."""
@@ -81,28 +83,20 @@ class IndexRecord:
         return SearchParams(2 * nprobe, 32) if query_kind == "text" else SearchParams(nprobe, 8)
 
 
-def find_index(connection: Connection, generation: int, kind: Kind) -> IndexRecord | None:
-    sql = (
-        "SELECT id, lists, scale, trained, residual, imbalance FROM indexes "
-        "WHERE generation_id = ? AND kind = ?"
-    )
-    found = fetch(connection, sql, (generation, kind))
+def find_index(connection: AnyConnection, generation: int, kind: Kind) -> IndexRecord | None:
+    found = fetch(connection, hot_sql.INDEX, {"generation": generation, "kind": kind})
     if not found:
         return None
     id, *training = found[0]
-    sql = (
-        "SELECT id, first, stop, encoded, residual, size, crc FROM index_ranges "
-        "WHERE index_id = ? ORDER BY first"
-    )
-    segments = tuple(IndexSegment(*values) for values in fetch(connection, sql, (id,)))
-    sql = "SELECT asked, probes, factor, recall, microseconds FROM efforts WHERE index_id = ?"
+    segments = tuple(IndexSegment(*values) for values in fetch(connection, hot_sql.SEGMENTS, {"index": id}))
     tuned = tuple(
-        (query_kind, SearchParams(*values)) for query_kind, *values in fetch(connection, sql, (id,))
+        (query_kind, SearchParams(*values))
+        for query_kind, *values in fetch(connection, hot_sql.SEARCH_PARAMS, {"index": id})
     )
     return IndexRecord(id, Training(*training), segments, tuned)
 
 
-def all_segments(connection: Connection) -> list[tuple[int, Kind, IndexSegment]]:
+def all_segments(connection: AnyConnection) -> list[tuple[int, Kind, IndexSegment]]:
     """(generation id, kind, file) of every file that an index has."""
     sql = (
         "SELECT generation_id, kind, r.id, first, stop, encoded, r.residual, size, crc "
@@ -126,6 +120,10 @@ def uncovered_spans(segments: Iterable[IndexSegment], count: int) -> list[Span]:
 
 def put_index(connection: Connection, generation: int, kind: Kind, training: Training) -> int:
     """Notes a new training, in place of an index that was; its id."""
+    from sqlalchemy import insert
+
+    from virtue.store.catalogue import schema, writes
+
     drop_index(connection, generation, kind)
     id = writes.next_id(connection, schema.indexes)
     values = {name: getattr(training, name) for name in Training.__slots__}
@@ -140,6 +138,10 @@ def drop_index(connection: Connection, generation: int, kind: Kind) -> None:
 
 def put_segments(connection: Connection, index: int, segments: Sequence[IndexSegment]) -> None:
     """The files of an index from now on."""
+    from sqlalchemy import insert
+
+    from virtue.store.catalogue import schema
+
     connection.exec_driver_sql("DELETE FROM index_ranges WHERE index_id = ?", (index,))
     values = [
         {name: getattr(each, name) for name in IndexSegment.__slots__} | {"index_id": index}

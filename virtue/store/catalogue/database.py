@@ -1,22 +1,26 @@
-"""The SQLite file: how it is made, opened, and how its errors are told."""
+"""The SQLite file: how it is made and opened, and what its errors mean."""
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from sqlalchemy import Engine, create_engine, event, insert
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
-
-from virtue.errors import DamagedError, LockedError, SchemaError, StoreError
+from virtue.errors import DamagedError, InternalError, LockedError, SchemaError, StoreError, VirtueError
 from virtue.store import layout as names
+from virtue.store.catalogue import hot_sql
 from virtue.store.disk import disk_full, sync_folder
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.engine import Connection
+
+AnyConnection: TypeAlias = "sqlite3.Connection | Connection"
+"""Readers have SQLite's own, since loading SQLAlchemy takes as long as half a search."""
 
 Mode = Literal["read", "write", "look", "frozen"]
 """read: beside a writer. write: the writer. look: never writes, but for the files that SQLite's
@@ -26,39 +30,50 @@ for unchanging, for folders where even those cannot be."""
 SCHEMA = "0003"
 """The newest revision in virtue/migrations. Revisions are zero-padded numbers, so that a library
 can be told to be older or newer by comparing them."""
-FREE = 5
-"""The catalogue is written anew when one page of so many is free."""
+MIN_FREE_PAGES = 1 / 5
+"""Share of free pages from which on the catalogue is written anew."""
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for SQLite's own short locks, which the writer's lock does not cover."""
 
 
-def engine(path: Path, mode: Mode) -> Engine:
-    """Connections whose transactions start by an explicit BEGIN, so that a reader keeps the version
-    it saw first and a writer waits at the start, not in the middle."""
+def connect(path: Path, mode: Mode) -> sqlite3.Connection:
+    """A connection that begins no transaction by itself."""
     uri = f"{path.as_uri()}?{'mode=ro&immutable=1' if mode == 'frozen' else 'mode=rw'}"
-    begin = "BEGIN IMMEDIATE" if mode == "write" else "BEGIN"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False, isolation_level=None
+    )
+    if mode == "look":
+        connection.execute("PRAGMA query_only = ON")
+    if mode == "write":
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+    return connection
 
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False)
 
-    made = create_engine("sqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1)
+def engine(path: Path) -> Engine:
+    """The writer's connections. A transaction starts by an explicit BEGIN IMMEDIATE, so that a writer
+    waits at its start, not in the middle."""
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import QueuePool
 
-    @event.listens_for(made, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # or sqlite3 would begin transactions by itself
-        if mode == "look":
-            connection.execute("PRAGMA query_only = ON")
-        if mode == "write":
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = FULL")
+    made = create_engine(
+        "sqlite://", creator=lambda: connect(path, "write"), poolclass=QueuePool, max_overflow=-1
+    )
 
     @event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:
-        driver = connection.connection.dbapi_connection
-        assert driver is not None
-        driver.cursor().execute(begin)  # SQLAlchemy's own way takes five times as long
+        driver_of(connection).execute("BEGIN IMMEDIATE")  # SQLAlchemy's own way takes five times as long
 
     return made
+
+
+def driver_of(connection: AnyConnection) -> sqlite3.Connection:
+    """SQLite's own connection, in a transaction or about to begin one."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection
+    driver: Any = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 @contextmanager
@@ -66,20 +81,23 @@ def translate_errors(folder: Path) -> Iterator[None]:
     """Turns what SQLite says into one sentence about the library."""
     try:
         yield
-    except DBAPIError as error:
-        raise _translate(folder, error.orig) from error
     except sqlite3.Error as error:
         raise _translate(folder, error) from error
+    except Exception as error:
+        cause = getattr(error, "orig", None)  # SQLAlchemy's errors have it, and it is not loaded to tell
+        if not isinstance(cause, sqlite3.Error):
+            raise
+        raise _translate(folder, cause) from error
 
 
-def _translate(folder: Path, error: BaseException | None) -> StoreError:
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    match code:
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
-            return DamagedError(
-                f"the catalogue of the library {folder} is damaged ({error}): put {names.CATALOGUE} "
-                "back from a backup, or remove the folder and index again"
-            )
+def _translate(folder: Path, error: sqlite3.Error) -> VirtueError:
+    if isinstance(error, sqlite3.ProgrammingError):
+        return _internal(folder, error)
+    match (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return damaged(folder, str(error))
+        case sqlite3.SQLITE_ERROR | sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_MISMATCH:
+            return _internal(folder, error)
         case sqlite3.SQLITE_FULL:
             return disk_full(folder)
         case sqlite3.SQLITE_IOERR:
@@ -95,25 +113,41 @@ def _translate(folder: Path, error: BaseException | None) -> StoreError:
             return StoreError(f"the catalogue of the library {folder} cannot be used: {error}")
 
 
+def _internal(folder: Path, error: sqlite3.Error) -> InternalError:
+    return InternalError(
+        f"a mistake in virtue itself: the catalogue of the library {folder} cannot do what it was told "
+        f"({error}); nothing was changed, and the library is not damaged: please report this"
+    )
+
+
+def damaged(folder: Path, why: str) -> DamagedError:
+    return DamagedError(
+        f"the catalogue of the library {folder} is damaged ({why}): put {names.CATALOGUE} "
+        "back from a backup, or remove the folder and index again"
+    )
+
+
 def create(folder: Path) -> None:
     """A new, empty catalogue, complete or not at all: it is made under another name."""
+    from sqlalchemy import insert
+
     from virtue.store.catalogue import schema
 
-    unborn = folder / names.UNFINISHED
+    unfinished = folder / names.UNFINISHED
     with translate_errors(folder):
         for half_made in folder.glob(f"{names.UNFINISHED}*"):
             half_made.unlink()
-        unborn.touch()
-        making = engine(unborn, "write")
+        unfinished.touch()
+        making = engine(unfinished)
         with making.begin() as connection:
             schema.metadata.create_all(connection)
             schema.alembic_version.create(connection)
             connection.execute(insert(schema.alembic_version).values(version_num=SCHEMA))
             connection.execute(insert(schema.library).values(version=0))
         making.dispose()
-        with closing(sqlite3.connect(unborn)) as plain:
+        with closing(sqlite3.connect(unfinished)) as plain:
             plain.execute("PRAGMA journal_mode = WAL")
-    os.replace(unborn, folder / names.CATALOGUE)
+    os.replace(unfinished, folder / names.CATALOGUE)
     sync_folder(folder)
 
 
@@ -124,7 +158,7 @@ def vacuum(folder: Path) -> int:
     with translate_errors(folder), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as plain:
         ((pages,),) = plain.execute("PRAGMA page_count")
         ((free,),) = plain.execute("PRAGMA freelist_count")
-        if free * FREE < pages:
+        if free < MIN_FREE_PAGES * pages:
             return 0
         plain.execute("VACUUM")
         ((left,),) = plain.execute("PRAGMA page_count")
@@ -135,18 +169,22 @@ def vacuum(folder: Path) -> int:
     return int((pages - left) * size)
 
 
-def is_current(reading: Engine, folder: Path) -> bool:
+def is_current(connection: sqlite3.Connection, folder: Path) -> bool:
     """Whether the schema is the one this code knows; False: it is older.
 
     Raises:
         SchemaError: it is newer.
         DamagedError: it is no catalogue at all.
     """
-    with translate_errors(folder), reading.connect() as connection:
-        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    if found is not None and found > SCHEMA:
+    with translate_errors(folder):
+        ((known,),) = connection.execute(hot_sql.HAS_SCHEMA_VERSION)
+        found = connection.execute(hot_sql.SCHEMA_VERSION).fetchone() if known else None
+    schema = found[0] if found else "0000"
+    if not known or not re.fullmatch(r"\d{4}", schema):
+        raise damaged(folder, "it is another database")
+    if schema > SCHEMA:
         raise SchemaError(
-            f"the library {folder} was written by a newer virtue (schema {found}, this one knows "
+            f"the library {folder} was written by a newer virtue (schema {schema}, this one knows "
             f"{SCHEMA}): upgrade virtue"
         )
-    return found == SCHEMA
+    return bool(schema == SCHEMA)

@@ -19,7 +19,7 @@ def upgrade(folder: Path, revision: str = "head") -> None:
     path = folder / names.CATALOGUE
     with database.translate_errors(folder):
         back_up(path, folder / names.BACKUP)
-        engine = database.engine(path, "write")
+        engine = database.engine(path)
         try:
             with engine.begin() as connection:
                 config = Config()

@@ -8,8 +8,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from virtue.errors import EmptyLibraryError
 from virtue.geometry import Box
 from virtue.store.catalogue.queries import fetch, fetch_for
@@ -94,9 +92,9 @@ def _complete(
                 ),
                 settings,
                 tuple(NewRegion(Box(*values[2:6]), *values[6:]) for values in own_regions),
-                snapshot.vectors("regions")[[row for _, row, *_ in own_regions]].astype(np.float32),
+                snapshot.vectors_of("regions", [row for _, row, *_ in own_regions]),
                 tuple(NewCaption(text, source, numbers[of]) for _, _, text, source, of in own_captions),
-                snapshot.vectors("captions")[[row for _, row, *_ in own_captions]].astype(np.float32),
+                snapshot.vectors_of("captions", [row for _, row, *_ in own_captions]),
             ),
             tuple(FileRecord(path, size, time, sidecar, hash) for path, size, time, sidecar, _ in own_files),
             frozenset(path for path, *_, missing in own_files if missing),

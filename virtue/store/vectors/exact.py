@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from virtue.store.records import Ranked
@@ -59,16 +61,36 @@ def decode(rows: np.ndarray) -> np.ndarray:
     return values
 
 
-def best(
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredRows:
+    """Rows with all their scores: the `Ranking` of an exact search.
+
+    Attributes:
+        rows: (n,) int64, ascending.
+        scores: (n,) float32.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+    def top(self, count: int) -> Ranked:
+        order = highest(self.scores, count)
+        return Ranked(self.rows[order], self.scores[order])
+
+
+NOTHING = ScoredRows(np.empty(0, np.int64), np.empty(0, np.float32))
+"""The ranking where there are no rows."""
+
+
+def scan(
     rows: np.ndarray,
     queries: np.ndarray,
-    top: int,
     dead: np.ndarray,
     allowed: np.ndarray | None,
     kept: DecodedRows,
-) -> Ranked:
-    """The best `top` of fp16 rows (n, d) for float32 queries (k, d): a row's score is the highest
-    of its k dot products.
+) -> ScoredRows:
+    """Scores fp16 rows (n, d) for float32 queries (k, d): a row's score is the highest of its k dot
+    products.
 
     Args:
         dead: row numbers that never appear.
@@ -77,18 +99,26 @@ def best(
     usable = np.ones(len(rows), bool) if allowed is None else allowed.copy()
     usable[dead] = False
     numbers = np.flatnonzero(usable)
+    if allowed is not None and len(numbers) <= MAX_GATHERED_ROWS:
+        return ScoredRows(numbers, score_rows(rows, numbers, queries))
     columns = used_columns(queries)
     queries = np.ascontiguousarray(queries[:, columns])
-    if allowed is not None and len(numbers) <= MAX_GATHERED_ROWS:
-        found = scores(decode(rows[numbers, columns]), queries)
-    else:
-        kept.start()
-        found = np.empty(len(rows), np.float32)
-        for first in range(0, len(rows), BLOCK):
-            found[first : first + BLOCK] = scores(kept.block(rows, first, columns), queries)
-        found = found[numbers]
-    order = highest(found, top)
-    return Ranked(numbers[order], found[order])
+    kept.start()
+    found = np.empty(len(rows), np.float32)
+    for first in range(0, len(rows), BLOCK):
+        found[first : first + BLOCK] = scores(kept.block(rows, first, columns), queries)
+    return ScoredRows(numbers, found[numbers])
+
+
+def score_rows(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """(len(numbers),) float32: the very scores that a scan gives these rows."""
+    columns = used_columns(queries)
+    queries = np.ascontiguousarray(queries[:, columns])
+    found = np.empty(len(numbers), np.float32)
+    for first in range(0, len(numbers), BLOCK):
+        some = numbers[first : first + BLOCK]
+        found[first : first + BLOCK] = scores(decode(rows[some, columns]), queries)
+    return found
 
 
 def used_columns(queries: np.ndarray) -> slice:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 
-from virtue.store.records import Kind, Ranked
+from virtue.store.records import Kind, Ranked, Ranking
 from virtue.store.vectors import exact
 from virtue.store.vectors.device import computing_on
-from virtue.store.vectors.row_files import BLOCK, DTYPE
 from virtue.torch_device import run_in_blocks
 
 FLOATS = 1 << 25
@@ -39,10 +39,10 @@ class DeviceRows:
         self._count = 0
         self._bringing = threading.Lock()
 
-    def best(
-        self, rows: np.ndarray, queries: np.ndarray, top: int, dead: np.ndarray, allowed: np.ndarray | None
-    ) -> Ranked:
-        """What `exact.best` finds, scores bit for bit: the device tells which rows may be among the best,
+    def scan(
+        self, rows: np.ndarray, queries: np.ndarray, dead: np.ndarray, allowed: np.ndarray | None
+    ) -> Ranking:
+        """What `exact.scan` finds, scores bit for bit: the device tells which rows may be among the best,
         and those are scored as in a scan.
 
         Args:
@@ -53,12 +53,15 @@ class DeviceRows:
         """
         usable = np.ones(len(rows), bool) if allowed is None else allowed.copy()
         usable[dead] = False
-        count = int(np.count_nonzero(usable))
-        if count <= max(top, exact.MAX_GATHERED_ROWS):
-            return _scored(rows, np.flatnonzero(usable), queries, top)
-        with computing_on(self._device, f"the {rows.nbytes:,} bytes of the vectors of {self._kind}"):
+        if int(np.count_nonzero(usable)) <= exact.MAX_GATHERED_ROWS:
+            numbers = np.flatnonzero(usable)
+            return exact.ScoredRows(numbers, exact.score_rows(rows, numbers, queries))
+        with self._computing(rows):
             self._bring(rows)
-            return _scored(rows, self._near(queries, top, usable), queries, top)
+            return _DeviceRanking(self, rows, queries, usable, self._score(queries, usable))
+
+    def _computing(self, rows: np.ndarray) -> AbstractContextManager[None]:
+        return computing_on(self._device, f"the {rows.nbytes:,} bytes of the vectors of {self._kind}")
 
     def _bring(self, rows: np.ndarray) -> None:
         with self._bringing:
@@ -73,9 +76,8 @@ class DeviceRows:
                 self._blocks[number][used : used + len(part)].copy_(part)
                 self._count = stop
 
-    def _near(self, queries: np.ndarray, top: int, usable: np.ndarray) -> np.ndarray:
-        """Ascending numbers of usable rows, with those among the best `top` that a scan would find:
-        all that score as high as the last of them here, less twice what rounding may amount to."""
+    def _score(self, queries: np.ndarray, usable: np.ndarray) -> torch.Tensor:
+        """(n,) float32 scores on the device, -inf where a row may not appear."""
         columns = exact.used_columns(queries)
         asked = torch.from_numpy(queries[:, columns].T.copy()).to(self._device)
         scores = torch.empty(len(usable), dtype=torch.float32, device=self._device)
@@ -88,19 +90,43 @@ class DeviceRows:
         run_in_blocks(len(usable), self._length, score)
         if not usable.all():
             scores.masked_fill_(torch.from_numpy(~usable).to(self._device), -math.inf)
-        whole, each = ROUNDING
-        slack = (whole + each * self._dim) * float(np.linalg.norm(queries, axis=1).max())
-        least = scores.topk(max(1, top)).values[-1] - 2 * slack
-        near: np.ndarray = torch.nonzero(scores >= least)[:, 0].cpu().numpy()
-        return near
+        return scores
+
+    def near(self, scores: torch.Tensor, queries: np.ndarray, count: int, rows: np.ndarray) -> np.ndarray:
+        """Ascending numbers of rows, with those among the best `count` that a scan would find: all that
+        score as high as the last of them here, less twice what rounding may amount to."""
+        with self._computing(rows):
+            whole, each = ROUNDING
+            slack = (whole + each * self._dim) * float(np.linalg.norm(queries, axis=1).max())
+            least = scores.topk(count).values[-1] - 2 * slack
+            found: np.ndarray = torch.nonzero(scores >= least)[:, 0].cpu().numpy()
+            return found
 
 
-def _scored(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray, top: int) -> Ranked:
-    columns = exact.used_columns(queries)
-    asked = np.ascontiguousarray(queries[:, columns])
-    found = np.empty(len(numbers), np.float32)
-    for first in range(0, len(numbers), BLOCK):
-        part = np.asarray(rows[numbers[first : first + BLOCK], columns], DTYPE)
-        found[first : first + BLOCK] = exact.scores(exact.decode(part), asked)
-    order = exact.highest(found, top)
-    return Ranked(numbers[order], found[order])
+class _DeviceRanking:
+    """The `Ranking` of one search on a device, where its scores stay."""
+
+    def __init__(
+        self,
+        held: DeviceRows,
+        rows: np.ndarray,
+        queries: np.ndarray,
+        usable: np.ndarray,
+        scores: torch.Tensor,
+    ) -> None:
+        self._held, self._rows, self._queries, self._usable, self._scores = (
+            held,
+            rows,
+            queries,
+            usable,
+            scores,
+        )
+        self._count = int(np.count_nonzero(usable))
+
+    def top(self, count: int) -> Ranked:
+        if count >= self._count:
+            numbers = np.flatnonzero(self._usable)
+        else:
+            numbers = self._held.near(self._scores, self._queries, max(1, count), self._rows)
+        scores = exact.score_rows(self._rows, numbers, self._queries)
+        return exact.ScoredRows(numbers, scores).top(count)

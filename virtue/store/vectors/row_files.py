@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy.engine import Connection
 
 from virtue.errors import DamagedError
 from virtue.store import layout as names
 from virtue.store.catalogue import queries
+from virtue.store.catalogue.database import AnyConnection
 from virtue.store.disk import sync_folder
 from virtue.store.records import Generation, Kind
 
@@ -100,7 +100,7 @@ def pad(path: Path, count: int, dim: int) -> None:
             os.fsync(file.fileno())
 
 
-def map_generation(connection: Connection, folder: Path, generation: Generation, kind: Kind) -> np.ndarray:
+def map_generation(connection: AnyConnection, folder: Path, generation: Generation, kind: Kind) -> np.ndarray:
     """All rows of a generation, (count, dim) fp16, read from the disk as they are touched.
 
     Raises:

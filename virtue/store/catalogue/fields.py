@@ -1,0 +1,244 @@
+"""The fields that filters compare: an entry of `FIELDS` is all that there is to a field.
+
+The SQL of a field is a condition on `o`, the region or caption that a filter is about. Values are bound
+parameters; names and operators come from here. A condition on the photo is a set of photo ids, which SQLite
+finds once however many regions a photo has. Every condition is true or false, never NULL, so that `not` makes
+true what is false because a photo lacks the thing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from virtue.store.records import Kind
+
+Value = str | float | tuple[float, ...]
+Bind = Callable[[Any], str]
+"""Takes a value, gives the parameter that stands for it."""
+AsSql = Callable[[Kind, str, Any, Bind], str]
+"""(what the filter is about, operator, value, bind) -> a condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One thing that can be compared in a filter.
+
+    Attributes:
+        operators: those that it can stand before.
+        read: reads one value as written; raises ValueError with the end of a sentence that the value begins.
+        as_sql: the comparison as a condition.
+        example: a comparison, for help.
+        combine: makes one value of those in parentheses; None: `in` means that one of them is equal.
+    """
+
+    operators: tuple[str, ...]
+    read: Callable[[str], str | float]
+    as_sql: AsSql
+    example: str
+    combine: Callable[[Sequence[Any]], Value] | None = None
+
+
+# -- reading values ---------------------------------------------------------------------------------------
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", text, re.ASCII):
+        raise ValueError("is not a number")
+    return float(text)
+
+
+def _percentage(text: str) -> float:
+    if not text.endswith("%"):
+        raise ValueError("is not a share of the photo: write 10%")
+    return _number(text[:-1])
+
+
+def _file_size(text: str) -> float:
+    found = re.fullmatch(r"(.*?)([kmg]?)b?", text, re.ASCII | re.IGNORECASE | re.DOTALL)
+    assert found is not None
+    try:
+        return _number(found[1]) * 1000 ** " kmg".index(found[2].lower() or " ")
+    except ValueError:
+        raise ValueError("is not a file size: write 500kB, 2MB, or a number of bytes") from None
+
+
+def _date(text: str) -> str:
+    """The beginning of an ISO date, as far as it goes: 2024, 2024-06, ..., 2024-06-01T12:30:00."""
+    date = text.replace(" ", "T").upper()
+    found = re.fullmatch(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d)?)?)?)?)?", date, re.ASCII)
+    try:
+        datetime.fromisoformat(date + "0000-01-01T00:00:00"[len(date) :] if found else "")
+    except ValueError:
+        raise ValueError("is not a date: write 2024, 2024-06, 2024-06-01 or 2024-06-01T12:30") from None
+    return date
+
+
+def _gps_box(degrees: Sequence[float]) -> tuple[float, ...]:
+    if len(degrees) != 4:
+        raise ValueError("gps in needs four numbers: (south, west, north, east)")
+    south, west, north, east = degrees
+    if not -90 <= south <= north <= 90:
+        raise ValueError("the south of gps in (south, west, north, east) must not lie north of its north")
+    if not (-180 <= west <= 180 and -180 <= east <= 180):
+        raise ValueError("west and east of gps in (south, west, north, east) must lie between -180 and 180")
+    return south, west, north, east
+
+
+# -- comparing text ---------------------------------------------------------------------------------------
+
+
+def matches(value: str | bytes, pattern: bytes) -> bool:
+    """SQLite's function `matches`: text, or the bytes of a path, against a regular expression."""
+    text = _with_slashes(os.fsdecode(value)) if isinstance(value, bytes) else value
+    return _compile(pattern).match(_fold(text)) is not None
+
+
+@lru_cache(maxsize=256)
+def _compile(pattern: bytes) -> re.Pattern[str]:
+    return re.compile(pattern.decode("utf-8", "surrogatepass"))
+
+
+def _text_matches(column: str, operator: str, value: str, bind: Bind) -> str:
+    found = f"matches({column}, {bind(_as_bytes(_pattern(operator, _fold(value))))})"
+    return f"({column} IS NOT NULL AND {'NOT ' * (operator == '!=')}{found})"
+
+
+def _pattern(operator: str, folded: str) -> str:
+    return fnmatch.translate(folded) if operator == "~" else rf"{re.escape(folded)}\Z"
+
+
+def _path_pattern(operator: str, value: str) -> bytes:
+    """Without a slash for the name, else for the path from its start or from behind any slash."""
+    folded = _fold(_with_slashes(value))
+    if "/" not in folded:
+        return _as_bytes(rf"(?s:(?>(?:.*/)?)){_pattern(operator, folded)}")
+    below = "*" if operator == "~" and folded.endswith("/") else ""
+    return _as_bytes(rf"(?s:.*/)?{_pattern(operator, folded + below)}")
+
+
+def _as_bytes(pattern: str) -> bytes:
+    """SQLite takes no text that is in no encoding, as a path may be."""
+    return pattern.encode("utf-8", "surrogatepass")
+
+
+def _fold(text: str) -> str:
+    """The same for all ways to write a text that differ by upper and lower case, or by how accents are
+    put together, which file systems do in two ways."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def _with_slashes(path: str) -> str:
+    return path.replace(os.sep, "/")
+
+
+# -- SQL --------------------------------------------------------------------------------------------------
+
+_SQL_OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_AREA = {
+    "regions": "(SELECT 100.0 * (o.x1 - o.x0) * (o.y1 - o.y0) / (width * height) FROM photos "
+    "WHERE id = o.photo_id)",
+    "captions": "coalesce((SELECT 100.0 * (x1 - x0) * (y1 - y0) / (width * height) FROM regions r "
+    "CROSS JOIN photos p ON p.id = r.photo_id WHERE r.id = o.region_id), 100)",
+}
+
+
+def _of_photo(condition: str) -> str:
+    return f"o.photo_id IN (SELECT id FROM photos WHERE {condition})"
+
+
+def _of_file(condition: str) -> str:
+    return (
+        "o.photo_id IN (SELECT photo_id FROM files WHERE NOT missing AND photo_id IS NOT NULL "
+        f"AND {condition})"
+    )
+
+
+def _photo_column(column: str) -> AsSql:
+    return lambda kind, operator, value, bind: _of_photo(f"{column} {_SQL_OPERATORS[operator]} {bind(value)}")
+
+
+def _taken(kind: Kind, operator: str, value: str, bind: Bind) -> str:
+    # As far as the value goes: then June is neither before nor after any day in June.
+    return _of_photo(f"substr(taken, 1, length({bind(value)})) {_SQL_OPERATORS[operator]} {bind(value)}")
+
+
+def _camera(kind: Kind, operator: str, value: str, bind: Bind) -> str:
+    return _of_photo(_text_matches("camera", operator, value, bind))
+
+
+def _gps(kind: Kind, operator: str, value: tuple[float, ...], bind: Bind) -> str:
+    south, west, north, east = value
+    either = "OR" if west > east else "AND"  # across the antimeridian
+    return _of_photo(
+        f"latitude BETWEEN {bind(south)} AND {bind(north)} "
+        f"AND (longitude >= {bind(west)} {either} longitude <= {bind(east)})"
+    )
+
+
+def _size(kind: Kind, operator: str, value: float, bind: Bind) -> str:
+    return _of_file(f"size {_SQL_OPERATORS[operator]} {bind(value)}")
+
+
+def _path(kind: Kind, operator: str, value: str, bind: Bind) -> str:
+    return _of_file(f"matches(path, {bind(_path_pattern(operator, value))})")
+
+
+def _tag(kind: Kind, operator: str, value: str, bind: Bind) -> str:
+    # Tags are few, and each has many photos.
+    found = _text_matches("tag", operator, value, bind)
+    tags = f"SELECT tag FROM (SELECT DISTINCT tag FROM tags) WHERE {found}"
+    return f"o.photo_id IN (SELECT photo_id FROM tags WHERE tag IN ({tags}))"
+
+
+def _caption(kind: Kind, operator: str, value: str, bind: Bind) -> str:
+    found = _text_matches("text", operator, value, bind)
+    if kind == "captions":
+        return found
+    return (
+        "(o.photo_id IN (SELECT photo_id FROM captions WHERE generation_id = :generation "
+        f"AND region_id IS NULL AND {found}) OR o.id IN (SELECT region_id FROM captions "
+        f"WHERE generation_id = :generation AND region_id IS NOT NULL AND {found}))"
+    )
+
+
+def _category(kind: Kind, operator: str, value: str, bind: Bind) -> str:
+    found = _text_matches("category", operator, value, bind)
+    return (
+        found if kind == "regions" else f"EXISTS (SELECT 1 FROM regions WHERE id = o.region_id AND {found})"
+    )
+
+
+def _area(kind: Kind, operator: str, value: float, bind: Bind) -> str:
+    return f"{_AREA[kind]} {_SQL_OPERATORS[operator]} {bind(value)}"
+
+
+# -- the fields -------------------------------------------------------------------------------------------
+
+_ORDERED = ("=", "!=", "<", "<=", ">", ">=", "in")
+_ONE_TEXT = ("=", "!=", "~", "in")
+_SEVERAL_TEXTS = ("=", "~", "in")
+
+FIELDS: dict[str, Field] = {
+    "area": Field(_ORDERED, _percentage, _area, "area > 10%"),
+    "camera": Field(_ONE_TEXT, str, _camera, "camera ~ Canon*"),
+    "caption": Field(_SEVERAL_TEXTS, str, _caption, "caption ~ *birthday*"),
+    "category": Field(_ONE_TEXT, str, _category, "category = dog"),
+    "gps": Field(("in",), _number, _gps, "gps in (47.2, 5.9, 55.1, 15)", _gps_box),
+    "height": Field(_ORDERED, _number, _photo_column("height"), "height >= 3000"),
+    "path": Field(_SEVERAL_TEXTS, str, _path, "path ~ 2024/*/beach*"),
+    "rating": Field(_ORDERED, _number, _photo_column("rating"), "rating >= 4"),
+    "size": Field(_ORDERED, _file_size, _size, "size > 2MB"),
+    "tag": Field(_SEVERAL_TEXTS, str, _tag, "tag = beach"),
+    "taken": Field(_ORDERED, _date, _taken, "taken >= 2024-06"),
+    "width": Field(_ORDERED, _number, _photo_column("width"), "width >= 4000"),
+}
