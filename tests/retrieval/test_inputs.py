@@ -17,7 +17,7 @@ from virtue.embedder import Embedder
 from virtue.errors import InputError, PictureError, PromptError
 from virtue.pictures import load
 from virtue.retrieval import search
-from virtue.retrieval.query_vectors import query_vectors
+from virtue.retrieval.query_vectors import encode_query
 
 IMAGE = Image.new("RGB", (40, 30), "red")
 IMAGE.paste("blue", (0, 0, 20, 30))
@@ -104,7 +104,7 @@ def test_what_is_accepted_gives_the_same_vectors(
     value = ACCEPTED[case](files)
     store = fill(Painted("a.png"))
     with store.read() as snapshot:
-        vectors = query_vectors(embedder, Query.of(value), "regions", snapshot)
+        vectors = encode_query(embedder, Query.of(value), "regions", snapshot).vectors
     np.testing.assert_array_equal(vectors, embedder.query(value))
     np.testing.assert_array_equal(vectors[0], embedder.encode_query(value))
     np.testing.assert_array_equal(vectors[0], embedder.encode(value))
