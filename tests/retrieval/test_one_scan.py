@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,11 @@ class CountingModel(ColourModel):
         self.texts_ignore_find = texts_ignore_find
         self.asked: list[tuple[str | None, Find]] = []
 
-    def query(self, item: Item, picture: Picture | None, find: Find) -> np.ndarray:
-        self.asked.append((item.text, find))
-        return super().query(item, picture, find)
+    def queries(
+        self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
+    ) -> list[np.ndarray]:
+        self.asked += [(item.text, find) for item in items]
+        return super().queries(items, pictures, find)
 
 
 @pytest.fixture
