@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from virtue.errors import InputError
 from virtue.location import locate
+from virtue.paths import absolute
 
 if TYPE_CHECKING:
     import numpy as np
@@ -305,7 +306,7 @@ class Library:
             How many files were forgotten.
         """
         with self.store.write("virtue forget") as writer:
-            return writer.forget([os.path.abspath(os.fsencode(path)) for path in paths])
+            return writer.forget([absolute(path) for path in paths])
 
     def move(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
         """Notes that a folder of photos (or one photo) lies elsewhere now. No photo is opened, and what was
@@ -323,7 +324,7 @@ class Library:
                 `new` already. Then nothing was changed.
             LockedError: another process is writing.
         """
-        was, is_now = (os.path.abspath(os.fsencode(path)) for path in (old, new))
+        was, is_now = (absolute(path) for path in (old, new))
         if not os.path.exists(is_now):
             raise InputError(f"there is nothing at {os.fspath(new)}: name the place where the photos are now")
         with self.store.write("virtue moved") as writer:

@@ -33,6 +33,7 @@ from PIL import (
 )
 
 from virtue.errors import PictureError, PromptError
+from virtue.paths import printable
 from virtue.pixels import converter, fit, into_srgb, resized
 
 MAX_DECODED = 100_000_000
@@ -153,16 +154,6 @@ def load_mask(source: Source, width: int, height: int) -> np.ndarray:
             "(upright): they must agree"
         )
     return mask
-
-
-def printable(path: str | bytes) -> str:
-    """Returns a path as text that can be shown anywhere; bytes that cannot be decoded become \\xNN."""
-    if isinstance(path, bytes):
-        return path.decode("utf-8", "backslashreplace")
-    try:
-        return os.fsencode(path).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # text that is no path here, as JSON may hold it
-        return path.encode("utf-8", "backslashreplace").decode()
 
 
 # -- the two steps of reading, apart for whoever needs the open file's metadata in between -----------

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from virtue.paths import printable
+
 if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
@@ -199,11 +201,6 @@ def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:
             here = "on this machine" if model["installed"] else "to be pulled"
             size = f"{model['size'] / 1e9:.2g} GB"
             print(model["name"], model["dim"], size, model["licence"], model["what"], here, sep="\t")
-
-
-def printable(path: bytes) -> str:
-    """A path as text that any terminal takes; bytes of no encoding as \\xNN."""
-    return path.decode(sys.getfilesystemencoding(), "backslashreplace")
 
 
 def write(line: bytes) -> None:

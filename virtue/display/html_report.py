@@ -18,7 +18,8 @@ from virtue.display.draw import part_thumbnail, thumbnail
 from virtue.display.shell import search_command
 from virtue.errors import InputError, PictureError
 from virtue.geometry import Box
-from virtue.pictures import Picture, load, printable
+from virtue.paths import absolute, printable
+from virtue.pictures import Picture, load
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Part, Query
 
@@ -76,7 +77,7 @@ def write_report(
     Raises:
         InputError: the file cannot be written.
     """
-    page = _page(query, hits, side, None if database is None else os.path.abspath(os.fsencode(database)))
+    page = _page(query, hits, side, None if database is None else absolute(database))
     try:
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:

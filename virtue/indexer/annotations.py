@@ -15,7 +15,7 @@ from virtue.errors import InputError, PromptError
 from virtue.geometry import Box
 from virtue.indexer import masks
 from virtue.indexer.user_annotations import Part, clipped
-from virtue.pictures import printable
+from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from virtue.errors import InputError, PromptError
 from virtue.indexer.user_annotations import Part, clipped
-from virtue.pictures import printable
+from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 
 COLUMNS = ("path", "caption", "x", "y", "w", "h")

@@ -15,14 +15,14 @@ from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.embedding import PhotoEmbedder
 from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.pipeline import Pipeline
-from virtue.indexer.plan import Plan, has_above, make_plan
+from virtue.indexer.plan import Plan, make_plan
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.roots import Options, Regions, Roots, checked_regions
 from virtue.indexer.user_annotations import Entry, matched
-from virtue.indexer.walk import Walk, absolute, is_below, walk
+from virtue.indexer.walk import Walk, walk
 from virtue.indexer.workers import FILE_TIMEOUT, default_workers
-from virtue.pictures import printable
+from virtue.paths import absolute, is_below, is_below_any, printable
 from virtue.store import FileState, Generation
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _look(
     """Walks all of it, each known folder by its own options."""
     found, known = Walk(), set(roots)
     others = known.difference(tops)
-    nested = [root for root in others if has_above(root, set(tops)) and os.path.isdir(root)]
+    nested = [root for root in others if is_below_any(root, set(tops)) and os.path.isdir(root)]
     for top in tops + nested:
         options = roots.of(top) or Options()
         walk(top, options.exclude, found, known)

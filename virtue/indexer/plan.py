@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from virtue.indexer.requirements import EmbeddingRequirements
 from virtue.indexer.walk import Found, Walk
+from virtue.paths import is_below_any
 from virtue.store import FileRecord, FileState
 
 
@@ -73,8 +73,8 @@ def vanished(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -
         if not state.missing
         and path not in walk.files
         and path not in walk.problems
-        and has_above(path, tops)
-        and not (unlisted and has_above(path, unlisted))
+        and is_below_any(path, tops)
+        and not (unlisted and is_below_any(path, unlisted))
     ]
 
 
@@ -100,13 +100,3 @@ def _sort_in(
 
 def record(found: Found, photo: bytes | None = None, problem: str | None = None) -> FileRecord:
     return FileRecord(found.path, found.size, found.mtime_ns, found.stamp, photo, problem)
-
-
-def has_above(path: bytes, folders: set[bytes]) -> bool:
-    """Returns whether the path is one of these folders or lies below one."""
-    while path not in folders:
-        above = os.path.dirname(path)
-        if above == path:
-            return False
-        path = above
-    return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from virtue.errors import InputError
+from virtue.paths import is_below
 from virtue.store import Root
 
 Regions = int | Literal["auto", "none"]
@@ -87,13 +88,9 @@ class Roots:
         if exclude is not None:
             options = replace(options, exclude=tuple(exclude))
         changed = [] if options == before else [(folder, options)]
-        for other, known in self._options.items():
-            if regions is not None and other != folder and _below(other, folder) and known.regions != regions:
+        for other, known in self._options.items() if regions is not None else ():
+            if other != folder and is_below(other, folder) and known.regions != regions:
                 changed.append((other, replace(known, regions=regions)))
         self._options.update(changed)
         self._near.clear()
         return changed
-
-
-def _below(path: bytes, folder: bytes) -> bool:
-    return path.startswith(os.path.join(folder, b""))

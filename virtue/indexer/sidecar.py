@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 from virtue.errors import InputError
-from virtue.pictures import printable
+from virtue.paths import printable
 
 LONGEST = 100_000
 """Bytes beyond which a text beside a photo is not taken for its caption."""

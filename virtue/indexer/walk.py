@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from virtue.errors import InputError, PictureError
-from virtue.pictures import SUFFIXES, check_file, printable
+from virtue.paths import printable
+from virtue.pictures import SUFFIXES, check_file
 
 SKIPPED = (b".", b"@eaDir")
 """Beginnings of names that are never photos: hidden files, `._*` of macOS, thumbnails of Synology."""
@@ -38,15 +39,6 @@ class Walk:
     files: dict[bytes, Found] = field(default_factory=dict)
     problems: dict[bytes, str] = field(default_factory=dict)
     unlisted: set[bytes] = field(default_factory=set)
-
-
-def absolute(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
-    return os.path.abspath(os.fsencode(path))
-
-
-def is_below(path: bytes, root: bytes) -> bool:
-    """Returns whether a path is the root or lies below it."""
-    return path == root or path.startswith(root.rstrip(os.fsencode(os.sep)) + os.fsencode(os.sep))
 
 
 def walk(

@@ -12,6 +12,7 @@ from typing import Literal
 
 from virtue.errors import InputError, PictureError, PromptError
 from virtue.geometry import Box, Point
+from virtue.paths import printable
 from virtue.retrieval.query import Part, Query
 
 WEIGHED = re.compile(r"(.+)::([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
@@ -168,7 +169,7 @@ def _image(name: str) -> Part:
 
 
 def _existing(name: str) -> Path:
-    from virtue.pictures import check_file, printable
+    from virtue.pictures import check_file
 
     try:
         check_file(name)
@@ -187,8 +188,6 @@ def _has_image_suffix(name: str) -> bool:
 
 
 def _folder(name: str) -> InputError:
-    from virtue.pictures import printable
-
     shown = printable(shlex.quote(name))
     return InputError(
         f"{printable(name)} is a folder: make it searchable with `virtue index {shown}`, then search for "

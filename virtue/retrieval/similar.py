@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from virtue.errors import InputError, PictureError
+from virtue.paths import absolute
 from virtue.retrieval.search import check_model, nothing_indexed
 from virtue.store import Snapshot, Store
 from virtue.store.catalogue.filters import RowFilter
@@ -108,7 +109,7 @@ def similar(
         if path is None:
             return _find_groups(snapshot)
         groups = []
-        for file in _files(os.path.abspath(os.fsencode(path))):
+        for file in _files(absolute(path)):
             try:
                 query = _read_query(snapshot, embedder, file)
             except PictureError as error:

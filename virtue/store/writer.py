@@ -15,6 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
 from virtue.errors import InputError
+from virtue.paths import printable
 from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.catalogue import database, queries, schema, writes
@@ -232,8 +233,6 @@ class Writer:
         with self._change() as connection:
             taken = writes.in_the_way(connection, old, new)
             if taken is not None:
-                from virtue.pictures import printable
-
                 raise InputError(
                     f"the library knows {printable(taken)} already: if its photos were indexed there, "
                     f"`virtue forget {printable(old)}` drops the old paths"

@@ -1,0 +1,39 @@
+"""Paths: absolute, one below another, shown to people. Bytes, since names in no encoding exist."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+_SEPARATOR = os.fsencode(os.sep)
+
+
+def absolute(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
+    """Returns the path from the root on, without following links."""
+    return os.path.abspath(os.fsencode(path))
+
+
+def is_below(path: bytes, folder: bytes) -> bool:
+    """Whether a path is this folder or lies below it; both are absolute."""
+    return path == folder or path.startswith(folder.rstrip(_SEPARATOR) + _SEPARATOR)
+
+
+def is_below_any(path: bytes, folders: Collection[bytes]) -> bool:
+    """Whether a path is one of these folders or lies below one. For a set of folders it takes no longer the
+    more there are."""
+    while path not in folders:
+        above = os.path.dirname(path)
+        if above == path:
+            return False
+        path = above
+    return True
+
+
+def printable(path: str | bytes) -> str:
+    """Returns a path as text that can be shown anywhere; bytes that cannot be decoded become \\xNN."""
+    if isinstance(path, bytes):
+        return path.decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # text that is no path here, as JSON may hold it
+        return path.encode("utf-8", "backslashreplace").decode()
