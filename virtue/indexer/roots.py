@@ -88,9 +88,12 @@ class Roots:
         if exclude is not None:
             options = replace(options, exclude=tuple(exclude))
         changed = [] if options == before else [(folder, options)]
-        for other, known in self._options.items() if regions is not None else ():
-            if other != folder and is_below(other, folder) and known.regions != regions:
-                changed.append((other, replace(known, regions=regions)))
+        if regions is not None:
+            changed += [
+                (other, replace(known, regions=regions))
+                for other, known in self._options.items()
+                if other != folder and is_below(other, folder) and known.regions != regions
+            ]
         self._options.update(changed)
         self._near.clear()
         return changed
