@@ -135,7 +135,7 @@ def test_nothing_is_ever_enlarged() -> None:
 def test_large_pictures_are_converted_in_strips_that_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     content = saved(smooth().convert("RGBA"), "PNG")
     whole, small = load(content).pixels, load(content, side=60).pixels
-    monkeypatch.setattr("virtue.pixels.STRIP", 20_000)
+    monkeypatch.setattr("virtue.pixels.MAX_STRIP_PIXELS", 20_000)
     assert (load(content).pixels == whole).all()
     assert (load(content, side=60).pixels == small).all()
 

@@ -34,7 +34,7 @@ from PIL import (
 
 from virtue.errors import PictureError, PromptError
 from virtue.paths import printable
-from virtue.pixels import converter, fit, into_srgb, resized
+from virtue.pixels import convert_to_srgb, converter, fit, resize
 
 MAX_DECODED = 100_000_000
 """Pixels that may be held at once: 400 MB in Pillow, whose RGB takes four bytes a pixel."""
@@ -111,11 +111,11 @@ def load(source: Source, *, side: int | None = None) -> Picture:
     if isinstance(source, Picture):
         return source if side is None else shrink(source, side)
     if isinstance(source, np.ndarray):
-        source = _from_array(source)
+        source = _image_from_array(source)
     if isinstance(source, Image.Image):
-        with _naming("the image in memory"):
+        with _name_in_errors("the image in memory"):
             return decode(source, side)
-    with _naming(_name(source)), open_image(source) as image:
+    with _name_in_errors(_name(source)), open_image(source) as image:
         return decode(image, side)
 
 
@@ -124,7 +124,7 @@ def shrink(picture: Picture, side: int) -> Picture:
     height, width = picture.pixels.shape[:2]
     if max(width, height) <= side:
         return picture
-    image = resized(Image.fromarray(picture.pixels), (width, height), side, lambda strip: strip)
+    image = resize(Image.fromarray(picture.pixels), (width, height), side, lambda strip: strip)
     return Picture(np.asarray(image), picture.width, picture.height)
 
 
@@ -143,11 +143,11 @@ def load_mask(source: Source, width: int, height: int) -> np.ndarray:
     elif isinstance(source, np.ndarray | Picture):
         mask = load(source).pixels.mean(axis=2) > 127
     elif isinstance(source, Image.Image):
-        with _naming("the mask in memory"):
-            mask = _mask_of(source)
+        with _name_in_errors("the mask in memory"):
+            mask = _decode_mask(source)
     else:
-        with _naming(_name(source)), open_image(source) as image:
-            mask = _mask_of(image)
+        with _name_in_errors(_name(source)), open_image(source) as image:
+            mask = _decode_mask(image)
     if mask.shape != (height, width):
         raise PromptError(
             f"the mask is {mask.shape[1]} x {mask.shape[0]} pixels, the picture {width} x {height} "
@@ -166,7 +166,7 @@ def open_image(source: File) -> Iterator[ImageFile.ImageFile]:
     Raises:
         PictureError: with the reason alone, also for what goes wrong while the image is used.
     """
-    with _own_limits(), _plain_words(), _stream(source) as stream:
+    with _own_limits(), _translate_errors(), _stream(source) as stream:
         head = stream.read(16)
         stream.seek(0)
         if not head:
@@ -185,7 +185,7 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
     Raises:
         PictureError: with the reason alone.
     """
-    with _own_limits(), _plain_words():
+    with _own_limits(), _translate_errors():
         declared = image.size
         reducible = isinstance(image, JpegImagePlugin.JpegImageFile) and not image.info.get("progressive")
         # libjpeg keeps all coefficients of a progressive JPEG, whatever the scale it is decoded at
@@ -200,8 +200,8 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or held == declared:
             declared = image.size  # Pillow turns a TIFF upright while loading it
         upright = _orientation(image)
-        rgb = resized(image, declared, side, converter(image))
-        rgb = into_srgb(rgb, image.info.get("icc_profile"))
+        rgb = resize(image, declared, side, converter(image))
+        rgb = convert_to_srgb(rgb, image.info.get("icc_profile"))
         if upright is not None:
             rgb = rgb.transpose(upright)
             if upright in _SWAPS:
@@ -209,7 +209,7 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
         return Picture(np.asarray(rgb), *declared)
 
 
-def weight(image: Image.Image, side: int | None) -> int:
+def estimate_memory(image: Image.Image, side: int | None) -> int:
     """Estimates how many bytes decoding an opened image takes."""
     width, height = image.size
     if isinstance(image, JpegImagePlugin.JpegImageFile) and not image.info.get("progressive"):
@@ -238,7 +238,7 @@ def _orientation(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _mask_of(image: Image.Image) -> np.ndarray:
+def _decode_mask(image: Image.Image) -> np.ndarray:
     if image.width * image.height > MAX_DECODED:
         raise _too_large(image.size, MAX_DECODED)
     image.load()
@@ -250,7 +250,7 @@ def _mask_of(image: Image.Image) -> np.ndarray:
     return opaque if gray.min() == gray.max() else opaque & (gray > 127)
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
+def _image_from_array(array: np.ndarray) -> Image.Image:
     if array.dtype == np.uint8 and array.size and array.ndim in (2, 3):
         if array.ndim == 3 and array.shape[2] == 1:
             array = array[:, :, 0]
@@ -301,7 +301,7 @@ def check_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> os.
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _name_in_errors(name: str) -> Iterator[None]:
     try:
         yield
     except PictureError as error:
@@ -313,7 +313,7 @@ def _name(source: bytes | str | os.PathLike[str] | os.PathLike[bytes]) -> str:
 
 
 @contextmanager
-def _plain_words() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except (PictureError, PromptError):
@@ -329,8 +329,8 @@ def _plain_words() -> Iterator[None]:
     except DAMAGE as error:
         if "truncated" in str(error).lower():
             raise PictureError("cut off: the file ends before the picture does") from error
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"damaged picture ({said})") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PictureError(f"damaged picture ({reason})") from error
 
 
 def _too_large(size: tuple[int, int], limit: int) -> PictureError:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-STRIP = 4_000_000
+MAX_STRIP_PIXELS = 4_000_000
 """Pixels converted at a time, so that a conversion never doubles the memory of a large picture."""
 
 
@@ -21,7 +21,7 @@ def fit(width: int, height: int, side: int) -> tuple[int, int]:
     return max(1, round(width * side / long)), max(1, round(height * side / long))
 
 
-def resized(
+def resize(
     image: Image.Image,
     original: tuple[int, int],
     side: int | None,
@@ -36,7 +36,7 @@ def resized(
     """
     target = fit(*original, side) if side else original
     factor = max(1, min(image.width // target[0], image.height // target[1]) // 2)
-    rows = max(1, STRIP // (image.width * factor)) * factor
+    rows = max(1, MAX_STRIP_PIXELS // (image.width * factor)) * factor
     if factor == 1 and image.height <= rows:
         reduced = convert(image)
     else:
@@ -75,11 +75,11 @@ def converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
         return lambda strip: Image.fromarray((np.asarray(strip) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         low, high = _span(image)
-        return lambda strip: _stretched(strip, low, high)
+        return lambda strip: _stretch(strip, low, high)
     if image.mode in ("RGB", "CMYK", "LAB") and not image.has_transparency_data:
         return lambda strip: strip
     if image.has_transparency_data:
-        return _on_white
+        return _lay_on_white
     return lambda strip: strip.convert("RGB")
 
 
@@ -97,20 +97,20 @@ def _span(image: Image.Image) -> tuple[float, float]:
     return low, max(high, low + 1e-9)
 
 
-def _stretched(strip: Image.Image, low: float, high: float) -> Image.Image:
+def _stretch(strip: Image.Image, low: float, high: float) -> Image.Image:
     values = np.nan_to_num(np.asarray(strip, np.float64), nan=low, posinf=high, neginf=low)
     gray = ((values - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
     return Image.fromarray(gray).convert("RGB")
 
 
-def _on_white(strip: Image.Image) -> Image.Image:
+def _lay_on_white(strip: Image.Image) -> Image.Image:
     rgba = strip.convert("RGBA")
     white = Image.new("RGB", rgba.size, (255, 255, 255))
     white.paste(rgba, mask=rgba.getchannel("A"))
     return white
 
 
-def into_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Converts to sRGB (from RGB, CMYK or LAB), by the ICC profile if there is one."""
     if image.mode == "LAB":
         return ImageCms.applyTransform(image, _lab_transform()) or image

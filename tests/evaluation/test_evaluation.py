@@ -41,7 +41,7 @@ def test_a_photo_scores_its_best_region_by_its_best_query():
     queries = np.array([[0, 1], [0.6, 0.8]], np.float32)
     np.testing.assert_allclose(rows.scores(queries), [1, 1])
     np.testing.assert_allclose(rows.scores(queries[:1]), [1, 0.8])
-    found = recall(rows, [(lambda: queries[:1], {1}), (lambda: queries[:1], {0})], ranks=(1, 2))
+    found = recall(rows, [(queries[:1], {1}), (queries[:1], {0})], ranks=(1, 2))
     assert found == {"recall@1": 0.5, "recall@2": 1.0}
 
 

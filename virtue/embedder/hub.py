@@ -114,8 +114,9 @@ def get_folder(name: str, revision: str | None = None, *, offline: bool = False)
         return found
     if offline or _is_offline():
         raise ModelError(
-            f"{_full_name(name, revision)} is not downloaded, and downloads are off: "
-            f"say 'virtue models pull {_full_name(name, revision)}' where there is a network"
+            f"{_full_name(name, revision)} is not downloaded, and downloads are off: pull it where "
+            "there is a network",
+            hint=f"virtue models pull {_full_name(name, revision)}",
         )
     return download(fetch_card(name, revision))
 

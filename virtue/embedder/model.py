@@ -26,7 +26,7 @@ Scene = Any
 class Item:
     """One thing to embed: a text, a scene, a prompt on a scene, or a scene (and prompt) with a text.
     The prompt is in pixels of the scene's upright original and has been checked. `instruction` is for
-    models that are told in words what to do (`InstructedModel`); None: the model's own for such an item."""
+    models that take an instruction in words (`InstructedModel`); None: the model's own for such an item."""
 
     scene: Scene | None = None
     prompt: Prompt | None = None

@@ -11,7 +11,6 @@ import argparse
 import json
 import random
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +53,9 @@ def evaluate(
 ) -> dict[str, float]:
     paths = photo_paths(folder)
     rows = embed_photos(embedder, paths, regions)
-    questions = [
-        (partial(embedder.query, detail, "regions"), {index})
-        for index, detail in cut_details(paths, count, seed)
-    ]
+    queries = ((embedder.query(detail), {index}) for index, detail in cut_details(paths, count, seed))
     size = {"photos": len(paths), "details": count, "rows_per_photo": round(len(rows.owners) / len(paths), 1)}
-    return size | recall(rows, questions)
+    return size | recall(rows, queries)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +61,13 @@ def embed_photos(embedder: Embedder, paths: Sequence[Path], regions: int = REGIO
 
 
 def recall(
-    rows: Rows, questions: Sequence[tuple[Callable[[], np.ndarray], set[int]]], ranks: Sequence[int] = (1, 5)
+    rows: Rows, queries: Iterable[tuple[np.ndarray, set[int]]], ranks: Sequence[int] = (1, 5)
 ) -> dict[str, float]:
-    """Computes the share of queries that find a right photo among the first so many. A query is a function
-    that gives its (k, dim) vectors, and the photos that are right."""
-    hits = dict.fromkeys(ranks, 0)
-    for vectors, right in questions:
-        order = np.argsort(-rows.scores(vectors()), kind="stable")
-        for rank in ranks:
-            hits[rank] += bool(right & set(order[:rank].tolist()))
-    return {f"recall@{rank}": round(count / len(questions), 3) for rank, count in hits.items()}
+    """Computes the share of queries that find a right photo among the first so many. A query comes as its
+    (k, dim) vectors and the photos that are right."""
+    hits = []
+    for vectors, right in queries:
+        order = np.argsort(-rows.scores(vectors), kind="stable")
+        hits.append([bool(right & set(order[:rank].tolist())) for rank in ranks])
+    shares = np.mean(hits, axis=0).round(3).tolist()
+    return {f"recall@{rank}": share for rank, share in zip(ranks, shares, strict=True)}

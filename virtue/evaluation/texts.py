@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from functools import partial
 from pathlib import Path
 
 from virtue.embedder import Embedder
@@ -46,13 +45,13 @@ def evaluate(embedder: Embedder, folder: Path, regions: int = REGIONS) -> dict[s
     paths = photo_paths(folder)
     texts = read_texts(folder, paths)
     rows = embed_photos(embedder, paths, regions)
-    questions = [(partial(embedder.query, text, "photos"), right) for text, right in texts.items()]
+    queries = zip(embedder.queries(texts, "photos"), texts.values(), strict=True)
     size = {
         "photos": len(paths),
         "queries": len(texts),
         "rows_per_photo": round(len(rows.owners) / len(paths), 1),
     }
-    return size | recall(rows, questions)
+    return size | recall(rows, queries)
 
 
 def main() -> None:

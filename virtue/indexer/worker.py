@@ -24,7 +24,7 @@ from virtue.errors import PictureError
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.metadata import read_metadata
 from virtue.phash import perceptual_hash
-from virtue.pictures import Picture, check_file, decode, open_image, weight
+from virtue.pictures import Picture, check_file, decode, estimate_memory, open_image
 
 HEAVY = 120_000_000
 """Bytes of a decode from which on only one runs at a time, in all workers together."""
@@ -66,7 +66,7 @@ def read(task: Task, channel: Channel) -> None:
             return
         stream.seek(0)
         with open_image(stream) as image:
-            size = weight(image, task.side)
+            size = estimate_memory(image, task.side)
             if size > HEAVY:
                 _asked(channel, Heavy(size), task.timeout)
             picture = decode(image, task.side)

@@ -15,7 +15,7 @@ from virtue.geometry import Box, Point
 from virtue.paths import printable
 from virtue.retrieval.query import Part, Query
 
-WEIGHED = re.compile(r"(.+)::([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
+WEIGHTED = re.compile(r"(.+)::([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
 
 
 def parse_arguments(
@@ -38,34 +38,36 @@ def parse_arguments(
     of its own, each of `images` an image. One image and text are one composed question ("this, but
     at night"); several images, or several texts alone, are added up.
 
-    Behind anything that is told apart, `::0.5` says how much it weighs; a text or image that has a weight is
+    Behind any word, `::0.5` says how much it weighs; a text or image that has a weight is
     a part of its own. A file that is called so is that file, and in `texts` it is part of the text.
 
     Args:
         box: `x,y,w,h`; belongs to the only image, as `points`, `not_points` (`x,y`) and `mask` do.
-        without: texts or images to take away, told apart as words are.
+        without: texts or images to take away, classified as words are.
         like, unlike: region_ids of hits.
 
     Raises:
         InputError: nothing to search for; a folder; a word that looks like a path and leads nowhere.
         PromptError: a prompt without an image, or with several; or one that is not numbers.
     """
-    parts = [(_classified(word), _weighed(word)[1] is not None) for word in words]
+    parts = [(_classify(word), _split_weight(word)[1] is not None) for word in words]
     typed = " ".join(part.text for part, weighed in parts if part.text is not None and not weighed)
     wordings = [Part(text=text) for text in ([typed] if typed else []) + list(texts)]
     further = [part for part, weighed in parts if part.text is not None and weighed]
-    further += [_region(id) for id in like]
+    further += [_parse_region(id) for id in like]
     pictures = [(part, weighed) for part, weighed in parts if part.image is not None]
-    pictures += [(_image(os.fspath(image)), _weighed(os.fspath(image))[1] is not None) for image in images]
+    pictures += [
+        (_parse_image(os.fspath(image)), _split_weight(os.fspath(image))[1] is not None) for image in images
+    ]
     shown = [part for part, _ in pictures]
-    shown = _prompted(
+    shown = _add_prompt(
         shown,
         box=Box.parse(box) if isinstance(box, str) else box,
         positive=tuple(Point.parse(p) if isinstance(p, str) else p for p in points),
         negative=tuple(Point.parse(p, positive=False) if isinstance(p, str) else p for p in not_points),
         mask=None if mask is None else Path(mask),
     )
-    unwanted = (*(_classified(word) for word in without), *(_region(id) for id in unlike))
+    unwanted = (*(_classify(word) for word in without), *(_parse_region(id) for id in unlike))
     if len(shown) == 1 and wordings and not pictures[0][1]:
         text = " ".join(part.text for part in wordings if part.text is not None)
         return Query((replace(shown[0], text=text), *further), unwanted)
@@ -86,7 +88,7 @@ def parse_min_score(text: str) -> float | Literal["auto"]:
         raise InputError(f"the lowest score must be a number, or auto, not {text!r}") from None
 
 
-def _prompted(
+def _add_prompt(
     shown: Sequence[Part],
     *,
     box: Box | None,
@@ -95,8 +97,8 @@ def _prompted(
     mask: Path | None,
 ) -> list[Part]:
     """Adds what was drawn to the images; there must be only one then."""
-    given = {"--box": box, "--point": positive, "--not-point": negative, "--mask": mask}
-    names = " and ".join(name for name, value in given.items() if value)
+    options = {"--box": box, "--point": positive, "--not-point": negative, "--mask": mask}
+    names = " and ".join(name for name, value in options.items() if value)
     if not names:
         return list(shown)
     if not shown:
@@ -115,16 +117,16 @@ def _prompted(
     return [replace(only, box=box or only.box, points=positive + negative, mask=mask)]
 
 
-def _weighed(word: str) -> tuple[str, float | None]:
+def _split_weight(word: str) -> tuple[str, float | None]:
     """Splits `text::weight`, the notation for weighted prompts elsewhere too."""
-    match = WEIGHED.fullmatch(word)
+    match = WEIGHTED.fullmatch(word)
     if match is None or os.path.lexists(word):
         return word, None
     return match[1], float(match[2])
 
 
-def _region(id: str) -> Part:
-    number, weight = _weighed(id)
+def _parse_region(id: str) -> Part:
+    number, weight = _split_weight(id)
     try:
         return Part(region_id=int(number), weight=1.0 if weight is None else weight)
     except ValueError as error:
@@ -135,40 +137,40 @@ def _region(id: str) -> Part:
         ) from None
 
 
-def _classified(word: str) -> Part:
-    name, weight = _weighed(word)
+def _classify(word: str) -> Part:
+    name, weight = _split_weight(word)
     if weight is not None:
-        return replace(_classified_alone(name), weight=weight)
-    return _classified_alone(word)
+        return replace(_classify_unweighted(name), weight=weight)
+    return _classify_unweighted(word)
 
 
-def _classified_alone(word: str) -> Part:
+def _classify_unweighted(word: str) -> Part:
     if os.path.isfile(word):
         return Part(image=Path(word))
     if os.path.isdir(word):
-        raise _folder(word)
+        raise _folder_error(word)
     name, at, box = word.rpartition("@")
     if at and (os.path.isfile(name) or _has_image_suffix(name)):
-        return Part(image=_existing(name), box=Box.parse(box))
+        return Part(image=_check_exists(name), box=Box.parse(box))
     if _has_image_suffix(word) or any(sep in word for sep in (os.sep, os.altsep) if sep):
-        return Part(image=_existing(word))
+        return Part(image=_check_exists(word))
     return Part(text=word)
 
 
-def _image(name: str) -> Part:
+def _parse_image(name: str) -> Part:
     """Parses an argument that must be an image, perhaps with a box and a weight."""
-    name, weight = _weighed(name)
+    name, weight = _split_weight(name)
     if weight is not None:
-        return replace(_image(name), weight=weight)
+        return replace(_parse_image(name), weight=weight)
     if os.path.isdir(name):
-        raise _folder(name)
+        raise _folder_error(name)
     stem, at, box = name.rpartition("@")
     if at and not os.path.lexists(name) and os.path.isfile(stem):
         return Part(image=Path(stem), box=Box.parse(box))
-    return Part(image=_existing(name))
+    return Part(image=_check_exists(name))
 
 
-def _existing(name: str) -> Path:
+def _check_exists(name: str) -> Path:
     from virtue.pictures import check_file
 
     try:
@@ -187,7 +189,7 @@ def _has_image_suffix(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _folder(name: str) -> InputError:
+def _folder_error(name: str) -> InputError:
     shown = printable(shlex.quote(name))
     return InputError(
         f"{printable(name)} is a folder: make it searchable with `virtue index {shown}`, then search for "

@@ -1,4 +1,4 @@
-"""What is asked: parts that are added up, and parts that are taken away, each with a weight."""
+"""A query: parts that are added up and parts that are taken away, each with a weight."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ class Query:
         return all(part.image is None and not part.is_stored for part in self.wanted)
 
     def __str__(self) -> str:
-        asked = " + ".join(str(part) for part in self.wanted)
-        return asked + "".join(f" - {part}" for part in self.unwanted)
+        wanted = " + ".join(str(part) for part in self.wanted)
+        return wanted + "".join(f" - {part}" for part in self.unwanted)
 
 
 def _as_list(value: Any) -> Iterable[Any]:
