@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from virtue.store.compaction import Waste
     from virtue.store.records import ProgressCallback
 
+log = logging.getLogger("virtue")
+
 
 class Writer:
     """Made by `Store.write`, good until that block ends; several threads may call it in turn.
@@ -56,9 +60,9 @@ class Writer:
         self._folder = folder
         self._engine = engine
         self._turn = threading.Lock()
-        with translate_errors(folder), engine.begin() as connection:
+        with self._transaction() as connection:
             self.target = queries.active(connection)
-        self._tidy()
+        self._remove_leftovers()
 
     def generation(self, model: str, fingerprint: str, dim: int) -> Generation:
         """The generation of this model, made if there is none. The first ever is active at once,
@@ -67,7 +71,7 @@ class Writer:
         Raises:
             ValueError: the same model had vectors of another dimension.
         """
-        with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
+        with self._transaction() as connection:
             known = queries.generations(connection)
             found = next((g for g in known if g.fingerprint == fingerprint), None)
             if found is None:
@@ -84,7 +88,7 @@ class Writer:
         connection.execute(insert(schema.generations).values(values))
         files = [{"generation_id": new.id, "kind": kind, "count": 0} for kind in KINDS]
         connection.execute(insert(schema.row_files), files)
-        _count_commit(connection)
+        writes.count_commit(connection)
 
     def commit(
         self,
@@ -112,8 +116,9 @@ class Writer:
         photos = list({photo.info.hash: photo for photo in embedded}.values())
         updates = list({update.hash: update for update in captions}.values())
         latest = list({file.path: file for file in files}.values())
-        vectors = self._checked(photos, updates)
-        with self._change() as connection:
+        began = time.perf_counter()
+        vectors = self._encode(photos, updates)
+        with self._commit() as connection:
             if photos:
                 self._put_photos(connection, photos, vectors)
             touched = writes.put_files(connection, latest)
@@ -121,29 +126,30 @@ class Writer:
             writes.settle_live(connection, touched)
             for update in updates:
                 self._update_captions(connection, update)
+        rows = sum(len(each) for kind in vectors.values() for each in kind)
+        rows += sum(len(update.captions) for update in updates)
+        seconds = time.perf_counter() - began
+        log.info("%s: committed %d photos, %d rows (%.2f s)", self._folder, len(photos), rows, seconds)
 
-    def _checked(
+    def _encode(
         self, photos: Sequence[EmbeddedPhoto], updates: Sequence[CaptionUpdate]
     ) -> dict[Kind, list[np.ndarray]]:
-        """All vectors of photos as they are stored."""
+        """The vectors of photos as they are stored, after all that is given was checked."""
+        encoded: dict[Kind, list[np.ndarray]] = {"regions": [], "captions": []}
         if not photos and not updates:
-            return {}
+            return encoded
         dim = self._target().dim
         for photo in photos:
             writes.check_captions(photo)
+            hash = photo.info.hash.hex()
+            regions = row_files.encode(photo.region_vectors, len(photo.regions), dim, f"regions of {hash}")
+            encoded["regions"].append(regions)
+            texts = row_files.encode(photo.caption_vectors, len(photo.captions), dim, f"captions of {hash}")
+            encoded["captions"].append(texts)
         for update in updates:
             name = f"captions of {update.hash.hex()}"
             row_files.encode(update.vectors, len(update.captions), dim, name)
-        return {
-            "regions": [
-                row_files.encode(p.region_vectors, len(p.regions), dim, f"regions of {p.info.hash.hex()}")
-                for p in photos
-            ],
-            "captions": [
-                row_files.encode(p.caption_vectors, len(p.captions), dim, f"captions of {p.info.hash.hex()}")
-                for p in photos
-            ],
-        }
+        return encoded
 
     def _put_photos(
         self, connection: Connection, photos: Sequence[EmbeddedPhoto], vectors: dict[Kind, list[np.ndarray]]
@@ -207,19 +213,17 @@ class Writer:
 
     def activate(self, generation: Generation) -> None:
         """Searches run on this generation from now on; all others are dropped, files too."""
-        with self._change() as connection:
+        with self._commit() as connection:
             writes.keep_user_annotations(connection, generation.id)
             others = (generation.id,)
             connection.exec_driver_sql("DELETE FROM generations WHERE id <> ?", others)
             connection.exec_driver_sql("UPDATE generations SET active = 1 WHERE id = ?", others)
-        self.target = Generation(
-            generation.id, generation.model, generation.fingerprint, generation.dim, active=True
-        )
-        self._tidy()
+        self.target = replace(generation, active=True)
+        self._remove_leftovers()
 
     def remember_root(self, path: bytes, options: str) -> None:
         """Notes a folder or file that was indexed by name, in place of what was noted of it."""
-        with self._change() as connection:
+        with self._commit() as connection:
             new = upsert(schema.roots).values(path=path, options=options)
             connection.execute(new.on_conflict_do_update(index_elements=["path"], set_={"options": options}))
 
@@ -230,22 +234,23 @@ class Writer:
         Raises:
             InputError: the library has something else at one of the new paths; then nothing is changed.
         """
-        with self._change() as connection:
+        with self._commit() as connection:
             taken = writes.in_the_way(connection, old, new)
             if taken is not None:
                 raise InputError(
                     f"the library knows {printable(taken)} already: if its photos were indexed there, "
-                    f"`virtue forget {printable(old)}` drops the old paths"
+                    f"forget {printable(old)}",
+                    hint=f"virtue forget {printable(old)}",
                 )
             return writes.move(connection, old, new)
 
     def forget(self, paths: Iterable[bytes]) -> int:
         """Drops these paths and all below them, the roots among them, and photos that are left
         without any path; how many paths that were."""
-        with self._change() as connection:
+        with self._commit() as connection:
             forgotten: dict[bytes, int | None] = {}
             for path in paths:
-                forgotten |= _below(connection, path)
+                forgotten |= _forget_below(connection, path)
             writes.drop_files(connection, forgotten)
             writes.settle_live(connection, {p for p in forgotten.values() if p is not None})
             writes.drop_photos(connection, writes.pathless(connection))
@@ -254,21 +259,21 @@ class Writer:
     def discard(self, hashes: Iterable[bytes]) -> None:
         """Drops the vectors of these photos in every generation, so that the next indexing embeds
         them again. What a user handed over for them is kept (`Snapshot.user_annotations`)."""
-        with self._change() as connection:
+        with self._commit() as connection:
             writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, hashes).values())
 
     def repair(self) -> list[Fault]:
-        """Mends what can be mended, by discarding the vectors that are lost; what was wrong.
-        Then makes anew what indexes have lost.
+        """Mends what can be mended, by discarding the vectors that are lost; what was wrong. Then makes anew
+        what indexes have lost.
 
         Raises:
             DamagedError: the catalogue itself is damaged.
         """
         from virtue.store.verify import repair
 
-        with self._change() as connection:
+        with self._commit() as connection:
             found = repair(connection, self._folder)
-        self._tidy()
+        self._remove_leftovers()
         if any(fault.kind == "index" for fault in found):
             self.refresh_indexes()
         return found
@@ -296,14 +301,14 @@ class Writer:
         Raises:
             StoreError: the disk is full, or fails.
         """
-        kinds = self._to_index(max_scanned_floats)
+        kinds = self._indexed_kinds(max_scanned_floats)
         if not kinds:
             return []
         from virtue.store.ann.manager import IndexManager
 
-        indexes = IndexManager(self._folder, self._target(), self._looking, self._change)
+        indexes = IndexManager(self._folder, self._target(), self._transaction, self._commit)
         trained = [kind for kind in kinds if indexes.refresh(kind, max_scanned_floats, progress)]
-        self._tidy()
+        self._remove_leftovers()
         vectors = texts() if trained and texts is not None else None
         return [tuning for kind in trained for tuning in indexes.tune(kind, vectors, progress=progress)]
 
@@ -332,11 +337,11 @@ class Writer:
         Raises:
             ValueError: queries of another dimension, or not finite.
         """
-        if kind not in self._to_index():
+        if kind not in self._indexed_kinds():
             return []
         from virtue.store.ann.manager import IndexManager
 
-        indexes = IndexManager(self._folder, self._target(), self._looking, self._change)
+        indexes = IndexManager(self._folder, self._target(), self._transaction, self._commit)
         return indexes.tune(kind, texts, images, target, progress)
 
     def refresh_calibration(self, make_queries: MakeQueries) -> bool:
@@ -354,7 +359,7 @@ class Writer:
         if self.target is None:
             return False
         target = self.target
-        with self._looking() as connection:
+        with self._transaction() as connection:
             finds = calibration.finds_due(connection, target.id)
             if not finds:
                 return False
@@ -362,16 +367,16 @@ class Writer:
                 kind: row_files.map_generation(connection, self._folder, target, kind) for kind in KINDS
             }
             found = calibration.measure(connection, target.id, finds, stored, make_queries)
-        with self._change() as connection:
+        with self._commit() as connection:
             calibration.save(connection, target.id, found)
         return True
 
-    def _to_index(self, max_scanned_floats: int = MAX_SCANNED_FLOATS) -> list[Kind]:
+    def _indexed_kinds(self, max_scanned_floats: int = MAX_SCANNED_FLOATS) -> list[Kind]:
         """The kinds that have an index, or are to have one."""
         if self.target is None:
             return []
         target = self.target
-        with self._looking() as connection:
+        with self._transaction() as connection:
             return [
                 kind
                 for kind in KINDS
@@ -383,7 +388,7 @@ class Writer:
         """What `compact` would free."""
         from virtue.store.compaction import Waste, waste
 
-        with self._looking() as connection:
+        with self._transaction() as connection:
             active = queries.active(connection)
             return waste(connection, active) if active else Waste()
 
@@ -399,32 +404,27 @@ class Writer:
 
         found = self.waste()
         if found.dead:
-            with self._change() as connection:
+            with self._commit() as connection:
                 active = queries.active(connection)
                 assert active is not None
                 id = compact(connection, self._folder, active)
             if self.target is None or self.target.active:
                 self.target = replace(active, id=id)
-            self._tidy()
+            self._remove_leftovers()
         freed = database.vacuum(self._folder)
         return replace(found, bytes=found.bytes + freed)
 
     def drop_pathless_photos(self) -> None:
         """Drops the photos that no path leads to, as is done when the block of `Store.write` ends."""
-        with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
+        with self._transaction() as connection:
             left = writes.pathless(connection)
-            if left:
-                writes.drop_photos(connection, left)
-                _count_commit(connection)
+        if left:
+            with self._commit() as connection:
+                writes.drop_photos(connection, writes.pathless(connection))
 
     @contextmanager
-    def _looking(self) -> Iterator[Connection]:
-        """A transaction that changes nothing."""
-        with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _change(self) -> Iterator[Connection]:
+    def _transaction(self) -> Iterator[Connection]:
+        """One transaction, alone among threads and processes that write."""
         with (
             translate_disk_errors(self._folder),
             self._turn,
@@ -432,17 +432,23 @@ class Writer:
             self._engine.begin() as connection,
         ):
             yield connection
-            _count_commit(connection)
+
+    @contextmanager
+    def _commit(self) -> Iterator[Connection]:
+        """A transaction that makes a new version of the library."""
+        with self._transaction() as connection:
+            yield connection
+            writes.count_commit(connection)
 
     def _target(self) -> Generation:
         if self.target is None:
             raise ValueError("there is no generation to write to: call generation() first")
         return self.target
 
-    def _tidy(self) -> None:
+    def _remove_leftovers(self) -> None:
         """Cuts off what unfinished writes left behind the rows, and removes row files that belong
         to no generation and index files that belong to no index."""
-        with self._turn, translate_errors(self._folder), self._engine.begin() as connection:
+        with self._transaction() as connection:
             counted = queries.row_counts(connection)
             indexed = [file.id for _, _, file in segments.all_segments(connection)]
         kept = {self._folder / names.index_file(id) for id in indexed}
@@ -459,12 +465,8 @@ class Writer:
                     path.unlink(missing_ok=True)
 
 
-def _below(connection: Connection, path: bytes) -> dict[bytes, int | None]:
+def _forget_below(connection: Connection, path: bytes) -> dict[bytes, int | None]:
     """Photos by path, of a path and of all below it; forgets its roots."""
     place, inside = writes.below(path)
     connection.exec_driver_sql(f"DELETE FROM roots WHERE {inside}", place)
     return dict(queries.fetch(connection, f"SELECT path, photo_id FROM files WHERE {inside}", place))
-
-
-def _count_commit(connection: Connection) -> None:
-    connection.exec_driver_sql("UPDATE library SET version = version + 1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,10 +25,12 @@ from virtue.store.vectors.exact import MAX_SCANNED_FLOATS
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
+log = logging.getLogger("virtue")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IndexManager:
-    """Of one generation.
+    """Keeps and tunes the indexes of one generation.
 
     Attributes:
         look: a transaction that changes nothing.
@@ -54,6 +58,7 @@ class IndexManager:
             stored = self._rows(connection, kind)
             tombstoned = queries.tombstoned_rows(connection, self.generation.id, kind)
             next_id = writes.next_id(connection, schema.index_ranges)
+        began = time.perf_counter()
         with translate_disk_errors(self.folder):
             made = IndexMaintenance(
                 self.folder, kind, stored, tombstoned, record, next_id, max_scanned_floats, progress
@@ -67,6 +72,9 @@ class IndexManager:
                 assert record is not None
                 index = record.id
             segments.put_segments(connection, index, made.segments)
+        done = "trained" if made.training is not None else "extended"
+        seconds = time.perf_counter() - began
+        log.info("%s: index of %s %s, %d rows (%.2f s)", self.folder, kind, done, len(stored), seconds)
         return made.training is not None
 
     def tune(

@@ -281,6 +281,11 @@ def pathless(connection: Connection) -> list[int]:
     return [photo for (photo,) in fetch(connection, sql)]
 
 
+def count_commit(connection: Connection) -> None:
+    """Gives the library its next version, by which readers see that something was written."""
+    connection.exec_driver_sql("UPDATE library SET version = version + 1")
+
+
 def next_id(connection: Connection, table: Table) -> int:
     """Returns an id that no row of this table ever had."""
     sql = "SELECT seq FROM sqlite_sequence WHERE name = ?"
