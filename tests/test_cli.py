@@ -127,7 +127,7 @@ def test_where_nothing_fits_is_status_1_and_what_is_no_filter_2(virtue: Run, dem
     assert virtue("search", "a dog", *wide, "-d", demo_library).stderr == b"nothing found\n"
     refused = virtue("search", "a dog", "--where", "ratng >= 4", "-d", demo_library)
     assert sentence(refused).startswith(
-        "virtue: the filter 'ratng >= 4' cannot be read at character 1: there is no field 'ratng'; there are"
+        "virtue: the filter 'ratng >= 4' cannot be read at character 1: there is no field 'ratng'; the"
     )
 
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtue.retrieval.threshold import find_threshold
-from virtue.store.calibration import QUANTILES, ScoreDistribution
+from virtue.store.calibration import QUANTILE_LEVELS, ScoreDistribution
 
-USUAL = ScoreDistribution((np.clip(QUANTILES, 0.5, 1) - 0.5).astype(np.float32) * 0.4)
+USUAL = ScoreDistribution((np.clip(QUANTILE_LEVELS, 0.5, 1) - 0.5).astype(np.float32) * 0.4)
 """Half of all scores are 0, and one in a hundred is above 0.196."""
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.store.builders import DIM, every_vector, file, filled, photo, vectors
 from virtue.store import NewCaption, Store
 from virtue.store import layout as names
-from virtue.store.calibration import QUANTILES, ScoreDistribution
+from virtue.store.calibration import QUANTILE_LEVELS, ScoreDistribution
 from virtue.store.records import Find, QueryKind
 
 TEXTS = vectors(7, 500)
@@ -53,7 +53,7 @@ def test_they_are_the_quantiles_of_all_scores_of_the_rows_of_other_photos(tmp_pa
     for key, scores in expected.items():
         distribution = found[key]
         assert distribution is not None
-        nearest = np.quantile(scores, QUANTILES, method="nearest")
+        nearest = np.quantile(scores, QUANTILE_LEVELS, method="nearest")
         np.testing.assert_allclose(distribution.quantiles, nearest, atol=1e-6, err_msg=str(key))
 
 
@@ -126,7 +126,9 @@ SCORES = st.lists(st.floats(-1, 1, width=32, allow_subnormal=False), min_size=1,
 def test_a_higher_score_is_never_below_less(
     scores: list[float], one: float, other: float, vectors: int
 ) -> None:
-    distribution = ScoreDistribution(np.quantile(np.array(scores, np.float32), QUANTILES, method="nearest"))
+    distribution = ScoreDistribution(
+        np.quantile(np.array(scores, np.float32), QUANTILE_LEVELS, method="nearest")
+    )
     low, high = (distribution.share_below(score, vectors) for score in sorted((one, other)))
     assert 0 <= low <= high <= 1
     assert distribution.share_below(min(scores), vectors) == 0
@@ -136,7 +138,9 @@ def test_a_higher_score_is_never_below_less(
 
 @given(SCORES, st.integers(0, 100))
 def test_no_larger_share_lies_below_the_score_at_it(scores: list[float], hundredths: int) -> None:
-    distribution = ScoreDistribution(np.quantile(np.array(scores, np.float32), QUANTILES, method="nearest"))
+    distribution = ScoreDistribution(
+        np.quantile(np.array(scores, np.float32), QUANTILE_LEVELS, method="nearest")
+    )
     score = distribution.quantile(hundredths / 100)
     assert min(scores) <= score <= max(scores)
     assert distribution.share_below(score) <= hundredths / 100 + 1e-6
@@ -148,6 +152,6 @@ def test_of_several_vectors_it_tells_no_more_than_is_so(seed: int, vectors: int,
     drawn = np.random.default_rng(seed)
     one = drawn.uniform(-1, 1, (vectors, 400))
     alike = drawn.random() * one + (1 - drawn.random()) * one[0]
-    pooled = ScoreDistribution(np.quantile(alike.astype(np.float32), QUANTILES, method="nearest"))
+    pooled = ScoreDistribution(np.quantile(alike.astype(np.float32), QUANTILE_LEVELS, method="nearest"))
     truth = (alike.max(axis=0) < score).mean()
     assert pooled.share_below(score, vectors) <= truth + 0.02 * vectors

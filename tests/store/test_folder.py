@@ -15,7 +15,7 @@ import pytest
 from tests.store.builders import filled, found
 from tests.store.hardship import POSIX, unwritable
 from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
-from virtue.store import Store
+from virtue.store import Store, mounts
 from virtue.store import layout as names
 
 MOUNTS = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -41,7 +41,7 @@ MOUNTS = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
     ],
 )
 def test_the_filesystem_of_a_path_is_that_of_its_mount(path: bytes, kind: str) -> None:
-    assert names.filesystem_of(path, MOUNTS) == kind
+    assert mounts.filesystem_of(path, MOUNTS) == kind
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's table of mounts")
@@ -51,7 +51,7 @@ def test_a_network_mount_is_refused_unless_it_is_only_read(
     filled(tmp_path / "library").close()
     table = tmp_path / "mountinfo"
     table.write_bytes(b"30 27 0:40 / %s rw - nfs4 nas:/export rw\n" % os.fsencode(tmp_path.resolve()))
-    monkeypatch.setattr(names, "MOUNTS", table)
+    monkeypatch.setattr(mounts, "MOUNTS", table)
     with pytest.raises(StoreError, match=r"network mount \(nfs4\).*open it read-only"):
         Store.open(tmp_path / "library")
     with pytest.raises(StoreError, match="network mount"):
@@ -64,8 +64,9 @@ def test_a_network_mount_is_refused_unless_it_is_only_read(
 
 
 def test_a_library_that_is_not_there_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(LibraryNotFoundError, match=r"no library in .*virtue index"):
+    with pytest.raises(LibraryNotFoundError, match=r"no library in .*nowhere") as caught:
         Store.open(tmp_path / "nowhere")
+    assert caught.value.hint == "virtue index PATH"
     assert not (tmp_path / "nowhere").exists()
     with pytest.raises(LibraryNotFoundError, match="no library"):
         Store.open(tmp_path)

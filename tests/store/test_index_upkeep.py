@@ -37,7 +37,7 @@ from virtue.store.ann.segments import IndexRecord, find_index
 
 def record(store: Store) -> IndexRecord:
     with store.read() as snapshot:
-        found = find_index(snapshot._connection, 1, "regions")
+        found = find_index(snapshot.connection, 1, "regions")
     assert found is not None
     return found
 

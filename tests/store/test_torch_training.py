@@ -188,7 +188,7 @@ def test_searches_find_as_much(place: str, tmp_path: Path, monkeypatch: pytest.M
 
 def segments(store: Store) -> list[Any]:
     with store.read() as snapshot:
-        record = find_index(snapshot._connection, 1, "regions")
+        record = find_index(snapshot.connection, 1, "regions")
     assert record is not None
     return [(file, map_index(store.folder, file)) for file in record.segments]
 
@@ -209,7 +209,7 @@ def test_what_torch_adds_to_an_index_is_what_faiss_adds(
         with store.read() as snapshot:
             rows = np.array(snapshot.mapped_rows("regions"))
             assert recall_of(snapshot, vectors(100, 8)) >= RECALL
-            scale = find_index(snapshot._connection, 1, "regions").training.scale
+            scale = find_index(snapshot.connection, 1, "regions").training.scale
         again = training.encode(
             choose_backend(0, "faiss"), empty_copy(before), scale, rows, np.arange(2_000, 2_400)
         )

@@ -29,7 +29,7 @@ MAX_IMAGES = 128
 MAX_GROWTH = 1.2
 """The rows are so many times those of the last measurement when they are measured anew."""
 SEED = 0
-QUANTILES = np.concatenate([np.arange(99) / 100, 1 - np.logspace(-2, -5, 101), [1.0]])
+QUANTILE_LEVELS = np.concatenate([np.arange(99) / 100, 1 - np.logspace(-2, -5, 101), [1.0]])
 """(201,) of the scores, of which the quantiles are kept: by hundredths, and above by ever finer steps,
 since hits are what scores higher than nearly all."""
 
@@ -40,36 +40,36 @@ asked with as pictures, and (m, dim) of kind "text", things that people look for
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreDistribution:
-    """Of the scores that all rows together have for queries of one kind.
+    """How the scores of all rows are distributed, for queries of one kind.
 
     Attributes:
-        quantiles: (201,) float32, ascending, of `QUANTILES`.
+        quantiles: (201,) float32, ascending, of `QUANTILE_LEVELS`.
     """
 
     quantiles: np.ndarray
 
     def share_below(self, score: float, vectors: int = 1) -> float:
-        """The share of scores that this one is higher than, from 0 to 1.
+        """Returns the share of scores that this one is higher than, from 0 to 1.
 
         A query of several vectors has as many chances to score high. By how much its scores rise depends on
-        how alike the vectors are; the share told is one that is reached however different they are.
+        how alike the vectors are; the share returned is one that is reached however different they are.
         """
         share = float(np.interp(score, *self._steps(), right=1))
         return max(0.0, 1 - vectors * (1 - share))
 
     def _steps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Quantiles and shares, of equal quantiles the first."""
+        """Returns quantiles and their levels, of equal quantiles the first."""
         first = np.concatenate([[True], self.quantiles[1:] > self.quantiles[:-1]])
-        return self.quantiles[first], QUANTILES[first]
+        return self.quantiles[first], QUANTILE_LEVELS[first]
 
     def quantile(self, share: float) -> float:
-        """The score that this share of the scores lies below."""
-        return float(np.interp(share, QUANTILES, self.quantiles))
+        """Returns the score that this share of the scores lies below."""
+        return float(np.interp(share, QUANTILE_LEVELS, self.quantiles))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """`rows`: of the library, when it was measured."""
+    """How one kind of query scores, for one thing that is looked for. `rows`: how many the library had."""
 
     find: Find
     query_kind: QueryKind
@@ -86,7 +86,7 @@ class _Sample:
 
 
 def finds_due(connection: AnyConnection, generation: int) -> list[Find]:
-    """What was never measured, or when the library had much fewer rows, or much more."""
+    """Returns what was never measured, or when the library had many fewer rows, or many more."""
     sql = "SELECT find, max(rows) FROM distributions WHERE generation_id = ? GROUP BY find"
     known = dict(fetch(connection, sql, (generation,)))
     late = []
@@ -104,8 +104,8 @@ def measure(
     stored: Mapping[Kind, np.ndarray],
     make_queries: MakeQueries,
 ) -> list[Calibration]:
-    """Without the rows of a picture's own photo: they are alike for a reason. What has no other photo to
-    be compared with is left out.
+    """Compares sample queries with sample rows. A picture is not compared with the rows of its own photo,
+    which are alike for a reason; what has no other photo to be compared with is left out.
 
     Args:
         stored: all rows of the generation, fp16.
@@ -142,11 +142,11 @@ def _sample(
 
 def _quantiles(scores: np.ndarray) -> np.ndarray:
     ordered = np.sort(scores, axis=None)
-    return ordered[np.rint(QUANTILES * (len(ordered) - 1)).astype(int)]
+    return ordered[np.rint(QUANTILE_LEVELS * (len(ordered) - 1)).astype(int)]
 
 
 def save(connection: Connection, generation: int, found: list[Calibration]) -> None:
-    """In place of what there was of those."""
+    """Stores measurements, in place of the last of the same kind."""
     sql = (
         "INSERT OR REPLACE INTO distributions (generation_id, find, asked, rows, quantiles) "
         "VALUES (?, ?, ?, ?, ?)"
@@ -159,7 +159,7 @@ def save(connection: Connection, generation: int, found: list[Calibration]) -> N
 def load(
     connection: AnyConnection, generation: int, find: Find, query_kind: QueryKind
 ) -> ScoreDistribution | None:
-    """None: it was not measured."""
+    """Returns the last measurement; None: there is none."""
     values = {"generation": generation, "find": find, "query_kind": query_kind}
     found = fetch(connection, hot_sql.SCORE_QUANTILES, values)
     return ScoreDistribution(np.frombuffer(found[0][0], "<f4")) if found else None

@@ -1,10 +1,9 @@
-"""The folder that a library is: the names of its files, and whether it may live where it is."""
+"""The folder that a library is: the names of its files, and what must be in it."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,14 +15,9 @@ UNFINISHED = "catalogue.db.new"
 BACKUP = "catalogue.db.backup"
 LOCK = "writer.lock"
 LOCK_NOTE = "writer.json"
-MOUNTS = Path("/proc/self/mountinfo")
 
 _ROW_FILE = re.compile(r"(?:regions|captions)-\d+\.f16")
 _INDEX_FILE = re.compile(r"index-\d+\.faiss(?:\.new)?")
-_NETWORK = re.compile(
-    r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|ceph|gpfs|lustre|beegfs|glusterfs|ocfs2|gfs2|9p|davfs"
-    r"|fuse\.(sshfs|glusterfs|rclone|s3fs|davfs2?|ceph|gcsfuse|goofys|smbnetfs|curlftpfs|mount-s3)"
-)
 
 
 def row_file(kind: Kind, generation: int) -> str:
@@ -63,7 +57,9 @@ def require(folder: Path) -> None:
             f"the library {folder} has lost its {CATALOGUE}: put it back from a backup, or remove the "
             "folder and index again"
         )
-    raise LibraryNotFoundError(f"there is no library in {folder}: make one with `virtue index PATH`")
+    raise LibraryNotFoundError(
+        f"there is no library in {folder}: make one by indexing photos", hint="virtue index PATH"
+    )
 
 
 def require_settled(folder: Path) -> None:
@@ -90,40 +86,3 @@ def prepare(folder: Path) -> None:
         raise StoreError(
             f"{folder} holds other files ({strangers[0]}) and no library: name a new or an empty folder"
         )
-
-
-def refuse_network(folder: Path) -> None:
-    """Raises an error if the folder lies on a network mount, where SQLite's write-ahead log is unsafe
-    (sqlite.org/wal.html: all processes must be on one machine)."""
-    kind = network_mount(folder)
-    if kind:
-        raise StoreError(
-            f"the library {folder} lies on a network mount ({kind}), where writing can destroy it: "
-            "move it to a local disk, or open it read-only"
-        )
-
-
-def network_mount(folder: Path) -> str | None:
-    """Returns the kind of network filesystem that the folder lies on; None: it is local, or cannot be found
-    out."""
-    real = os.path.realpath(folder)
-    if sys.platform == "win32":
-        return "a network share" if real.startswith("\\\\") else None
-    if not MOUNTS.exists():
-        return None
-    kind = filesystem_of(os.fsencode(real), MOUNTS.read_bytes())
-    return kind if _NETWORK.fullmatch(kind) else None
-
-
-def filesystem_of(path: bytes, mountinfo: bytes) -> str:
-    """Returns the filesystem type of the mount that holds `path`, from the text of Linux's mountinfo
-    (proc(5): the mount point is field 5; the type follows a lone hyphen)."""
-    best, kind = b"", "unknown"
-    for line in mountinfo.splitlines():
-        fields = line.split(b" ")
-        point = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), fields[4])
-        inside = path == point or path.startswith(point.rstrip(b"/") + b"/")
-        # Of mounts on the same point, the later one hides the earlier.
-        if inside and len(point) >= len(best):
-            best, kind = point, os.fsdecode(fields[fields.index(b"-") + 1])
-    return kind

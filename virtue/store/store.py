@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from virtue.errors import DamagedError, SchemaError, StoreError
 from virtue.store import layout as names
+from virtue.store import mounts
 from virtue.store.cache import StoreCache
 from virtue.store.catalogue import database
 from virtue.store.records import Fault
@@ -79,7 +80,7 @@ class Store:
         place = Path(os.path.abspath(folder))
         device = _device(vectors_device) if vectors_device else None
         if not read_only:
-            names.refuse_network(place)
+            mounts.refuse_network(place)
         if create and not read_only and not (place / names.CATALOGUE).exists():
             _make(place)
         names.require(place)
@@ -189,7 +190,7 @@ def _mode(place: Path, read_only: bool) -> database.Mode:
         if not writable:
             raise StoreError(f"the library {place} cannot be written to: open it read-only")
         return "read"
-    if writable and not names.network_mount(place):
+    if writable and not mounts.network_mount(place):
         return "look"
     names.require_settled(place)
     return "frozen"
