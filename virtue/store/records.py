@@ -297,7 +297,7 @@ class TuningResult:
     Attributes:
         query_kind: what the queries were made from.
         queries: how many it was measured with.
-        curve: for each number of lists the cheapest parameters that reaches the recall asked for, or the
+        curve: for each number of lists the cheapest parameters that reach the target recall, or the
             best there is.
         chosen: the cheapest of those that reach it, now in use; if none does, the one of highest recall.
     """

@@ -104,8 +104,7 @@ def _find_index_faults(connection: AnyConnection, folder: Path) -> Iterator[tupl
         content = map_index(folder, file)
         if content is None or not is_sound(content, file):
             what = "is gone, or of another length" if content is None else "is not what was written"
-            said = f"{names.index_file(file.id)}, of the index of {kind}, {what}"
-            yield file.id, Fault("index", said)
+            yield file.id, Fault("index", f"{names.index_file(file.id)}, of the index of {kind}, {what}")
 
 
 def _lost_rows(

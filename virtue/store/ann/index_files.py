@@ -1,4 +1,4 @@
-"""Index files: written whole under another name, checked before FAISS sees them."""
+"""Index files: written completely under another name first, checked before FAISS sees them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from virtue.store import layout as names
 from virtue.store.ann.segments import IndexSegment
 from virtue.store.disk import sync_folder
 
-PIECE_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 """Bytes written at once."""
 
 
@@ -30,14 +30,14 @@ def write_index(folder: Path, id: int, index: Any) -> tuple[int, int]:
     path = folder / names.index_file(id)
     unborn = path.with_name(path.name + ".new")
     size = crc = 0
-    with open(unborn, "wb", buffering=PIECE_BYTES) as file:
+    with open(unborn, "wb", buffering=CHUNK_BYTES) as file:
 
-        def write(piece: bytes) -> None:
+        def write(chunk: bytes) -> None:
             nonlocal size, crc
-            size, crc = size + len(piece), zlib.crc32(piece, crc)
-            file.write(piece)
+            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+            file.write(chunk)
 
-        writer = faiss.PyCallbackIOWriter(write, PIECE_BYTES)
+        writer = faiss.PyCallbackIOWriter(write, CHUNK_BYTES)
         faiss.write_index(index, writer)
         file.flush()
         os.fsync(file.fileno())

@@ -14,7 +14,7 @@ from virtue.store.records import Ranked, SearchParams
 from virtue.store.vectors import exact
 
 TUNED_TOP = 10
-"""Hits that efforts are measured for."""
+"""The number of hits that search parameters are measured for."""
 MIN_ROWS_PER_HIT = 8
 """A search for more than one row in so many reads them all."""
 MAX_WIDENING = 16.0

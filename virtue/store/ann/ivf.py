@@ -16,7 +16,7 @@ LAST_ROW = 1 << 62
 FASTSCAN_BLOCK = 32
 """Rows that FastScan looks at together."""
 MAX_SEGMENTS = 4
-"""Ranges that an index may have: every one costs a search."""
+"""Segments that an index may have: each is searched by itself."""
 
 
 def read_index(content: np.ndarray) -> Any:
@@ -90,7 +90,7 @@ class Index:
 
     Attributes:
         lists: how many there are to probe.
-        ranges: the files it was made from.
+        segments: the files it was made from.
     """
 
     def __init__(self, segments: Sequence[IndexSegment], parts: Sequence[OpenSegment]) -> None:
@@ -110,7 +110,7 @@ class Index:
 
         Args:
             queries: (k, dim) float32.
-            probes: lists to read, at most `lists`.
+            nprobe: lists to read, at most `lists`.
             count: rows for each query.
             usable: bits, least significant first, of rows that may appear; None: all.
 

@@ -13,7 +13,7 @@ from virtue.store.ann.faiss_runtime import faiss
 from virtue.vector_math import unit_rows
 
 ITERATIONS = 8
-"""Of k-means. Ten changed nothing that could be seen."""
+"""Rounds of k-means. Ten changed nothing that could be seen."""
 MIN_GRAPH_CENTROIDS = 16_384
 """Centroids from which on they are found through a graph (HNSW) instead of one by one."""
 GRAPH_LINKS = 32

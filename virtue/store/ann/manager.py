@@ -93,11 +93,11 @@ class IndexManager:
                 return []
             stored = self._rows(connection, kind)
             dead = queries.dead_rows(connection, self.generation.id, kind)
-            asked: dict[QueryKind, Sample] = {
+            samples: dict[QueryKind, Sample] = {
                 "image": self._sample(connection, "regions", kind, images),
                 "text": self._sample(connection, "captions", kind, texts),
             }
-        enough = {name: sample for name, sample in asked.items() if len(sample) >= tuning.MIN_QUERIES}
+        enough = {name: sample for name, sample in samples.items() if len(sample) >= tuning.MIN_QUERIES}
         found: list[TuningResult] = []
         for name, s in enough.items():
             if progress:
@@ -124,7 +124,7 @@ class IndexManager:
         count = queries.row_count(connection, self.generation.id, target)
         size = tuning.sample_size(count, self.generation.dim)
         if given is not None:
-            return Sample.given(given[:size], self.generation.dim)
+            return Sample.of_queries(given[:size], self.generation.dim)
         dead = queries.dead_rows(connection, self.generation.id, source)
         stored = self._rows(connection, source)
         return sampling.sample_rows(connection, self.generation.id, source, target, stored, dead, size)

@@ -22,7 +22,7 @@ class Sample:
     own: tuple[np.ndarray, ...]
 
     @classmethod
-    def given(cls, queries: np.ndarray, dim: int) -> Sample:
+    def of_queries(cls, queries: np.ndarray, dim: int) -> Sample:
         """Makes a sample of queries that are not in the library.
 
         Raises:
@@ -56,7 +56,7 @@ def sample_rows(
     chosen = np.sort(np.random.default_rng(SEED).choice(living, min(count, len(living)), replace=False))
     queries = exact.decode(rows[chosen])
     if source != target:
-        return Sample.given(queries, rows.shape[1])
+        return Sample.of_queries(queries, rows.shape[1])
     sql = (
         f"SELECT row FROM {source} WHERE generation_id = ?1 AND row IS NOT NULL AND photo_id = "
         f"(SELECT photo_id FROM {source} WHERE generation_id = ?1 AND row = ?2)"

@@ -1,7 +1,7 @@
 """What the catalogue knows of indexes: their settings, their files, and which rows these cover.
 
-An index belongs to a generation and kind. It was trained once, and has one file for every range of rows
-that was encoded with that training; ranges do not overlap. Rows in no range are scanned one by one.
+An index belongs to a generation and kind. It was trained once, and has one file for every segment: a span
+of rows that was encoded with that training. Segments do not overlap. Rows in none are scanned one by one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Training:
     """What an index was trained to.
 
     Attributes:
-        lists: clusters of rows, of which a search probes some.
+        lists: clusters of rows, of which a search reads `nprobe`.
         scale: what rows are multiplied by before they are encoded, so that centroids are integers.
         trained: rows that were encoded first.
         residual: mean distance from their centroids of rows that it was not trained on.
@@ -43,11 +43,11 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class IndexSegment:
-    """One file of an index.
+    """One file of an index, which covers the rows from `first` to `stop`.
 
     Attributes:
         id: names the file, and never comes back.
-        encoded: rows of the range that are in the file: tombstones need not be.
+        encoded: rows of the span that are in the file: tombstones need not be.
         residual: their mean distance from their centroids; of the first, that of their training.
         size, crc: of the file.
     """
@@ -74,7 +74,7 @@ class IndexRecord:
         """How far a search goes for queries of this kind.
 
         Unmeasured, it is what held on made-up data of a million rows and on texts off the
-        distribution of the pictures: these need twice the probes and four times the candidates.
+        distribution of the pictures: these need twice the lists and four times the candidates.
         """
         measured = dict(self.tuned).get(query_kind)
         if measured is not None:
@@ -106,7 +106,7 @@ def all_segments(connection: AnyConnection) -> list[tuple[int, Kind, IndexSegmen
 
 
 def uncovered_spans(segments: Iterable[IndexSegment], count: int) -> list[Span]:
-    """The rows below `count` that no range covers, in order."""
+    """The rows below `count` that no segment covers, in order."""
     found: list[Span] = []
     at = 0
     for each in sorted(segments, key=lambda r: r.first):

@@ -1,8 +1,8 @@
 """How far a search must go in an index, measured on the library's own vectors.
 
 Recall is the share of the ten best rows that a search finds. A search looks for candidates by their codes
-and scores them exactly, so it finds a row if that is among the candidates: one pass for each number of
-probes tells the recall of every number of candidates. What a query costs is then timed for the settings
+and scores them exactly, so it finds a row if that is among the candidates: one pass for each `nprobe` is
+enough to know the recall of every number of candidates. What a query costs is then timed for the settings
 that reach the recall, in turn, as a library is searched: one query at a time, on one processor.
 """
 
@@ -32,7 +32,7 @@ queries."""
 NPROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
 REFINE_FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MAX_TRIED_PAST_TARGET = 3
-"""Numbers of probes tried past the first that reaches the recall: more of them need less candidates,
+"""Values of `nprobe` tried past the first that reaches the recall: longer reading needs fewer candidates,
 which may be cheaper in all."""
 TIMED_QUERIES, TIMING_ROUNDS = 40, 5
 """Queries that settings are timed with, and how often."""
@@ -172,4 +172,4 @@ def _time(
                 index_search.search_index(index, rows, some[place : place + 1], TOP, params, usable)
                 taken[number, turn, place] = time.thread_time_ns() - began
     medians = np.median(taken.min(axis=1), axis=1) / 1000
-    return [replace(e, microseconds=float(t)) for e, t in zip(search_params, medians, strict=True)]
+    return [replace(p, microseconds=float(t)) for p, t in zip(search_params, medians, strict=True)]

@@ -1,4 +1,4 @@
-"""What travels from one library to another, and what is told of it afterwards."""
+"""What travels from one library to another, and the summaries of what was done."""
 
 from __future__ import annotations
 

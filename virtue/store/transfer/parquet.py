@@ -37,7 +37,7 @@ from virtue.store.vectors import row_files
 FORMAT = 1
 """Counted up when an older virtue could not read what is written."""
 METADATA_KEY = b"virtue"
-"""Of the file's metadata: JSON with format, model, fingerprint, dim, roots."""
+"""The key of the file's metadata: JSON with format, model, fingerprint, dim, roots."""
 BATCH_ROWS = 4096
 """Rows that are read or written at once."""
 DICTIONARY_COLUMNS = ["kind", "photo", "taken", "camera", "settings", "origin", "category", "source"]
