@@ -183,9 +183,9 @@ def convert(
     """
     name = ModelName.parse(os.fspath(source))
     _check_torch(name)
-    from virtue.embedder.virtue_model import saving
+    from virtue.embedder.virtue_model import converting
 
-    return saving.convert(name.source, os.fspath(destination), offline=offline)
+    return converting.convert(name.source, os.fspath(destination), offline=offline)
 
 
 def _download(name: ModelName, note: Callable[[str], None]) -> Path:

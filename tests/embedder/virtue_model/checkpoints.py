@@ -22,7 +22,6 @@ from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
 from virtue.embedder.virtue_model.saving import save
 from virtue.embedder.virtue_model.tokenizer import TextTokenizer
-from virtue.embedder.virtue_model.virtue_model import VirtueModel
 
 Reference = Mapping[str, Any]
 SAM = "sam.sam_model."
@@ -137,5 +136,5 @@ def own_folder(folder: Path, **settings: Any) -> Path:
         value.data = torch.from_numpy(parameter(name, list(value.shape)))
     folder.mkdir(parents=True)
     write_tokenizer(folder, 512)
-    save(VirtueModel("small", "", network, TextTokenizer(folder / "tokenizer.json", 100)), folder)
+    save(network, TextTokenizer(folder / "tokenizer.json", 100), folder)
     return folder

@@ -28,9 +28,9 @@ from tests.embedder.virtue_model.checkpoints import (
 )
 from virtue import Embedder
 from virtue.embedder.virtue_model import image_preprocessing
+from virtue.embedder.virtue_model.converting import convert
 from virtue.embedder.virtue_model.load_virtue import load
 from virtue.embedder.virtue_model.published_layout import build_qwen, parse_language_config
-from virtue.embedder.virtue_model.saving import convert
 from virtue.errors import ModelError
 from virtue.pictures import load as read_picture
 

@@ -13,6 +13,8 @@ Layout = Literal["published", "image-first"]
 BoxFrame = Literal["scaled", "unscaled"]
 Resize = Literal["device", "pillow"]
 
+MODEL_TYPE = "virtue"
+"""`model_type` in the config.json of a folder in virtue's own layout."""
 CELL = 28
 """Pixels on a side of what becomes one image token: 14-pixel patches, merged 2 x 2."""
 PUBLISHED_MIN_PIXELS = CELL * CELL * 4

@@ -12,7 +12,7 @@ from transformers import Sam2Model
 
 from virtue.embedder.torch_runtime import check_compiler
 from virtue.embedder.virtue_model import published_layout
-from virtue.embedder.virtue_model.configuration import Configuration
+from virtue.embedder.virtue_model.configuration import MODEL_TYPE, Configuration
 from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
@@ -22,8 +22,6 @@ from virtue.embedder.virtue_model.weights import build_backbone, load_into, read
 from virtue.errors import ModelError
 from virtue.torch_device import find_device
 
-MODEL_TYPE = "virtue"
-"""`model_type` in the config.json of a folder that `saving.save` wrote."""
 PREPROCESSING_VERSION = "1"
 """Goes into the fingerprint: to be raised when the same weights give other vectors than before."""
 SAMPLES_PER_TENSOR = 64

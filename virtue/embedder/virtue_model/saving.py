@@ -10,9 +10,10 @@ from typing import Any
 from safetensors.torch import save_file
 
 from virtue import __version__
+from virtue.embedder.virtue_model.configuration import MODEL_TYPE
 from virtue.embedder.virtue_model.image_preprocessing import CLIP_MEAN, CLIP_STD
-from virtue.embedder.virtue_model.load_virtue import MODEL_TYPE, load, stored_dtype
-from virtue.embedder.virtue_model.virtue_model import VirtueModel
+from virtue.embedder.virtue_model.network import Network
+from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.errors import ModelError
 
 TOKENIZER = {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -41,7 +42,7 @@ vectors = embedder.encode(["a cat", {{"image": "photo.jpg", "box": (40, 30, 200,
 """
 
 
-def save(model: VirtueModel, folder: str | Path, *, licence: str = "") -> Path:
+def save(network: Network, tokenizer: TextTokenizer, folder: str | Path, *, licence: str = "") -> Path:
     """Writes everything that `Embedder.from_pretrained(folder)` needs. An older model there is replaced.
 
     Args:
@@ -51,7 +52,6 @@ def save(model: VirtueModel, folder: str | Path, *, licence: str = "") -> Path:
         ModelError: the folder cannot be written.
     """
     folder = Path(folder)
-    network = model.network
     # Cloned: safetensors takes no two names for one piece of memory.
     weights = {name: value.cpu().contiguous().clone() for name, value in network.state_dict().items()}
     config = {
@@ -65,45 +65,36 @@ def save(model: VirtueModel, folder: str | Path, *, licence: str = "") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        if model.tokenizer.file.resolve() != (folder / "tokenizer.json").resolve():
-            shutil.copyfile(model.tokenizer.file, folder / "tokenizer.json")
+        if tokenizer.file.resolve() != (folder / "tokenizer.json").resolve():
+            shutil.copyfile(tokenizer.file, folder / "tokenizer.json")
         (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER, indent=2) + "\n")
-        (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessing(model), indent=2) + "\n")
-        (folder / "README.md").write_text(_card(model, folder.name, licence))
+        (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessing(network), indent=2) + "\n")
+        (folder / "README.md").write_text(_card(network, folder.name, licence))
     except OSError as error:
         raise ModelError(f"the model cannot be written to {folder}: {error}") from None
     return folder
 
 
-def _preprocessing(model: VirtueModel) -> dict[str, Any]:
+def _preprocessing(network: Network) -> dict[str, Any]:
     """What the vision tower is shown, as transformers' own image processor reads it."""
-    vision, settings = model.network.vision, model.configuration
+    vision, settings = network.vision, network.configuration
     return {
         "image_processor_type": "Qwen2VLImageProcessor",
         "image_mean": CLIP_MEAN,
         "image_std": CLIP_STD,
         "patch_size": vision.patch,
         "merge_size": vision.merge,
-        "temporal_patch_size": model.network.language.config["vision_config"]["temporal_patch_size"],
+        "temporal_patch_size": network.language.config["vision_config"]["temporal_patch_size"],
         "min_pixels": settings.min_pixels,
         "max_pixels": settings.max_pixels,
     }
 
 
-def _card(model: VirtueModel, name: str, licence: str) -> str:
-    settings = model.configuration.to_dict()
+def _card(network: Network, name: str, licence: str) -> str:
+    settings = network.configuration.to_dict()
     shown = {key: settings[key] for key in settings if key not in ("instructions", "defaults")}
     rows = "\n".join(f"| `{key}` | {value} |" for key, value in shown.items())
     line = f"license: {licence}\n" if licence else ""
-    return CARD.format(name=name, dim=model.dim, version=__version__, settings=rows, licence=line)
-
-
-def convert(source: str | Path, destination: str | Path, *, licence: str = "", offline: bool = False) -> Path:
-    """Converts a folder in a published layout (or a training checkpoint) to one safetensors folder, in the
-    precision of its weights. Vectors and fingerprint stay the same.
-
-    Raises:
-        ModelError: the source is not a VIRTUE model, or the destination cannot be written.
-    """
-    model = load(source, device="cpu", offline=offline, dtype=stored_dtype(Path(source)))
-    return save(model, destination, licence=licence)
+    return CARD.format(
+        name=name, dim=network.language.hidden, version=__version__, settings=rows, licence=line
+    )

@@ -18,6 +18,7 @@ from virtue.embedder.virtue_model.instructions import fill_template, item_kind, 
 from virtue.embedder.virtue_model.mask_proposals import propose
 from virtue.embedder.virtue_model.network import InputSequence, Network, Scene
 from virtue.embedder.virtue_model.prompt_encoding import encode_prompt
+from virtue.embedder.virtue_model.saving import save
 from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.geometry import Box
 from virtue.pictures import Picture
@@ -60,9 +61,7 @@ class VirtueModel:
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Writes one folder with safetensors, a configuration, the tokenizer and a card."""
-        from virtue.embedder.virtue_model.saving import save
-
-        return save(self, folder)
+        return save(self.network, self.tokenizer, folder)
 
     # -- pictures ------------------------------------------------------------------------------------
 
