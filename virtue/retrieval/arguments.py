@@ -56,9 +56,8 @@ def parse_arguments(
     further = [part for part, weighed in parts if part.text is not None and weighed]
     further += [_parse_region(id) for id in like]
     pictures = [(part, weighed) for part, weighed in parts if part.image is not None]
-    pictures += [
-        (_parse_image(os.fspath(image)), _split_weight(os.fspath(image))[1] is not None) for image in images
-    ]
+    names = [os.fspath(image) for image in images]
+    pictures += [(_parse_image(name), _split_weight(name)[1] is not None) for name in names]
     shown = [part for part, _ in pictures]
     shown = _add_prompt(
         shown,
