@@ -9,7 +9,7 @@ import numpy as np
 
 from virtue.store import CaptionRecord, Ranking, RegionRecord
 
-FIRST, WIDER = 4, 4
+ROWS_PER_HIT, WIDENING = 4, 4
 """Rows looked at for each hit at first (a photo has many regions that look alike, of which one is taken), and
 by how much more when too few hits came out of them."""
 
@@ -37,7 +37,7 @@ class RankedRecords(Generic[Record]):
     def best(self, key: Callable[[Record], Hashable], top: int, min_score: float) -> list[Scored[Record]]:
         """The best record of each key (None: not wanted), best first: `top` of them if there are so many
         that score at least `min_score`."""
-        depth = FIRST * top
+        depth = ROWS_PER_HIT * top
         while True:
             ranked = self._ranking.top(depth)
             # Rows are kept in half precision, which may round a perfect match up.
@@ -53,7 +53,7 @@ class RankedRecords(Generic[Record]):
             best.pop(None, None)
             if len(best) >= top or above < depth:
                 return list(best.values())[:top]
-            depth *= WIDER
+            depth *= WIDENING
 
     def _read(self, rows: list[int]) -> None:
         unread = [row for row in rows if row not in self._records]

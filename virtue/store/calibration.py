@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 20_000
 """Rows that queries are compared with, at most."""
 MAX_IMAGES = 128
-"""Regions that are asked with as pictures, at most."""
+"""Regions that serve as picture queries, at most."""
 MAX_GROWTH = 1.2
 """The rows are so many times those of the last measurement when they are measured anew."""
 SEED = 0
@@ -133,7 +133,7 @@ def _sample(
     living = np.setdiff1d(np.arange(len(stored)), dead_rows(connection, generation, kind))
     chosen = np.sort(rng.choice(living, min(MAX_ROWS, len(living)), replace=False))
     sql = (
-        f"SELECT photo_id FROM json_each(?) asked CROSS JOIN {kind} ON row = asked.value "
+        f"SELECT photo_id FROM json_each(?) wanted CROSS JOIN {kind} ON row = wanted.value "
         "AND generation_id = ? ORDER BY row"
     )
     photos = fetch(connection, sql, (str(chosen.tolist()), generation))

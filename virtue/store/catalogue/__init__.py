@@ -1,1 +1,1 @@
-"""The catalogue: SQLite's tables, what is asked of them and what is written to them."""
+"""The catalogue: SQLite's tables, and the statements that read and write them."""
