@@ -51,7 +51,6 @@ def virtue(home: Path) -> Run:
             capture_output=True,
             env={**os.environ, **(env or {})},
             check=False,
-            timeout=300,
         )
 
     return run

@@ -16,6 +16,7 @@ from PIL import Image
 from tests.conftest import Run
 from virtue import Library
 from virtue.store import Store
+from virtue.store.catalogue.fields import FIELDS
 
 KEYS = {
     "rank", "score", "percentile", "path", "box", "width", "height", "kind",
@@ -122,13 +123,18 @@ def test_where_leaves_only_what_fits(virtue: Run, demo_library: Path) -> None:
 def test_where_nothing_fits_is_status_1_and_what_is_no_filter_2(virtue: Run, demo_library: Path) -> None:
     done = virtue("search", "a dog", "--where", "rating >= 4", "-d", demo_library)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr == b"no region fits --where rating >= 4\n"
+    assert done.stderr == b"no region matches the filter\n"
     wide = ("--where", "width > 600", "--min-score", 0.99)
     assert virtue("search", "a dog", *wide, "-d", demo_library).stderr == b"nothing found\n"
     refused = virtue("search", "a dog", "--where", "ratng >= 4", "-d", demo_library)
     assert sentence(refused).startswith(
         "virtue: the filter 'ratng >= 4' cannot be read at character 1: there is no field 'ratng'; the"
     )
+
+
+def test_help_names_the_fields_of_filters(virtue: Run) -> None:
+    shown = " ".join(virtue("search", "--help").stdout.decode().split())
+    assert f"Fields: {', '.join(FIELDS)}." in shown
 
 
 def test_a_percentile_says_how_good_a_score_is(virtue: Run, demo_library: Path) -> None:

@@ -1,5 +1,6 @@
 """`Library`: one lock for all that a command does, failures that cost nothing, old keywords."""
 
+import logging
 import shutil
 import sqlite3
 import subprocess
@@ -136,3 +137,18 @@ def test_old_keywords_still_work(library: Path, tmp_path: Path) -> None:
         held = Library(library, hold="cpu")
     with held:
         assert held.search("a dog") == expected
+
+
+def test_the_log_tells_what_a_run_did(tmp_path: Path, photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8 not a picture")
+    with caplog.at_level(logging.INFO, "virtue"), Library(tmp_path / "new") as opened:
+        report = opened.index(photos)
+    ((_, reason),) = report.problems
+    assert f"skipped {photos / 'bad.jpg'}: {reason}" in caplog.messages
+    assert f"indexed {tmp_path / 'new'}: {report.summary()}" in caplog.messages
+
+
+def test_the_log_is_silent_unless_a_program_listens() -> None:
+    program = "import logging, virtue; logging.getLogger('virtue').error('x')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")

@@ -3,6 +3,7 @@
 The public names load on first use, so that `import virtue` costs milliseconds.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from virtue.geometry import Box, Point, Prompt
     from virtue.library import Library
     from virtue.retrieval import Hit, Query
+
+# A program that wants to know listens to "virtue"; without that nothing is printed.
+logging.getLogger("virtue").addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from virtue.errors import InputError, VirtueError
 
@@ -45,6 +46,18 @@ def one_expression(context: typer.Context, value: list[str] | None) -> list[str]
     source = context.get_parameter_source("where")
     in_environment = source is not None and source.name == "ENVIRONMENT"
     return [os.environ["VIRTUE_WHERE"]] if in_environment else value
+
+
+class SearchCommand(TyperCommand):
+    """Names the fields of filters in its help. Not before it is asked for, since numpy comes with them."""
+
+    def format_options(self, context: Any, formatter: Any) -> None:
+        from virtue.store.catalogue.fields import FIELDS
+
+        for parameter in self.params:
+            if isinstance(parameter, TyperOption) and parameter.name == "where" and parameter.help:
+                parameter.help = parameter.help.format(fields=", ".join(FIELDS))
+        super().format_options(context, formatter)
 
 
 Database = Annotated[
@@ -87,6 +100,8 @@ Offline = Annotated[bool, option("--offline", help="Download nothing; use the mo
 Workers = Annotated[
     int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
 ]
+SummaryAsJson = Annotated[bool, option("--json", help="Print the summary as JSON.")]
+Quiet = Annotated[bool, option("--quiet", "-q", help="No progress, no summary.")]
 AsJson = Annotated[bool, option("--json", help="One JSON object a line.")]
 Debug = Annotated[bool, option("--debug", help="Show the traceback of an error.")]
 
@@ -140,8 +155,8 @@ def index(
     offline: Offline = False,
     workers: Workers = None,
     strict: Annotated[bool, option("--strict", help="Exit status 2 if a file could not be read.")] = False,
-    as_json: Annotated[bool, option("--json", help="Print the summary as JSON.")] = False,
-    quiet: Annotated[bool, option("--quiet", "-q", help="No progress, no summary.")] = False,
+    as_json: SummaryAsJson = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Index photos: themselves, the regions inside them, their captions."""
@@ -170,8 +185,8 @@ def reindex(
     ] = None,
     offline: Offline = False,
     workers: Workers = None,
-    as_json: Annotated[bool, option("--json", help="Print the summary as JSON.")] = False,
-    quiet: Annotated[bool, option("--quiet", "-q", help="No estimate, no progress, no summary.")] = False,
+    as_json: SummaryAsJson = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Embed all photos with another model. Searches use the old vectors until that is done."""
@@ -188,7 +203,7 @@ def reindex(
     return FOUND
 
 
-@app.command()
+@app.command(cls=SearchCommand)
 def search(
     words: Annotated[
         list[str] | None,
@@ -234,7 +249,7 @@ def search(
         option(
             "--min-score",
             metavar="SCORE|auto",
-            help="Drop hits that score less; auto: less than what fits, by a gap in the scores.",
+            help="Drop hits that score less; auto: those behind the gap in the scores.",
         ),
     ] = None,
     where: Annotated[
@@ -243,8 +258,7 @@ def search(
             "--where",
             metavar="FILTER",
             callback=one_expression,
-            help='Only what fits, as "rating >= 4 and tag = beach"; repeatable. Fields: '
-            "area, camera, caption, category, gps, height, path, rating, size, tag, taken, width.",
+            help='Only what matches, as "rating >= 4 and tag = beach"; repeatable. Fields: {fields}.',
         ),
     ] = None,
     as_json: AsJson = False,
@@ -260,16 +274,15 @@ def search(
 ) -> int:
     """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
     from virtue.display.console import print_hits, print_paths, print_previews
-    from virtue.geometry import Box, Point
     from virtue.retrieval import parse_arguments, parse_min_score
 
     query = parse_arguments(
         words or (),
         texts=text or (),
         images=image or (),
-        box=Box.parse(box) if box else None,
-        points=[Point.parse(item) for item in point or ()],
-        not_points=[Point.parse(item, positive=False) for item in not_point or ()],
+        box=box,
+        points=point or (),
+        not_points=not_point or (),
         mask=mask,
         without=without or (),
         like=like or (),
@@ -281,10 +294,10 @@ def search(
             find=find,
             top=top,
             all_regions=all_regions,
-            min_score=None if min_score is None else parse_min_score(min_score),
+            min_score=parse_min_score(min_score),
             where=where,
         )
-        nothing_fits = bool(where and not hits) and not library.fits(where or (), find=find)
+        any_matches = bool(hits) or library.fits(where, find=find)
     if files or null:
         print_paths(hits, b"\0" if null else b"\n")
     else:
@@ -297,7 +310,7 @@ def search(
         write_report(html, query, hits, database=database)
         note(f"wrote {html}")
     if not hits:
-        note(f"no {find[:-1]} fits --where {' and '.join(where or ())}" if nothing_fits else "nothing found")
+        note("nothing found" if any_matches else f"no {find[:-1]} matches the filter")
     return FOUND if hits else NOTHING
 
 

@@ -264,14 +264,16 @@ class Library:
             where=where,
         )
 
-    def fits(self, where: str | Sequence[str], *, find: Find = "regions") -> bool:
-        """Whether there is anything at all to find that fits this filter.
+    def fits(self, where: str | Sequence[str] | None, *, find: Find = "regions") -> bool:
+        """Whether anything at all matches this filter; None is no filter.
 
         Raises:
             InputError: the filter cannot be read.
         """
         from virtue.retrieval.search import row_filter
 
+        if where is None:
+            return True
         filter = row_filter(where, find)
         kinds: tuple[Kind, ...] = ("regions", "captions") if find == "photos" else (find,)
         with self.store.read() as snapshot:
@@ -330,7 +332,10 @@ class Library:
         with self.store.write("virtue moved") as writer:
             count = writer.move(was, is_now)
         if not count:
-            raise InputError(f"the library has no photo at {os.fspath(old)}: `virtue status` lists its roots")
+            raise InputError(
+                f"the library has no photo at {os.fspath(old)}: name a photo or a folder that was indexed",
+                hint="virtue status",
+            )
         return count
 
     def compact(self, *, dry_run: bool = False) -> Waste:

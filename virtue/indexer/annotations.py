@@ -1,4 +1,4 @@
-"""`--annotations FILE`: regions and captions in the JSON format of COCO (cocodataset.org, format-data)."""
+"""Regions and captions that a user has in the JSON format of COCO (cocodataset.org, format-data)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from PIL import Image
 from virtue.errors import InputError, PromptError
 from virtue.geometry import Box
 from virtue.indexer import masks
-from virtue.indexer.user_annotations import Part, clipped
+from virtue.indexer.user_annotations import FittedAnnotations, clip_box
 from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 
 
 @dataclass(frozen=True, slots=True)
-class Annotation:
+class CocoAnnotation:
     """One entry of `annotations`: [x, y, w, h] or None, polygons or run-lengths or None."""
 
     id: Any
@@ -31,13 +31,13 @@ class Annotation:
 
 
 @dataclass(slots=True)
-class Annotated:
+class CocoImage:
     """All annotations of one image. `size` is what the file says of its (width, height)."""
 
     origin: str
     name: str
     size: tuple[int, int] | None
-    annotations: list[Annotation] = field(default_factory=list)
+    annotations: list[CocoAnnotation] = field(default_factory=list)
 
     @property
     def content(self) -> str:
@@ -45,14 +45,14 @@ class Annotated:
             [self.size, [(a.box, a.segmentation, a.category, a.caption) for a in self.annotations]]
         )
 
-    def part(self, width: int, height: int) -> Part:
+    def fit(self, width: int, height: int) -> FittedAnnotations:
         """Fits the annotations to the photo. One that does not fit is left out alone. If the file was made on
         a larger or smaller copy of the photo, everything is scaled."""
         declared = self.size or (width, height)
         scale = (width / declared[0], height / declared[1])
         if abs(scale[0] / scale[1] - 1) > 0.01:
             turned = "; it was annotated lying on its side" if declared == (height, width) else ""
-            return Part(
+            return FittedAnnotations(
                 faults=(
                     f"{self.origin}: {self.name} is annotated at {declared[0]} x {declared[1]} pixels and is "
                     f"{width} x {height} (upright){turned}: its annotations are left out",
@@ -72,10 +72,10 @@ class Annotated:
                 captions.append(NewCaption(annotation.caption, "annotation", place))
             if region:
                 regions.append(region)
-        return Part(tuple(regions), tuple(captions), tuple(faults))
+        return FittedAnnotations(tuple(regions), tuple(captions), tuple(faults))
 
 
-def read_annotations(path: str | os.PathLike[str]) -> dict[str, Annotated]:
+def read_annotations(path: str | os.PathLike[str]) -> dict[str, CocoImage]:
     """Reads annotations, by the `file_name` of their images.
 
     Raises:
@@ -104,7 +104,7 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, Annotated]:
         caption = entry.get("caption")
         caption = _clean(caption) if isinstance(caption, str) else None
         image.annotations.append(
-            Annotation(
+            CocoAnnotation(
                 entry.get("id", index),
                 entry.get("bbox"),
                 entry.get("segmentation") or None,
@@ -139,17 +139,17 @@ def _list(content: dict[str, Any], name: str, origin: str) -> list[Any]:
     return value
 
 
-def _image(entry: dict[str, Any], origin: str) -> Annotated:
+def _image(entry: dict[str, Any], origin: str) -> CocoImage:
     size = None
     if entry.get("width") and entry.get("height"):
         size = (int(entry["width"]), int(entry["height"]))
         if min(size) <= 0:
             raise ValueError(f"a size of {size}")
-    return Annotated(origin, str(entry["file_name"]), size)
+    return CocoImage(origin, str(entry["file_name"]), size)
 
 
 def _region(
-    annotation: Annotation, declared: tuple[int, int], actual: tuple[int, int], scale: tuple[float, float]
+    annotation: CocoAnnotation, declared: tuple[int, int], actual: tuple[int, int], scale: tuple[float, float]
 ) -> NewRegion | None:
     mask = _mask(annotation.segmentation, declared, actual) if annotation.segmentation else None
     if mask is not None and not mask.any():
@@ -160,7 +160,7 @@ def _region(
         x, y, w, h = (float(value) for value in annotation.box)
         if mask is None and not (x or y or w or h) and annotation.caption:
             return None  # what some tools write for a caption of the whole image
-        box = clipped(x * scale[0], y * scale[1], w * scale[0], h * scale[1], *actual)
+        box = clip_box(x * scale[0], y * scale[1], w * scale[0], h * scale[1], *actual)
     elif mask is not None:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = Box(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)

@@ -1,4 +1,4 @@
-"""`--captions FILE`: CSV or JSON lines with path, caption and perhaps a box x, y, w, h."""
+"""Captions that a user has as CSV or JSON lines: path, caption and perhaps a box x, y, w, h."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtue.errors import InputError, PromptError
-from virtue.indexer.user_annotations import Part, clipped
+from virtue.indexer.user_annotations import FittedAnnotations, clip_box
 from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 
@@ -21,24 +21,24 @@ Box4 = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CaptionLine:
     number: int
     caption: str
     box: Box4 | None
 
 
 @dataclass(slots=True)
-class Captioned:
+class PhotoCaptions:
     """The captions of one photo; `origin` names the file they came from."""
 
     origin: str
-    lines: list[Line]
+    lines: list[CaptionLine]
 
     @property
     def content(self) -> str:
         return json.dumps([(line.caption, line.box) for line in self.lines])
 
-    def part(self, width: int, height: int) -> Part:
+    def fit(self, width: int, height: int) -> FittedAnnotations:
         regions: list[NewRegion] = []
         captions: list[NewCaption] = []
         faults: list[str] = []
@@ -46,16 +46,16 @@ class Captioned:
         for line in self.lines:
             if line.box is not None and line.box not in places:
                 try:
-                    regions.append(NewRegion(clipped(*line.box, width, height), "annotation"))
+                    regions.append(NewRegion(clip_box(*line.box, width, height), "annotation"))
                 except PromptError as error:
                     faults.append(f"{self.origin}, line {line.number}: {error}: left out")
                     continue
                 places[line.box] = len(regions) - 1
             captions.append(NewCaption(line.caption, "file", places[line.box] if line.box else None))
-        return Part(tuple(regions), tuple(captions), tuple(faults))
+        return FittedAnnotations(tuple(regions), tuple(captions), tuple(faults))
 
 
-def read_captions(path: str | os.PathLike[str]) -> dict[str, Captioned]:
+def read_captions(path: str | os.PathLike[str]) -> dict[str, PhotoCaptions]:
     """Reads captions, by the paths in the file, in its order.
 
     A CSV file has a header line with the names path, caption and perhaps x, y, w, h, or their values
@@ -70,13 +70,13 @@ def read_captions(path: str | os.PathLike[str]) -> dict[str, Captioned]:
             is_json = stream.read(4096).lstrip().startswith(("{", "["))
             stream.seek(0)
             rows = _json_rows(stream, origin) if is_json else _csv_rows(stream, origin)
-            return _grouped(rows, origin)
+            return _group_by_path(rows, origin)
     except OSError as error:
         raise InputError(f"{origin}: {error.strerror or error}: name a file of captions") from None
 
 
-def _grouped(rows: Iterator[tuple[int, dict[str, Any]]], origin: str) -> dict[str, Captioned]:
-    result: dict[str, Captioned] = {}
+def _group_by_path(rows: Iterator[tuple[int, dict[str, Any]]], origin: str) -> dict[str, PhotoCaptions]:
+    result: dict[str, PhotoCaptions] = {}
     for number, row in rows:
         path, caption = row.get("path"), row.get("caption")
         if not isinstance(path, str) or not path:
@@ -84,8 +84,8 @@ def _grouped(rows: Iterator[tuple[int, dict[str, Any]]], origin: str) -> dict[st
         if not isinstance(caption, str) or not caption.strip():
             raise InputError(f"{origin}, line {number}: there is no caption for {printable(path)}")
         clean = " ".join(caption.encode("utf-8", "replace").decode().replace("\0", " ").split())
-        line = Line(number, clean, _box(row, f"{origin}, line {number}"))
-        result.setdefault(path, Captioned(origin, [])).lines.append(line)
+        line = CaptionLine(number, clean, _box(row, f"{origin}, line {number}"))
+        result.setdefault(path, PhotoCaptions(origin, [])).lines.append(line)
     return result
 
 

@@ -13,15 +13,15 @@ from virtue.store import CaptionUpdate, EmbeddedPhoto, FileRecord
 if TYPE_CHECKING:
     from virtue.store import Writer
 
-SECONDS = 3.0
+MAX_SECONDS = 3.0
 """Age of the oldest uncommitted piece of work at which it is committed (promised: 30)."""
-PHOTOS = 256
+MAX_PHOTOS = 256
 """Photos that are committed at once at most: their vectors wait in memory until then."""
-FILES = 10_000
+MAX_FILES = 10_000
 
 
 @dataclass(slots=True)
-class _Page:
+class _Batch:
     since: float = field(default_factory=time.monotonic)
     embedded: list[EmbeddedPhoto] = field(default_factory=list)
     files: list[FileRecord] = field(default_factory=list)
@@ -34,11 +34,11 @@ class _Page:
 
 class CommitQueue:
     """Collects results and commits them in a thread of its own, one commit at a time. The next waits for it,
-    so that at most two pages are held. An error of a commit is raised by the call after it."""
+    so that at most two batches are held. An error of a commit is raised by the call after it."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._page = _Page()
+        self._batch = _Batch()
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._running: Future[None] | None = None
 
@@ -56,23 +56,23 @@ class CommitQueue:
         captions: Iterable[CaptionUpdate] = (),
     ) -> None:
         """Adds things that must be in the same commit."""
-        if not self._page:
-            self._page.since = time.monotonic()
-        self._page.embedded += embedded
-        self._page.files += files
-        self._page.missing += missing
-        self._page.captions += captions
+        if not self._batch:
+            self._batch.since = time.monotonic()
+        self._batch.embedded += embedded
+        self._batch.files += files
+        self._batch.missing += missing
+        self._batch.captions += captions
         self.commit_if_due()
 
     def commit_if_due(self) -> None:
-        page = self._page
-        full = len(page.embedded) + len(page.captions) >= PHOTOS or len(page.files) >= FILES
-        if page and (full or time.monotonic() - page.since >= SECONDS):
+        batch = self._batch
+        full = len(batch.embedded) + len(batch.captions) >= MAX_PHOTOS or len(batch.files) >= MAX_FILES
+        if batch and (full or time.monotonic() - batch.since >= MAX_SECONDS):
             self._commit()
 
     def finish(self) -> None:
         """Commits the rest and waits until it is on disk."""
-        if self._page:
+        if self._batch:
             self._commit()
         if self._running:
             self._running.result()
@@ -81,7 +81,7 @@ class CommitQueue:
     def _commit(self) -> None:
         if self._running:
             self._running.result()
-        page, self._page = self._page, _Page()
+        batch, self._batch = self._batch, _Batch()
         self._running = self._thread.submit(
-            self._writer.commit, page.embedded, page.files, page.missing, page.captions
+            self._writer.commit, batch.embedded, batch.files, batch.missing, batch.captions
         )

@@ -14,12 +14,12 @@ from virtue.errors import InputError
 from virtue.geometry import Box, Prompt
 from virtue.indexer import masks
 from virtue.indexer.messages import Decoded
-from virtue.indexer.user_annotations import Part
+from virtue.indexer.user_annotations import FittedAnnotations
 from virtue.indexer.walk import Found
 from virtue.pictures import Picture
 from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo
 
-SAME = 0.7
+MIN_SAME_IOU = 0.7
 """Overlap (intersection over union) from which on a proposal adds nothing to a given region."""
 
 
@@ -48,7 +48,7 @@ class Job:
     decoded: Decoded
     settings: str
     limit: int
-    given: Part
+    given: FittedAnnotations
     sidecars: tuple[str, ...]
 
 
@@ -127,7 +127,7 @@ def _regions(embedder: PhotoEmbedder, job: Job, scene: Any) -> tuple[NewRegion, 
     limit."""
     given = job.given.regions
     boxes = embedder.propose(scene, job.limit) if job.limit > len(given) else []
-    new = [box for box in boxes if all(box.iou(region.box) < SAME for region in given)]
+    new = [box for box in boxes if all(box.iou(region.box) < MIN_SAME_IOU for region in given)]
     picture = job.decoded.picture
     whole = NewRegion(Box(0, 0, picture.width, picture.height), "whole")
     proposals = (NewRegion(box, "proposal") for box in new[: job.limit - len(given)])

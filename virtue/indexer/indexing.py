@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +19,8 @@ from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, make_plan
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
-from virtue.indexer.roots import Options, Regions, Roots, checked_regions
-from virtue.indexer.user_annotations import Entry, matched
+from virtue.indexer.roots import Options, Regions, Roots, parse_regions
+from virtue.indexer.user_annotations import AnnotationEntry, match_to_files
 from virtue.indexer.walk import Walk, walk
 from virtue.indexer.workers import FILE_TIMEOUT, default_workers
 from virtue.paths import absolute, is_below, is_below_any, printable
@@ -28,8 +29,10 @@ from virtue.store import FileState, Generation
 if TYPE_CHECKING:
     from virtue.store import Snapshot, Store, Writer
 
+LOG = logging.getLogger("virtue")
+
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=AnnotationEntry)
 
 
 def index(
@@ -74,7 +77,7 @@ def index(
     """
     started = time.monotonic()
     report = Report()
-    wanted = checked_regions(regions)
+    wanted = parse_regions(regions)
     annotated = read_annotations(os.fsdecode(annotations)) if annotations is not None else {}
     captioned = read_captions(os.fsdecode(captions)) if captions is not None else {}
     with nullcontext(writer) if writer else store.write("virtue index") as writer:
@@ -84,14 +87,14 @@ def index(
             roots = Roots(snapshot.roots())
         named = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
         asked = [absolute(path) for path in named]
-        tops = _tops(asked, roots, known, reembed, report)
+        tops = _find_tops(asked, roots, known, reembed, report)
         scope = set(asked or tops)
-        fresh = _choose(scope, roots, wanted, exclude)
+        new_options = _choose_options(scope, roots, wanted, exclude)
         there = [top for top in tops if top in asked or os.path.exists(top)]
-        found = _look(there, roots, progress, started)
+        found = _walk_all(there, roots, progress, started)
         requirements = EmbeddingRequirements(
-            _match(annotated, annotations, tops, found, True, report),
-            _match(captioned, captions, [], found, False, report),
+            _match_entries(annotated, annotations, tops, found, True, report),
+            _match_entries(captioned, captions, [], found, False, report),
         )
 
         def limit_of(path: bytes, state: FileState | None) -> int:
@@ -103,17 +106,18 @@ def index(
             return (options or Options()).limit
 
         plan = make_plan(found, tops, known, requirements, limit_of, rehash)
-        for top, lost in _emptied(plan, tops, found, known):
+        for top, lost in _find_emptied(plan, tops, found, known):
             if reembed:
                 raise InputError(
                     f"{printable(top)} holds no photos, and had {lost}, which would lose their vectors: "
-                    "mount the drive if that is it, or run `virtue index` first"
+                    "mount its drive if that is why, or index again first",
+                    hint="virtue index",
                 )
             report.warnings.append(
                 f"{printable(top)} holds no photos, and had {lost}: they are marked as missing; if a drive "
                 "is not mounted there, mount it and index again"
             )
-        for folder, options in fresh:
+        for folder, options in new_options:
             writer.remember_root(folder, options.to_json())
         with CommitQueue(writer) as queue:
             pipeline = Pipeline(store, queue, embedder, requirements, known, limit_of, report)
@@ -130,8 +134,9 @@ def index(
         if reembed and pipeline.vanished:
             raise InputError(
                 f"{len(pipeline.vanished)} photos vanished while they were read, such as "
-                f"{printable(pipeline.vanished[0])}: mount the drive if that is it, and run `virtue "
-                "reindex` again; until then searches use the old vectors"
+                f"{printable(pipeline.vanished[0])}: mount their drive if that is why, and reindex again; "
+                "until then searches use the old vectors",
+                hint="virtue reindex",
             )
         if reembed or not target.active:
             writer.activate(target)
@@ -142,6 +147,7 @@ def index(
                 report.warnings.append(str(error))
     report.problems.sort()
     report.seconds = time.monotonic() - started
+    LOG.info("indexed %s: %s", store.folder, report.summary())
     return report
 
 
@@ -150,54 +156,54 @@ def _target(snapshot: Snapshot, writer: Writer, embedder: PhotoEmbedder, reembed
     if active is not None and active.fingerprint != embedder.fingerprint and not reembed:
         other = f"model {active.model!r}" + (" of another version" if active.model == embedder.name else "")
         raise ModelMismatchError(
-            f"the library holds vectors of {other}, not of {embedder.name!r}: `virtue reindex --model "
-            f"{embedder.name}` embeds all its photos again (searches go on with the old vectors meanwhile)"
+            f"the library holds vectors of {other}, not of {embedder.name!r}: reindex it with that model; "
+            "searches use the old vectors until that is done",
+            hint=f"virtue reindex --model {embedder.name}",
         )
     return writer.generation(embedder.name, embedder.fingerprint, embedder.dim)
 
 
-def _tops(
+def _find_tops(
     named: list[bytes], roots: Roots, known: dict[bytes, FileState], reembed: bool, report: Report
 ) -> list[bytes]:
-    """What to walk: what was named; without that (and to embed all anew) everything known that is there."""
+    """Returns what to walk: what was named; without that, and to embed all again, all that is known."""
     if named and not reembed:
         return named
     folders = [folder for folder in roots if folder not in named]
     gone = [folder for folder in folders if not os.path.exists(folder)]
     if reembed and gone:
         raise InputError(
-            f"{printable(gone[0])} is not there, and its photos could not be embedded again: mount it, or "
-            "`virtue forget` it"
+            f"{printable(gone[0])} is not there, and its photos cannot be embedded again: mount it, or "
+            "forget it",
+            hint="virtue forget FOLDER",
         )
     report.problems += [(folder, "it is not there; what the library has of it was kept") for folder in gone]
     loners = [path for path, state in known.items() if roots.of(path) is None and not state.missing]
     tops = named + [folder for folder in folders if folder not in gone] + loners
     if not tops:
-        raise InputError(
-            f"{printable(gone[0])} is not there: mount it, or name another folder"
-            if gone
-            else "nothing was indexed yet: name a folder of photos, such as `virtue index ./photos`"
-        )
+        if gone:
+            raise InputError(f"{printable(gone[0])} is not there: mount it, or name another folder")
+        raise InputError("nothing was indexed yet: name a folder of photos", hint="virtue index ./photos")
     return tops
 
 
-def _choose(
+def _choose_options(
     named: Iterable[bytes], roots: Roots, regions: Regions | None, exclude: Iterable[str]
 ) -> list[tuple[bytes, Options]]:
     given = tuple(exclude)
-    # An empty pattern alone is how to say that nothing shall be left out any more.
+    # An empty pattern alone says that nothing is left out any more.
     patterns = tuple(filter(None, given)) if given else None
     folders = [path for path in named if os.path.isdir(path)]
     return [chosen for folder in folders for chosen in roots.choose(folder, regions, patterns)]
 
 
-def _look(
+def _walk_all(
     tops: list[bytes],
     roots: Roots,
     progress: Callable[[Progress], None] | None,
     started: float,
 ) -> Walk:
-    """Walks all of it, each known folder by its own options."""
+    """Walks all of it, each known folder with its own options."""
     found, known = Walk(), set(roots)
     others = known.difference(tops)
     nested = [root for root in others if is_below_any(root, set(tops)) and os.path.isdir(root)]
@@ -211,13 +217,13 @@ def _look(
     return found
 
 
-def _match(
+def _match_entries(
     entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, by_name: bool, report: Report
 ) -> dict[bytes, E]:
     if file is None:
         return {}
     folders = [os.path.dirname(absolute(file)), *(top for top in tops if os.path.isdir(top))]
-    result, lost = matched(entries, folders, found.files, by_name)
+    result, lost = match_to_files(entries, folders, found.files, by_name)
     if lost:
         report.warnings.append(
             f"{printable(os.fspath(file))}: {len(lost)} of {len(entries)} names are not (or not the only) "
@@ -226,10 +232,10 @@ def _match(
     return result
 
 
-def _emptied(
+def _find_emptied(
     plan: Plan, tops: list[bytes], found: Walk, known: dict[bytes, FileState]
 ) -> Iterator[tuple[bytes, int]]:
-    """Folders without a photo that had some, with how many."""
+    """Finds folders without a photo that had some, and how many they had."""
     for top in filter(os.path.isdir, tops if plan.missing else ()):
         lost = sum(is_below(path, top) for path in plan.missing)
         if lost and not any(is_below(path, top) for path in found.files):

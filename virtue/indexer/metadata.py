@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 from virtue.pictures import DAMAGE
 
-LONGEST = 10_000
+MAX_DESCRIPTION = 10_000
 """Characters of a description that are kept."""
 
 _Base, _GPS = ExifTags.Base, ExifTags.GPS
@@ -57,7 +57,9 @@ def read_metadata(image: ImageFile.ImageFile) -> Metadata:
         longitude=place[1] if place else None,
         rating=_first(_ratings(exif, xmp)),
         tags=_distinct(_tags(exif, iptc, xmp)),
-        captions=tuple(text for text in _distinct(_captions(exif, details, iptc, xmp)) if _is_told(text)),
+        captions=tuple(
+            text for text in _distinct(_captions(exif, details, iptc, xmp)) if _is_worth_keeping(text)
+        ),
     )
 
 
@@ -178,7 +180,7 @@ def _text(value: Any) -> str | None:
         with suppress(UnicodeError):  # Pillow reads EXIF text as Latin-1; most software writes UTF-8 there
             value = value.encode("latin-1").decode("utf-8")
     clean = str(value).split("\0")[0].encode("utf-8", "replace").decode("utf-8")
-    return " ".join(clean.split())[:LONGEST] or None
+    return " ".join(clean.split())[:MAX_DESCRIPTION] or None
 
 
 def _windows_text(value: Any) -> str | None:
@@ -198,7 +200,7 @@ def _comment(value: Any) -> str | None:
     return _text(rest) if kind.startswith(b"ASCII") else None
 
 
-def _is_told(text: str) -> bool:
+def _is_worth_keeping(text: str) -> bool:
     return not _BOILERPLATE.fullmatch(text)
 
 

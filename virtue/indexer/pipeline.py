@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,17 +17,21 @@ from virtue.indexer.model_threads import ModelThreads
 from virtue.indexer.plan import Plan, record
 from virtue.indexer.report import Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
-from virtue.indexer.user_annotations import Part, fitted, joined, kept
+from virtue.indexer.user_annotations import FittedAnnotations, fit_all, fit_kept, join
 from virtue.indexer.walk import Found
 from virtue.indexer.workers import Outcome, Pool
+from virtue.paths import printable
 from virtue.store import CaptionUpdate, EmbeddedPhoto, FileRecord, FileState, NewCaption
 
 if TYPE_CHECKING:
-    from virtue.store import Store
+    from virtue.paths import printable
+from virtue.store import Store
 
-BATCH = 8
+LOG = logging.getLogger("virtue")
+
+MAX_BATCH = 8
 """Photos that go through the model together."""
-BATCH_BYTES = 64_000_000
+MAX_BATCH_BYTES = 64_000_000
 """Bytes of pixels at which a batch is full."""
 
 
@@ -79,14 +84,14 @@ class Pipeline:
             for outcome in outcomes:
                 if outcome is None:
                     self._embed()
-                    self._settle(self._threads.rest())
+                    self._keep(self._threads.rest())
                     self._queue.commit_if_due()
                 else:
                     self._take(outcome)
                     done += 1
                 yield done
             self._embed()
-            self._settle(self._threads.rest())
+            self._keep(self._threads.rest())
 
     def finish(self, plan: Plan) -> None:
         """Embeds the captions of sidecars that changed, without opening their photos."""
@@ -119,7 +124,7 @@ class Pipeline:
         elif hashed and decoded:
             self._batch.append((found, hashed, decoded))
             waiting_bytes = sum(decoded.picture.pixels.nbytes for _, _, decoded in self._batch)
-            if len(self._batch) >= BATCH or waiting_bytes >= BATCH_BYTES:
+            if len(self._batch) >= MAX_BATCH or waiting_bytes >= MAX_BATCH_BYTES:
                 self._embed()
         elif hashed:
             with self._lock:
@@ -139,6 +144,7 @@ class Pipeline:
             self._refuse(_as_read(copy, read), problem)
 
     def _refuse(self, found: Found, problem: str) -> None:
+        LOG.info("skipped %s: %s", printable(found.path), problem)
         self._report.problems.append((found.path, problem))
         if os.path.lexists(found.path):
             self._queue.add(files=[record(found, problem=problem)])
@@ -171,9 +177,9 @@ class Pipeline:
     def _embed(self) -> None:
         batch, self._batch = self._batch, []
         if batch:
-            self._settle(self._threads.put([self._job(*photo) for photo in batch]))
+            self._keep(self._threads.put([self._job(*photo) for photo in batch]))
 
-    def _settle(self, described: Iterable[tuple[Job, EmbeddedPhoto | InputError]]) -> None:
+    def _keep(self, described: Iterable[tuple[Job, EmbeddedPhoto | InputError]]) -> None:
         for job, embedded in described:
             if isinstance(embedded, InputError):
                 self._fail(job.file, job.hash, str(embedded))
@@ -201,18 +207,20 @@ class Pipeline:
         source = photo if photo in self._embedded else (state.hash if state else None)
         annotations, captions = self._kept(source, size)
         if annotated:
-            annotations = fitted(annotated, *size)
+            annotations = fit_all(annotated, *size)
         if captioned:
-            captions = fitted(captioned, *size)
-        given = joined(annotations, captions)
+            captions = fit_all(captioned, *size)
+        given = join(annotations, captions)
         self._report.warnings += given.faults
         return Job(_as_read(found, hashed), photo, decoded, str(settings), settings.regions, given, sidecars)
 
-    def _kept(self, photo: bytes | None, size: tuple[int, int]) -> tuple[Part, Part]:
+    def _kept(
+        self, photo: bytes | None, size: tuple[int, int]
+    ) -> tuple[FittedAnnotations, FittedAnnotations]:
         if photo is None:
-            return Part(), Part()
+            return FittedAnnotations(), FittedAnnotations()
         with self._store.read() as snapshot:
-            return kept(snapshot.user_annotations(photo), *size)
+            return fit_kept(snapshot.user_annotations(photo), *size)
 
 
 def _as_read(found: Found, hashed: Hashed | None) -> Found:

@@ -40,7 +40,7 @@ def make_plan(
         roots: what was walked, whole.
         limit_of: how many proposals a path asks for.
     """
-    plan = Plan(missing=vanished(walk, roots, known))
+    plan = Plan(missing=find_missing(walk, roots, known))
     gone = set(plan.missing)
     for path, state in known.items():
         if state.hash is None or (state.missing and path not in walk.files) or path in gone:
@@ -50,7 +50,7 @@ def make_plan(
             sidecar = found.sidecar if found else state.sidecar
             requirements.add(state.hash, path, limit_of(path, state), sidecar is not None)
     for path, found in walk.files.items():
-        _sort_in(plan, found, known.get(path), requirements, rehash)
+        _classify(plan, found, known.get(path), requirements, rehash)
     for path, reason in walk.problems.items():
         plan.problems.append((path, reason))
         before = known.get(path)
@@ -63,7 +63,7 @@ def same_file(found: Found, state: FileState) -> bool:
     return (found.size, found.mtime_ns) == (state.size, state.mtime_ns)
 
 
-def vanished(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -> list[bytes]:
+def find_missing(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -> list[bytes]:
     """Returns paths below the roots that were there and no longer are. What lies below a folder that could
     not be listed counts as still there."""
     tops, unlisted = set(roots), walk.unlisted
@@ -78,7 +78,7 @@ def vanished(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -
     ]
 
 
-def _sort_in(
+def _classify(
     plan: Plan, found: Found, state: FileState | None, requirements: EmbeddingRequirements, rehash: bool
 ) -> None:
     if state is None or not same_file(found, state) or rehash:

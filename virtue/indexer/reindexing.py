@@ -15,7 +15,7 @@ from virtue.indexer.indexing import index
 from virtue.indexer.model_threads import ModelThreads
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import Settings
-from virtue.indexer.user_annotations import Part
+from virtue.indexer.user_annotations import FittedAnnotations
 from virtue.indexer.walk import Found, walk
 from virtue.indexer.workers import FILE_TIMEOUT, Outcome, Pool, default_workers
 from virtue.store import FileState
@@ -23,9 +23,9 @@ from virtue.store import FileState
 if TYPE_CHECKING:
     from virtue.store import Store, Writer
 
-SAMPLE = 8
+SAMPLE_PHOTOS = 8
 """Photos that are timed, and one before them, with which the model gets going."""
-CATALOGUE_ROW = 250
+CATALOGUE_ROW_BYTES = 250
 """Bytes that a region takes in the catalogue, about, its part of indexes over the tables included."""
 
 
@@ -48,12 +48,14 @@ class Estimate:
     def summary(self) -> str:
         if not self.photos:
             return "all photos have vectors of this model"
-        told = (
+        sentence = (
             f"{self.photos:,} photos to embed, {_size(self.bytes)} more on disk ({_size(self.free)} are free)"
         )
         if not self.rate:
-            return told
-        return f"{told}; at about {self.rate:.1f} photos/s that takes {_duration(self.photos / self.rate)}"
+            return sentence
+        return (
+            f"{sentence}; at about {self.rate:.1f} photos/s that takes {_duration(self.photos / self.rate)}"
+        )
 
 
 def reindex(
@@ -71,7 +73,7 @@ def reindex(
 
     Args:
         workers, timeout, progress, writer: see `index`.
-        estimated: told, before it starts, what it will take.
+        estimated: sentence, before it starts, what it will take.
 
     Raises:
         StoreError: there is not enough room on the disk.
@@ -96,7 +98,7 @@ def _estimate(store: Store, embedder: PhotoEmbedder, workers: int, timeout: floa
         counts = snapshot.counts()
     left = {state.hash: path for path, state in states.items() if state.hash in there - done}
     rows = (counts.regions + counts.captions) / max(1, counts.photos)
-    needed = round(len(left) * rows * (2 * embedder.dim + CATALOGUE_ROW))
+    needed = round(len(left) * rows * (2 * embedder.dim + CATALOGUE_ROW_BYTES))
     free = shutil.disk_usage(store.folder).free
     if needed > free:
         raise StoreError(
@@ -104,12 +106,14 @@ def _estimate(store: Store, embedder: PhotoEmbedder, workers: int, timeout: floa
             f"{_size(free)} are free: make room, or choose a smaller model"
         )
     reachable = [path for path in sorted(left.values()) if os.path.isfile(path)]
-    step = max(1, len(reachable) // (SAMPLE + 1))
-    sample = {path: states[path] for path in reachable[::step][: SAMPLE + 1]}
-    return Estimate(len(left), _rate(embedder, sample, workers, timeout), needed, free)
+    step = max(1, len(reachable) // (SAMPLE_PHOTOS + 1))
+    sample = {path: states[path] for path in reachable[::step][: SAMPLE_PHOTOS + 1]}
+    return Estimate(len(left), _measure_rate(embedder, sample, workers, timeout), needed, free)
 
 
-def _rate(embedder: PhotoEmbedder, sample: dict[bytes, FileState], workers: int, timeout: float) -> float:
+def _measure_rate(
+    embedder: PhotoEmbedder, sample: dict[bytes, FileState], workers: int, timeout: float
+) -> float:
     """Photos a second: of the model, or of decoding if that is slower, since both go on at once."""
     files = [walk(path).files[path] for path in sample]
     jobs: list[Job] = []
@@ -138,7 +142,7 @@ def _job(outcome: Outcome, state: FileState) -> list[Job]:
         return []
     limit = Settings.parse(state.settings).regions if state.settings else 0
     plain = Found(found.path, found.size, found.mtime_ns, None, None)
-    return [Job(plain, hashed.hash, decoded, "", limit, Part(), ())]
+    return [Job(plain, hashed.hash, decoded, "", limit, FittedAnnotations(), ())]
 
 
 def _size(count: float) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from virtue.errors import InputError
-from virtue.indexer.annotations import Annotated
-from virtue.indexer.captions import Captioned
+from virtue.indexer.annotations import CocoImage
+from virtue.indexer.captions import PhotoCaptions
 from virtue.indexer.sidecar import read_sidecar
 from virtue.indexer.user_annotations import digest
-from virtue.indexer.walk import sidecar_of
+from virtue.indexer.walk import find_sidecar
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class EmbeddingRequirements:
     """What all paths of a photo require of its embedding. Call `add` for every path before the other
     methods."""
 
-    def __init__(self, annotated: dict[bytes, Annotated], captioned: dict[bytes, Captioned]) -> None:
+    def __init__(self, annotated: dict[bytes, CocoImage], captioned: dict[bytes, PhotoCaptions]) -> None:
         self._annotated, self._captioned = annotated, captioned
         self._regions: dict[bytes, int] = {}
         self._beside: dict[bytes, dict[bytes, None]] = {}
@@ -68,10 +68,10 @@ class EmbeddingRequirements:
         before = Settings.parse(embedded)
         return self.settings(photo, before) == before
 
-    def annotations(self, photo: bytes) -> list[Annotated]:
+    def annotations(self, photo: bytes) -> list[CocoImage]:
         return [self._annotated[path] for path in self._paths.get(photo, ()) if path in self._annotated]
 
-    def captions(self, photo: bytes) -> list[Captioned]:
+    def captions(self, photo: bytes) -> list[PhotoCaptions]:
         return [self._captioned[path] for path in self._paths.get(photo, ()) if path in self._captioned]
 
     def texts(self, photo: bytes, faults: list[str]) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class EmbeddingRequirements:
 
     def _texts(self, photo: bytes, faults: list[str]) -> Iterator[str]:
         for path in self._beside.get(photo, ()):
-            beside, _ = sidecar_of(path)
+            beside, _ = find_sidecar(path)
             try:
                 text = read_sidecar(beside) if beside else None
             except InputError as error:

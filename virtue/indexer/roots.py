@@ -14,12 +14,14 @@ from virtue.store import Root
 
 Regions = int | Literal["auto", "none"]
 
-AUTO = 32
-"""Proposed regions of a photo under `--regions auto`, at most."""
+MAX_AUTO_REGIONS = 32
+"""Regions proposed for a photo if `regions` is "auto"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    """What a folder is indexed with: regions of a photo, and patterns of names or paths to leave out."""
+
     regions: Regions = "auto"
     exclude: tuple[str, ...] = ()
 
@@ -27,7 +29,7 @@ class Options:
     def limit(self) -> int:
         if self.regions == "none":
             return 0
-        return AUTO if self.regions == "auto" else self.regions
+        return MAX_AUTO_REGIONS if self.regions == "auto" else self.regions
 
     def to_json(self) -> str:
         return json.dumps({"regions": self.regions, "exclude": list(self.exclude)})
@@ -38,7 +40,7 @@ class Options:
         return cls(content["regions"], tuple(content["exclude"]))
 
 
-def checked_regions(regions: str | int | None) -> Regions | None:
+def parse_regions(regions: str | int | None) -> Regions | None:
     """Checks how many regions a photo may have.
 
     Raises:
@@ -53,12 +55,12 @@ def checked_regions(regions: str | int | None) -> Regions | None:
     if not isinstance(regions, bool) and str(regions).isdecimal() and int(regions) <= 1000:
         return int(regions)
     raise InputError(
-        f"--regions {regions}: give auto, none, or how many regions a photo may have, up to 1000"
+        f"regions must be auto, none, or the most that a photo may have, up to 1000, not {regions!r}"
     )
 
 
 class Roots:
-    """Folders by path with their options; a path follows the innermost folder above it."""
+    """The folders indexed by name, with their options; a path follows the innermost folder above it."""
 
     def __init__(self, remembered: Iterable[Root] = ()) -> None:
         self._options = {root.path: Options.from_json(root.options) for root in remembered}

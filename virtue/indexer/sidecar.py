@@ -7,7 +7,7 @@ import codecs
 from virtue.errors import InputError
 from virtue.paths import printable
 
-LONGEST = 100_000
+MAX_BYTES = 100_000
 """Bytes beyond which a text beside a photo is not taken for its caption."""
 
 
@@ -20,15 +20,15 @@ def read_sidecar(path: bytes) -> str | None:
     """
     try:
         with open(path, "rb") as stream:
-            content = stream.read(LONGEST + 1)
+            content = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"{printable(path)}: {error.strerror or error}: its caption is left out") from None
-    if len(content) > LONGEST:
-        raise InputError(f"{printable(path)}: more than {LONGEST:,} bytes: not used as a caption")
-    return " ".join(_decoded(content).replace("\0", " ").split()) or None
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{printable(path)}: more than {MAX_BYTES:,} bytes: not used as a caption")
+    return " ".join(_decode(content).replace("\0", " ").split()) or None
 
 
-def _decoded(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
     try:

@@ -12,12 +12,12 @@ from virtue.errors import PromptError
 from virtue.geometry import Box
 from virtue.store import NewCaption, NewRegion, UserAnnotations
 
-SLACK = 1.0
+MAX_OVERHANG = 1.0
 """Pixels by which a given box may leave its picture and is clipped: COCO's own boxes do, by rounding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FittedAnnotations:
     """What one file says of one photo. `faults` are sentences on what does not fit the photo."""
 
     regions: tuple[NewRegion, ...] = ()
@@ -25,43 +25,45 @@ class Part:
     faults: tuple[str, ...] = ()
 
 
-class Entry(Protocol):
+class AnnotationEntry(Protocol):
     """What a file says of a photo that has not been opened yet."""
 
     @property
     def content(self) -> str:
         """The content of the entry: equal contents give equal parts."""
 
-    def part(self, width: int, height: int) -> Part:
+    def fit(self, width: int, height: int) -> FittedAnnotations:
         """Returns the regions and captions, fitted to the photo's upright size."""
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=AnnotationEntry)
 
 
-def digest(entries: Iterable[Entry]) -> str:
+def digest(entries: Iterable[AnnotationEntry]) -> str:
     joined = "\0".join(sorted(entry.content for entry in entries))
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def fitted(entries: Iterable[Entry], width: int, height: int) -> Part:
+def fit_all(entries: Iterable[AnnotationEntry], width: int, height: int) -> FittedAnnotations:
     """Joins the entries of all paths of one photo, and fits them to its size."""
-    whole = Part()
+    whole = FittedAnnotations()
     for entry in {entry.content: entry for entry in entries}.values():
-        whole = joined(whole, entry.part(width, height))
+        whole = join(whole, entry.fit(width, height))
     return whole
 
 
-def joined(first: Part, second: Part) -> Part:
+def join(first: FittedAnnotations, second: FittedAnnotations) -> FittedAnnotations:
     start = len(first.regions)
     moved = tuple(
         NewCaption(caption.text, caption.source, None if caption.region is None else caption.region + start)
         for caption in second.captions
     )
-    return Part(first.regions + second.regions, first.captions + moved, first.faults + second.faults)
+    return FittedAnnotations(
+        first.regions + second.regions, first.captions + moved, first.faults + second.faults
+    )
 
 
-def kept(given: UserAnnotations, width: int, height: int) -> tuple[Part, Part]:
+def fit_kept(given: UserAnnotations, width: int, height: int) -> tuple[FittedAnnotations, FittedAnnotations]:
     """Returns what the catalogue keeps for a photo: from annotations, and from captions. What no longer fits
     (the file was edited into another size) is left out."""
     told = {caption.region for caption in given.captions if caption.source == "file"}
@@ -79,23 +81,28 @@ def kept(given: UserAnnotations, width: int, height: int) -> tuple[Part, Part]:
             for caption in given.captions
             if (caption.source == "file") == of_captions and caption.region in places
         )
-        parts.append(Part(tuple(given.regions[index] for index in chosen), captions))
+        parts.append(FittedAnnotations(tuple(given.regions[index] for index in chosen), captions))
     return parts[0], parts[1]
 
 
-def clipped(x: float, y: float, w: float, h: float, width: int, height: int) -> Box:
+def clip_box(x: float, y: float, w: float, h: float, width: int, height: int) -> Box:
     """Clips a box at the picture's edge if it is over it by no more than rounding.
 
     Raises:
         PromptError: it leaves the picture by more, or has no size.
     """
     box = Box.from_xywh(x, y, w, h)
-    if box.x0 < -SLACK or box.y0 < -SLACK or box.x1 > width + SLACK or box.y1 > height + SLACK:
+    if (
+        box.x0 < -MAX_OVERHANG
+        or box.y0 < -MAX_OVERHANG
+        or box.x1 > width + MAX_OVERHANG
+        or box.y1 > height + MAX_OVERHANG
+    ):
         return box.within(width, height)
     return Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
 
 
-def matched(
+def match_to_files(
     entries: Mapping[str, E], folders: Sequence[bytes], files: Iterable[bytes], by_name: bool
 ) -> tuple[dict[bytes, E], list[str]]:
     """Matches entries with the paths of their photos; also returns the names for which there is no photo.

@@ -62,8 +62,9 @@ def walk(
         status = os.stat(root)
     except OSError as error:
         raise InputError(
-            f"{printable(root)}: {error.strerror or error}; name a folder of photos that is there "
-            "(or `virtue forget` one that is gone for good)"
+            f"{printable(root)}: {error.strerror or error}; name a folder of photos that is there, or forget "
+            "one that is gone for good",
+            hint="virtue forget FOLDER",
         ) from None
     if not stat.S_ISDIR(status.st_mode):
         _add_single(result, root, status)
@@ -95,7 +96,7 @@ def walk(
     return result
 
 
-def sidecar_of(path: bytes) -> tuple[bytes, str] | tuple[None, None]:
+def find_sidecar(path: bytes) -> tuple[bytes, str] | tuple[None, None]:
     """Finds the text file beside a photo, `photo.jpg.txt` or else `photo.txt`, and its stamp."""
     return next(_stamped(path + b".txt", os.path.splitext(path)[0] + b".txt"), (None, None))
 
@@ -131,7 +132,7 @@ def _visit(
 
 def _add_single(result: Walk, path: bytes, status: os.stat_result) -> None:
     if stat.S_ISREG(status.st_mode):
-        result.files[path] = Found(path, status.st_size, status.st_mtime_ns, *sidecar_of(path))
+        result.files[path] = Found(path, status.st_size, status.st_mtime_ns, *find_sidecar(path))
     else:
         result.problems[path] = "not a regular file"
 

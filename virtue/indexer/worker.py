@@ -26,9 +26,9 @@ from virtue.indexer.metadata import read_metadata
 from virtue.phash import perceptual_hash
 from virtue.pictures import Picture, check_file, decode, estimate_memory, open_image
 
-HEAVY = 120_000_000
+MAX_LIGHT_BYTES = 120_000_000
 """Bytes of a decode from which on only one runs at a time, in all workers together."""
-MEMORY = 3 << 30
+MAX_MEMORY = 3 << 30
 """Bytes of address space of a worker: a header that lies is then an error, not a full machine."""
 
 
@@ -47,7 +47,7 @@ def main() -> None:
         except (EOFError, pickle.UnpicklingError):
             return
         try:
-            with _hurry(task.timeout):
+            with _limit_time(task.timeout):
                 read(task, channel)
         except (PictureError, MemoryError) as error:
             channel.send(Refused(str(error) or "there is not enough memory to decode it"))
@@ -59,16 +59,16 @@ def read(task: Task, channel: Channel) -> None:
     """Reads one photo, its hash and then its pixels, as far as the other side wants them."""
     path = os.fsdecode(task.path)
     check_file(path)
-    with _opened(path) as stream:
+    with _open(path) as stream:
         before = os.fstat(stream.fileno())
         digest = hashlib.file_digest(stream, "sha256").digest()
-        if not _asked(channel, Hashed(digest, before.st_size, before.st_mtime_ns), task.timeout):
+        if not _ask(channel, Hashed(digest, before.st_size, before.st_mtime_ns), task.timeout):
             return
         stream.seek(0)
         with open_image(stream) as image:
             size = estimate_memory(image, task.side)
-            if size > HEAVY:
-                _asked(channel, Heavy(size), task.timeout)
+            if size > MAX_LIGHT_BYTES:
+                _ask(channel, Heavy(size), task.timeout)
             picture = decode(image, task.side)
             metadata = read_metadata(image)
         after = os.fstat(stream.fileno())
@@ -79,7 +79,7 @@ def read(task: Task, channel: Channel) -> None:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[BufferedReader]:
+def _open(path: str) -> Iterator[BufferedReader]:
     try:
         with open(path, "rb") as stream:
             yield stream
@@ -89,7 +89,7 @@ def _opened(path: str) -> Iterator[BufferedReader]:
         raise PictureError((error.strerror or str(error)).lower()) from None
 
 
-def _asked(channel: Channel, message: Hashed | Heavy, timeout: float) -> bool:
+def _ask(channel: Channel, message: Hashed | Heavy, timeout: float) -> bool:
     """Sends a message and waits for the answer, without a time limit."""
     _set_alarm(0)
     channel.send(message)
@@ -99,7 +99,7 @@ def _asked(channel: Channel, message: Hashed | Heavy, timeout: float) -> bool:
 
 
 @contextmanager
-def _hurry(timeout: float) -> Iterator[None]:
+def _limit_time(timeout: float) -> Iterator[None]:
     """Has the kernel end this process if a decoder hangs after the parent was killed. While the parent lives,
     its timeout is shorter."""
     _set_alarm(timeout * 1.5 + 5)
@@ -120,7 +120,7 @@ def _limit_memory() -> None:
     except ImportError:  # Windows has no such limit
         return
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    limit = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 

@@ -77,12 +77,12 @@ class Pool:
         self._room = threading.Semaphore(2 * workers)
         self._workers: dict[int, _Worker] = {}
         self._threads = ThreadPoolExecutor(max_workers=workers)
-        self._leads: list[Future[None]] = []
+        self._running: list[Future[None]] = []
         self._count = workers
 
     def __enter__(self) -> Iterator[Outcome | None]:
-        self._leads = [self._threads.submit(self._lead, number) for number in range(self._count)]
-        for lead in self._leads:
+        self._running = [self._threads.submit(self._run_worker, number) for number in range(self._count)]
+        for lead in self._running:
             lead.add_done_callback(self._results.put)
         return self._outcomes()
 
@@ -90,12 +90,12 @@ class Pool:
         self._stopped.set()
         for worker in list(self._workers.values()):
             worker.kill()
-        for _ in self._leads:
+        for _ in self._running:
             self._room.release()
         self._threads.shutdown()
 
     def _outcomes(self) -> Iterator[Outcome | None]:
-        running = len(self._leads)
+        running = len(self._running)
         while running:
             try:
                 result: Outcome | Future[None] = self._results.get(timeout=TICK)
@@ -109,7 +109,7 @@ class Pool:
                 result.result()
                 running -= 1
 
-    def _lead(self, number: int) -> None:
+    def _run_worker(self, number: int) -> None:
         """The life of one thread: hands file after file to its worker."""
         with tempfile.TemporaryFile() as log:
             try:
@@ -154,12 +154,12 @@ class Pool:
                 return Outcome(found, hashed, None, answer.reason)
             assert isinstance(answer, Decoded)
             decoded = answer
-        except _Lost as error:
+        except _WorkerLostError as error:
             return Outcome(found, hashed, None, str(error))
         return Outcome(found, hashed, decoded, None)
 
 
-class _Lost(Exception):
+class _WorkerLostError(Exception):
     """The worker died while it read a file, or was ended because it took too long."""
 
 
@@ -213,8 +213,8 @@ class _Worker:
             self._process.kill()
             self._process.wait()
             if self._late:
-                raise _Lost(f"reading it took more than {timeout:g} seconds") from None
-            raise _Lost(f"reading it ended the decoder ({self._end()})") from None
+                raise _WorkerLostError(f"reading it took more than {timeout:g} seconds") from None
+            raise _WorkerLostError(f"reading it ended the decoder ({self._end()})") from None
         finally:
             timer.cancel()
             timer.join()  # or it could still end this worker while it reads the next file

@@ -73,12 +73,14 @@ def parse_arguments(
     return Query((*shown, *wordings, *further), unwanted)
 
 
-def parse_min_score(text: str) -> float | Literal["auto"]:
-    """Reads the lowest score: a number or "auto".
+def parse_min_score(text: str | None) -> float | Literal["auto"] | None:
+    """Reads the lowest score: a number or "auto"; None stays None.
 
     Raises:
         InputError: it is neither a number nor "auto".
     """
+    if text is None:
+        return None
     if text == "auto":
         return "auto"
     try:
