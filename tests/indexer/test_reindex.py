@@ -144,7 +144,7 @@ def test_photos_that_vanish_meanwhile_lose_nothing(shelf: Shelf, tmp_path: Path)
         again(shelf, ColourModel("colours-2"), progress=unmount)
     assert fingerprint(shelf.store) == "colours-1"
     assert shelf.files() == before
-    with pytest.raises(InputError, match="is not there, and its photos could not be embedded again"):
+    with pytest.raises(InputError, match="is not there, and its photos cannot be embedded again"):
         again(shelf, ColourModel("colours-2"))
     shutil.move(tmp_path / "elsewhere", shelf.photos)
     again(shelf, ColourModel("colours-2"))
