@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 
@@ -29,10 +30,11 @@ def test_only_a_slow_search_is_logged(
     store: Store, embedder: Embedder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with caplog.at_level(logging.INFO, "virtue"):
-        monkeypatch.setattr("virtue.retrieval.search.SLOW_SECONDS", 1e9)
+        module = sys.modules[search.__module__]  # the package has a function of the same name
+        monkeypatch.setattr(module, "SLOW_SECONDS", 1e9)
         search(store, embedder, "red")
         assert not caplog.records
-        monkeypatch.setattr("virtue.retrieval.search.SLOW_SECONDS", -1.0)
+        monkeypatch.setattr(module, "SLOW_SECONDS", -1.0)
         search(store, embedder, "red")
     (record,) = caplog.records
     assert (record.levelname, record.name) == ("WARNING", "virtue")
