@@ -79,12 +79,12 @@ class IndexRanking:
     ) -> None:
         self._index, self._rows, self._queries, self._params = index, rows, queries, params
         self._selector, self._dead, self._allowed, self._kept = selector, dead, allowed, kept
-        self._found = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
+        self._found: Ranked | None = None
         self._count = 0
         self._scanned: exact.ScoredRows | None = None
 
     def top(self, count: int) -> Ranked:
-        if count > self._count:
+        if self._found is None or count > self._count:
             self._found, self._count = self._search(count), count
         return Ranked(self._found.rows[:count], self._found.scores[:count])
 
@@ -92,21 +92,21 @@ class IndexRanking:
         if not is_useful(count, self._selector, self._allowed is not None):
             return exact.scan(self._rows, self._queries, self._dead, self._allowed, self._kept(0)).top(count)
         covered = search_index(self._index, self._rows, self._queries, count, self._params, self._selector)
-        rest = self._scan_rest().top(count)
-        return _merge([covered, rest], count) if len(rest.rows) else covered
+        rest = self._scan_rest()
+        return covered if rest is None else _merge([covered, rest.top(count)], count)
 
-    def _scan_rest(self) -> exact.ScoredRows:
-        """The rows that the index does not cover, read once."""
-        if self._scanned is None:
+    def _scan_rest(self) -> exact.ScoredRows | None:
+        """The rows that the index does not cover, read once; None: it covers all."""
+        spans = uncovered_spans(self._index.segments, len(self._rows))
+        if spans and self._scanned is None:
             found = []
-            for first, stop in uncovered_spans(self._index.segments, len(self._rows)):
+            for first, stop in spans:
                 dead = self._dead[(self._dead >= first) & (self._dead < stop)] - first
                 allowed = None if self._allowed is None else self._allowed[first:stop]
                 span = exact.scan(self._rows[first:stop], self._queries, dead, allowed, self._kept(first))
                 found.append(exact.ScoredRows(span.rows + first, span.scores))
             self._scanned = exact.ScoredRows(
-                np.concatenate([each.rows for each in found] or [np.empty(0, np.int64)]),
-                np.concatenate([each.scores for each in found] or [np.empty(0, np.float32)]),
+                np.concatenate([each.rows for each in found]), np.concatenate([each.scores for each in found])
             )
         return self._scanned
 
