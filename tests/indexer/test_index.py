@@ -181,7 +181,7 @@ def test_other_regions_embed_again_and_are_remembered(shelf: Shelf) -> None:
     assert index(shelf.store, shelf.model).indexed == 1
     assert len(shelf.regions("b.png")) == 3
     assert shelf.index(regions="auto").reembedded == 2
-    with pytest.raises(InputError, match="regions must be auto, none, or .*, not 'many'"):
+    with pytest.raises(InputError, match=r"regions must be auto, none, or .*, not 'many'"):
         shelf.index(regions="many")
 
 
