@@ -18,7 +18,7 @@ and says what to do next.
 
 
 class VirtueError(Exception):
-    """The root; catching it catches everything below and nothing else.
+    """The root of virtue's errors: catching it catches all of them and nothing else.
 
     Attributes:
         hint: what to type on a command line, such as "virtue index PATH"; None: the sentence says it all.

@@ -14,13 +14,13 @@ def absolute(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes
 
 
 def is_below(path: bytes, folder: bytes) -> bool:
-    """Whether a path is this folder or lies below it; both are absolute."""
+    """Returns whether a path is this folder or lies below it; both are absolute."""
     return path == folder or path.startswith(folder.rstrip(_SEPARATOR) + _SEPARATOR)
 
 
 def is_below_any(path: bytes, folders: Collection[bytes]) -> bool:
-    """Whether a path is one of these folders or lies below one. For a set of folders it takes no longer the
-    more there are."""
+    """Returns whether a path is one of these folders or lies below one. For a set of folders it takes no
+    longer the more there are."""
     while path not in folders:
         above = os.path.dirname(path)
         if above == path:

@@ -72,7 +72,7 @@ class IndexProgress:
 
 
 def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
-    """Problems and a summary on stderr; with `as_json` the summary as one object on stdout."""
+    """Prints problems and a summary to stderr; with `as_json` the summary goes to stdout as one object."""
     if not quiet:
         for path, reason in report.problems:
             print(f"{printable(path)}: {reason}", file=sys.stderr)
@@ -86,7 +86,7 @@ def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
 
 
 def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
-    """JSON lines, or one line a hit: rank, score, x,y,w,h, path, caption, parted by tabs."""
+    """Prints hits as JSON lines, or as tab-separated lines of rank, score, x,y,w,h, path and caption."""
     if as_json:
         for hit in hits:
             print(hit.json_line())
@@ -105,8 +105,9 @@ def print_paths(hits: Iterable[Hit], end: bytes) -> None:
 
 
 def print_similar(groups: Iterable[Sequence[Similar]], *, as_json: bool) -> None:
-    """A line a file: tier, bits that differ, score, path, parted by tabs, and an empty line between groups.
-    The first of a group has no tier (-). With `as_json` an object a line, with the number of its group."""
+    """Prints a tab-separated line for each file: tier, bits that differ, score, path; an empty line between
+    groups. The first of a group has no tier (-). With `as_json` it prints an object a line, with the number
+    of its group."""
     for number, group in enumerate(groups, 1):
         if number > 1 and not as_json:
             print()
@@ -159,8 +160,8 @@ def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
 
 
 def print_tunings(tunings: Iterable[TuningResult], *, as_json: bool) -> None:
-    """For each kind of query what each setting reaches and costs; `*` marks the one in use. Lines of
-    kind, asked by, lists read, candidates a hit, recall, microseconds, parted by tabs."""
+    """Prints for each kind of query what each setting reaches and costs; `*` marks the one in use. Lines are
+    tab-separated: kind, kind of query, nprobe, refine factor, recall, microseconds."""
     for tuning in tunings:
         if as_json:
             print(json.dumps(_tuning_as_json(tuning)))
@@ -174,7 +175,7 @@ def print_tunings(tunings: Iterable[TuningResult], *, as_json: bool) -> None:
 
 
 def _tuning_as_json(tuning: TuningResult) -> dict[str, Any]:
-    """With the keys that the command had from the start."""
+    """Returns a tuning as JSON, with the keys that the command had from the start."""
     return {
         "kind": tuning.kind,
         "asked": tuning.query_kind,
@@ -204,6 +205,6 @@ def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def write(line: bytes) -> None:
-    """Bytes to stdout, in order with what `print` wrote."""
+    """Writes bytes to stdout, in order with what `print` wrote."""
     sys.stdout.flush()
     sys.stdout.buffer.write(line)

@@ -116,7 +116,7 @@ def _components(cells: np.ndarray) -> list[tuple[list[int], list[int]]]:
 
 
 def _prune(boxes: Sequence[Box], looks: np.ndarray, limit: int) -> list[Box]:
-    """Drops every box that an earlier one stands for."""
+    """Drops every box that overlaps an earlier one too much."""
     corners = np.array([box.corners for box in boxes])
     overlap = compute_ious(corners, corners)
     stands_for = (overlap > MAX_IOU) | ((overlap > MIN_IOU) & (looks @ looks.T > SAME_LOOK))

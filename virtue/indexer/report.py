@@ -29,7 +29,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Files a second; 0 while that cannot be told."""
+        """Files a second; 0 while it is not known."""
         return self.done / self.seconds if self.stage == "indexing" and self.seconds > 0 else 0.0
 
 
@@ -61,7 +61,7 @@ class Report:
     seconds: float = 0.0
 
     def summary(self) -> str:
-        """One line: what was done, without what was not."""
+        """Returns one line that says what was done."""
         counts = {
             "indexed": self.indexed,
             "embedded again": self.reembedded,

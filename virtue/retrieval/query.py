@@ -45,7 +45,7 @@ class Part(ModelInput):
         if self.is_stored and (
             self.image is not None or self.text is not None or None not in (self.region_id, self.photo_id)
         ):
-            raise InputError("a region or photo of the library goes alone: give the rest as further parts")
+            raise InputError("a region_id or photo_id goes alone: give the rest as further parts")
 
     @classmethod
     def of(cls, value: Any) -> Self:
@@ -103,7 +103,7 @@ class Query:
 
     def __post_init__(self) -> None:
         if any(part.weight < 0 for part in self.without):
-            raise InputError("what is to be left out cannot weigh less than nothing: give a positive weight")
+            raise InputError("the parts of `without` need positive weights")
         if not self.wanted:
             also = ", not only what to leave out" if self.unwanted else ""
             raise InputError(f"nothing to search for: give words, an image, or both{also}")

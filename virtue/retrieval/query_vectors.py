@@ -59,7 +59,7 @@ def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapsho
 
 
 def depends_on_find(embedder: Embedder, query: Query) -> bool:
-    """Whether the vectors of a query are others for each thing that can be looked for."""
+    """Returns whether the vectors of a query are others for each thing that can be looked for."""
     is_text = all(part.image is None and not part.is_stored for part in (*query.parts, *query.without))
     return not (is_text and embedder.texts_ignore_find)
 
@@ -94,7 +94,7 @@ def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np
 
 
 def locate_part(part: Part, snapshot: Snapshot) -> RegionLocation:
-    """Where the library has what this part is like.
+    """Finds where the library has the region or photo of this part.
 
     Raises:
         InputError: nowhere.

@@ -143,7 +143,7 @@ def search(
 
 
 def row_filter(where: str | Sequence[str] | None, find: Find) -> RowFilter | None:
-    """What rows must match; None: all may be found.
+    """Returns what rows must match; None: all may be found.
 
     Raises:
         InputError: the filter cannot be read.
@@ -243,7 +243,7 @@ def _photos_by_text(
     top: int,
     min_score: MinScore,
 ) -> list[Hit]:
-    """Photos that show what a text asks for, or that a caption says it of.
+    """Finds photos that show what a text asks for, or whose captions say it.
 
     Two rankings are made one by taking captions as further evidence beside regions: a photo's score
     is the best dot product that the query reaches with any of its regions or captions. A caption

@@ -206,7 +206,7 @@ def _above(snapshot: Snapshot, vector: np.ndarray, threshold: float) -> Iterator
 
 
 def _find_groups(snapshot: Snapshot) -> list[list[Similar]]:
-    """Each photo is compared with the largest of its group itself, not with one that is like another."""
+    """Forms groups. Each photo is compared with the largest of its group itself, so that no chains form."""
     near: dict[int, dict[int, tuple[float, int]]] = {}
     for pair in snapshot.same_pictures(MAX_DISTANCE, SAME):
         near.setdefault(pair.one, {})[pair.other] = pair.score, pair.distance

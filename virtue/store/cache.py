@@ -47,7 +47,7 @@ class GenerationCache:
         self._turn = threading.Lock()
 
     def decoded(self, kind: Kind, first: int = 0) -> exact.DecodedRows:
-        """The decoded rows from `first` on: of all rows, and of the spans that indexes leave out."""
+        """Returns the decoded rows from `first` on: of all rows, and of the spans that indexes leave out."""
         key = (kind, first)
         found = self._decoded.get(key)
         if found is None:
@@ -57,7 +57,7 @@ class GenerationCache:
         return found
 
     def on_device(self, kind: Kind) -> DeviceRows | None:
-        """The rows on the device; None: there is no device."""
+        """Returns the rows on the device; None: there is no device."""
         if self.device is None:
             return None
         from virtue.store.vectors.gpu_rows import DeviceRows
@@ -125,20 +125,21 @@ class GenerationView:
         return {segment.id for record in self.indexes.values() for segment in record.segments}
 
     def index(self, kind: Kind) -> Index | None:
-        """The index of this kind, opened; None: there is none, or all of its files are gone or damaged."""
+        """Returns the index of this kind, opened; None: there is none, or all of its files are gone or
+        damaged."""
         if kind not in self._opened:
             files = self._files.get(kind)
             self._opened[kind] = None if files is None else self.cache.segments.open(files)
         return self._opened[kind]
 
     def dead(self, connection: AnyConnection, kind: Kind) -> np.ndarray:
-        """(n,) int64 rows that no search may find."""
+        """Returns (n,) int64 rows that no search may find."""
         if kind not in self._dead:
             self._dead[kind] = queries.dead_rows(connection, self.generation.id, kind)
         return self._dead[kind]
 
     def bitmap(self, connection: AnyConnection, kind: Kind, filter: RowFilter) -> np.ndarray:
-        """(count of rows,) bool, read-only: rows that match a filter and are not dead; kept for the
+        """Returns (count of rows,) bool, read-only: rows that match a filter and are not dead; kept for the
         filters used last."""
         key = (kind, filter)
         found = self._bitmaps.get(key)
@@ -157,7 +158,7 @@ class GenerationView:
         return self._full_images
 
     def selector(self, connection: AnyConnection, kind: Kind) -> RowSelector:
-        """The rows that searches without a filter may find, as an index takes them."""
+        """Returns the rows that searches without a filter may find, as an index takes them."""
         from virtue.store.ann.index_search import RowSelector
 
         if kind not in self._selectors:
@@ -181,8 +182,8 @@ class StoreCache:
         self._cache: GenerationCache | None = None
 
     def view(self, connection: AnyConnection, version: int) -> GenerationView | None:
-        """The active generation as this connection sees it; None: nothing was ever indexed. It is kept if
-        no file is missing."""
+        """Returns the active generation as this connection sees it; None: nothing was ever indexed. It is
+        kept if no file is missing."""
         view = self._view
         if view is not None and view.version == version:
             return view

@@ -58,7 +58,8 @@ class FullImages:
         return self._records(np.flatnonzero(np.bitwise_count(self.phashes ^ hash) <= max_distance))
 
     def pairs(self, vectors: np.ndarray, max_distance: int, min_score: float) -> Iterator[SamePicture]:
-        """Pairs of near hashes whose vectors have at least this dot product; a pair may come several times.
+        """Returns pairs of near hashes whose vectors have at least this dot product; a pair may come several
+        times.
 
         Args:
             vectors: (count, dim) fp16 of all regions.
@@ -80,8 +81,8 @@ class FullImages:
 
 
 def near_pairs(phashes: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Indices of pairs of hashes that differ in so many bits at most, some of them several times; hashes
-    that say nothing are left out."""
+    """Returns indices of pairs of hashes that differ in so many bits at most, some of them several times;
+    hashes that say nothing are left out."""
     telling = np.flatnonzero(~_says_nothing(phashes))
     edges = np.linspace(0, 64, max_distance + 2).astype(int)
     for low, high in pairwise(edges.tolist()):

@@ -66,7 +66,7 @@ class Snapshot:
         return self._view is None or self._view.is_complete
 
     def generations(self) -> list[Generation]:
-        """All of them; more than one only while a library changes its model."""
+        """Returns all generations; there are several only while a library changes its model."""
         return queries.generations(self.connection)
 
     def roots(self) -> list[Root]:
@@ -91,12 +91,12 @@ class Snapshot:
         return count - len(self._view.dead(self.connection, kind))
 
     def problems(self) -> list[tuple[bytes, str]]:
-        """(path, reason) of the files that are there and cannot be read."""
+        """Returns (path, reason) of the files that are there and cannot be read."""
         sql = "SELECT path, problem FROM files WHERE problem IS NOT NULL AND NOT missing ORDER BY path"
         return [(path, problem) for path, problem in queries.fetch(self.connection, sql)]
 
     def files(self, target: Generation | None = None) -> dict[bytes, FileState]:
-        """Every path the catalogue knows.
+        """Returns every path the catalogue knows.
 
         Args:
             target: the generation whose settings are told; None: the active one.
@@ -113,7 +113,7 @@ class Snapshot:
         }
 
     def known_photos(self, hashes: Iterable[bytes], target: Generation | None = None) -> dict[bytes, str]:
-        """Which of these photos are embedded in the target generation (None: the active one), and
+        """Returns which of these photos are embedded in the target generation (None: the active one), and
         with what settings. A photo may be known though no path of it is left."""
         sql = (
             "SELECT hash, settings FROM photos CROSS JOIN embeddings ON photo_id = photos.id "
@@ -123,18 +123,18 @@ class Snapshot:
         return {hash: settings for hash, settings in found}
 
     def photo_count(self) -> int:
-        """How many the catalogue knows, also of those that are gone."""
+        """Counts the photos in the catalogue, those that are gone too."""
         ((count,),) = queries.fetch(self.connection, "SELECT count(*) FROM photos")
         return int(count)
 
     def known_paths(self, paths: Iterable[bytes]) -> set[bytes]:
-        """Which of these paths the catalogue knows."""
+        """Returns which of these paths the catalogue knows."""
         sql = "SELECT path FROM files WHERE path IN ({})"
         return {path for (path,) in queries.fetch_for(self.connection, sql, paths)}
 
     def user_annotations(self, hash: bytes) -> UserAnnotations:
-        """The regions and captions that a user handed over for this photo. They exist nowhere else:
-        who embeds the photo again hands them on."""
+        """Returns the regions and captions that a user gave for this photo. They exist nowhere else, so they
+        must be stored again with new vectors."""
         return regions.user_annotations(self.connection, hash)
 
     # -- searching ---------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Snapshot:
         query_kind: QueryKind = "image",
         params: SearchParams | None = None,
     ) -> Ranking:
-        """The rows of the active generation, best first; the score of a row is the highest of its dot
+        """Returns the rows of the active generation, best first; the score of a row is the highest of its dot
         products with the queries. Rows of photos that are gone do not count.
 
         Exact, unless there is an index, and rows are not held on a device: then a row among the best
@@ -204,11 +204,11 @@ class Snapshot:
         query_kind: QueryKind = "image",
         params: SearchParams | None = None,
     ) -> Ranked:
-        """The best `top` rows of `rank`."""
+        """Returns the best `top` rows of `rank`."""
         return self.rank(kind, queries, filter=filter, query_kind=query_kind, params=params).top(top)
 
     def exact(self, kind: Kind, queries: np.ndarray, top: int, filter: RowFilter | None = None) -> Ranked:
-        """As `search`, past any index; `queries` (k, dim) float32, finite."""
+        """Searches exactly, without an index; `queries` is (k, dim) float32, finite."""
         if self._view is None:
             return exact.NOTHING.top(top)
         allowed = None if filter is None else self._view.bitmap(self.connection, kind, filter)
@@ -227,12 +227,13 @@ class Snapshot:
         return self._view is not None and kind in self._view.indexes and self._view.cache.device is None
 
     def scores(self, kind: Kind, rows: Sequence[int] | np.ndarray, queries: np.ndarray) -> np.ndarray:
-        """(len(rows),) float32: the very scores that `rank` gives these rows; `queries` (k, dim) float32."""
+        """Returns (len(rows),) float32: the very scores that `rank` gives these rows; `queries` (k, dim)
+        float32."""
         numbers = np.asarray(rows, np.int64)
         return exact.score_rows(self.mapped_rows(kind), numbers, np.asarray(queries, np.float32))
 
     def vectors_of(self, kind: Kind, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """(len(rows), dim) float32: the vectors of these rows, dead ones too.
+        """Returns (len(rows), dim) float32: the vectors of these rows, dead ones too.
 
         Raises:
             DamagedError: a row file is gone or too short.
@@ -240,19 +241,19 @@ class Snapshot:
         return exact.decode(self.mapped_rows(kind)[np.asarray(rows, np.int64)])
 
     def count_matching(self, kind: Kind, filter: RowFilter) -> int:
-        """How many rows match a filter; never those of photos that are gone."""
+        """Returns how many rows match a filter; never those of photos that are gone."""
         if self._view is None:
             return 0
         self.mapped_rows(kind)
         return int(np.count_nonzero(self._view.bitmap(self.connection, kind, filter)))
 
     def row_count(self, kind: Kind) -> int:
-        """How many rows there are, dead ones too; row numbers lie below it."""
+        """Returns how many rows there are, dead ones too; row numbers lie below it."""
         return len(self.mapped_rows(kind))
 
     def mapped_rows(self, kind: Kind) -> np.ndarray:
-        """All rows of the active generation, dead ones too: (count, dim) fp16, read-only, mapped. For the
-        store's own modules.
+        """Returns all rows of the active generation, dead ones too: (count, dim) fp16, read-only, mapped. For
+        the store's own modules.
 
         Raises:
             DamagedError: a row file is gone or too short.
@@ -264,18 +265,19 @@ class Snapshot:
         return self._view.rows[kind]
 
     def search_params(self, kind: Kind) -> dict[QueryKind, SearchParams] | None:
-        """How far searches go in the index of this kind; None: there is none, and they are exact."""
+        """Returns the search parameters of the index of this kind; None: there is none, and searches are
+        exact."""
         if self._view is None or kind not in self._view.indexes:
             return None
         record = self._view.indexes[kind]
         return {query_kind: record.search_params(query_kind) for query_kind in QUERY_KINDS}
 
     def score_distribution(self, find: Find, query_kind: QueryKind) -> ScoreDistribution | None:
-        """How the library's rows score for such queries at large; None: that was not measured."""
+        """Returns the distribution of the library's scores for such queries; None: it was not measured."""
         return calibration.load(self.connection, self._id(None), find, query_kind)
 
     def is_calibration_due(self) -> bool:
-        """Whether there are many more rows than when distributions were measured, or many fewer."""
+        """Returns whether there are many more rows than when distributions were measured, or many fewer."""
         return self.generation is not None and bool(
             calibration.finds_due(self.connection, self.generation.id)
         )
@@ -283,11 +285,11 @@ class Snapshot:
     # -- what lies behind rows ---------------------------------------------------------------------------
 
     def regions(self, rows: Sequence[int] | np.ndarray) -> list[RegionRecord]:
-        """The regions of these rows, in their order; rows of photos that are gone are left out."""
+        """Returns the regions of these rows, in their order; rows of photos that are gone are left out."""
         return regions.regions(self.connection, self._id(None), rows)
 
     def rows_of(self, photo_ids: Sequence[int], filter: RowFilter | None = None) -> list[int]:
-        """The rows of all regions of these photos; with a filter, of those that match."""
+        """Returns the rows of all regions of these photos; with a filter, of those that match."""
         if self._view is None:
             return []
         rows = regions.rows_of(self.connection, self._view.generation.id, photo_ids)
@@ -297,7 +299,7 @@ class Snapshot:
         return [row for row in rows if matching[row]]
 
     def locate(self, region_id: int | None, photo_id: int | None = None) -> RegionLocation | None:
-        """Where a region is, or a photo as a whole, even if its files are gone; None: nowhere."""
+        """Finds a region, or the full image of a photo, even if its files are gone; None: there is none."""
         return regions.locate(self.connection, self._id(None), region_id, photo_id)
 
     def photo_id(self, hash: bytes) -> int | None:
@@ -308,34 +310,34 @@ class Snapshot:
         return [] if self._view is None else self._view.full_images(self.connection).records(photo_ids)
 
     def near_hashes(self, phash: int, max_distance: int) -> list[FullImage]:
-        """Photos whose perceptual hash differs from this one in so many bits at most; none if it says
+        """Returns photos whose perceptual hash differs from this one in so many bits at most; none if it says
         nothing."""
         if self._view is None:
             return []
         return self._view.full_images(self.connection).near(phash, max_distance)
 
     def same_pictures(self, max_distance: int, min_score: float) -> Iterator[SamePicture]:
-        """Pairs of photos that are near each other both by their perceptual hashes and by the dot product of
-        their full images; a pair may come several times."""
+        """Returns pairs of photos that are near each other both by their perceptual hashes and by the dot
+        product of their full images; a pair may come several times."""
         if self._view is None:
             return iter(())
         images = self._view.full_images(self.connection)
         return images.pairs(self.mapped_rows("regions"), max_distance, min_score)
 
     def copies(self, photo_ids: Collection[int]) -> dict[int, list[Copy]]:
-        """Where these photos are."""
+        """Returns the paths of these photos that are still there."""
         return photos.copies(self.connection, photo_ids)
 
     def repeated(self) -> list[int]:
-        """Photos that are at several paths."""
+        """Returns the photos with several paths."""
         return photos.repeated(self.connection)
 
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[CaptionRecord]:
-        """The captions of these rows, in their order; rows of photos that are gone are left out."""
+        """Returns the captions of these rows, in their order; rows of photos that are gone are left out."""
         return regions.captions(self.connection, self._id(None), rows)
 
     def sample_texts(self, count: int) -> list[str]:
-        """Some of the captions, categories and tags, none twice."""
+        """Returns some of the captions, categories and tags, none twice."""
         sql = (
             "SELECT * FROM (SELECT text FROM captions WHERE generation_id = ?1 "
             "UNION SELECT category FROM regions WHERE generation_id = ?1 AND category IS NOT NULL "
@@ -344,7 +346,7 @@ class Snapshot:
         return [text for (text,) in queries.fetch(self.connection, sql, (self._id(None), count))]
 
     def is_large(self) -> bool:
-        """Whether there is an index, or more rows than are quick to read one by one."""
+        """Returns whether there is an index, or more rows than are quick to read one by one."""
         if self._view is None:
             return False
         dim = self._view.generation.dim
@@ -352,7 +354,7 @@ class Snapshot:
         return bool(self._view.indexes) or too_many
 
     def faults(self) -> list[Fault]:
-        """All that is wrong with this version; reads every row of every generation."""
+        """Finds all that is wrong with this version. Reads every row of every generation."""
         from virtue.store.verify import find_faults
 
         return find_faults(self.connection, self.folder)

@@ -93,7 +93,7 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
-        """The library as it is now, for as long as the block lasts."""
+        """Opens a snapshot of the library as it is now, for as long as the block lasts."""
         with database.translate_errors(self.folder), self._connected() as connection:
             connection.execute("BEGIN")
             snapshot = Snapshot(connection, self.folder, self._cache)
@@ -125,7 +125,7 @@ class Store:
 
     @contextmanager
     def write(self, command: str) -> Iterator[Writer]:
-        """The library to write to, for as long as the block lasts. First removes what a writer that
+        """Opens the library for writing, for as long as the block lasts. First removes what a writer that
         died left behind.
 
         Args:
@@ -151,7 +151,7 @@ class Store:
                 engine.dispose()
 
     def verify(self) -> list[Fault]:
-        """All that is wrong with the library, nothing if it is sound. Reads all of it."""
+        """Finds all that is wrong with the library. Reads all of it."""
         try:
             with self.read() as snapshot:
                 return snapshot.faults()

@@ -20,7 +20,7 @@ from virtue.store.vectors import row_files
 
 
 def find_faults(connection: AnyConnection, folder: Path) -> list[Fault]:
-    """All that is wrong. Reads every row."""
+    """Finds all that is wrong. Reads every row."""
     found = list(_find_catalogue_faults(connection))
     for generation in queries.generations(connection):
         found += find_row_faults(connection, folder, generation)
@@ -29,7 +29,7 @@ def find_faults(connection: AnyConnection, folder: Path) -> list[Fault]:
 
 
 def find_row_faults(connection: AnyConnection, folder: Path, generation: Generation) -> list[Fault]:
-    """What is wrong with the rows of a generation. Reads them all."""
+    """Finds what is wrong with the rows of a generation. Reads them all."""
     found: list[Fault] = []
     for kind in KINDS:
         count = queries.row_count(connection, generation.id, kind)
@@ -52,13 +52,13 @@ def _find_catalogue_faults(connection: AnyConnection) -> Iterator[Fault]:
     )
     wrong = len(fetch(connection, sql))
     if wrong:
-        yield Fault("count", f"{wrong} photos are taken for there though they are gone, or the reverse")
+        yield Fault("count", f"{wrong} photos are marked as present though they are gone, or the reverse")
 
 
 def _find_file_faults(
     connection: AnyConnection, folder: Path, generation: Generation, kind: Kind, count: int
 ) -> Iterator[Fault]:
-    """Blocks of rows that are not what was written."""
+    """Finds blocks of rows that fail their checksum."""
     path = folder / names.row_file(kind, generation.id)
     if count == 0:
         return
@@ -80,7 +80,7 @@ def _find_file_faults(
 def _find_count_faults(
     connection: AnyConnection, generation: Generation, kind: Kind, count: int
 ) -> Iterator[Fault]:
-    """Rows that are not in exactly one place: a region or caption, or a tombstone."""
+    """Finds rows that do not belong to exactly one region, caption or tombstone."""
     owned = queries.owned_rows(connection, generation.id, kind)
     tombstoned = queries.tombstoned_rows(connection, generation.id, kind)
     outside = owned[(owned < 0) | (owned >= count)]
@@ -93,13 +93,13 @@ def _find_count_faults(
         yield _lost_rows(connection, "count", what, generation, kind, both.tolist())
     unowned = np.setdiff1d(np.arange(count), np.concatenate([owned, tombstoned]))
     if len(unowned):
-        yield Fault("orphan", f"{len(unowned)} rows of {kind} belong to nothing")
+        yield Fault("orphan", f"{len(unowned)} rows of {kind} belong to no photo")
     if ((tombstoned < 0) | (tombstoned >= count)).any():
-        yield Fault("orphan", f"rows of {kind} are dropped that were never written")
+        yield Fault("orphan", f"tombstones of {kind} are of rows that were never written")
 
 
 def _find_index_faults(connection: AnyConnection, folder: Path) -> Iterator[tuple[int, Fault]]:
-    """Index files that are not what was written, by their ids. They cost no photo anything."""
+    """Finds index files that fail their checksum, by their ids. No photo is lost by them."""
     for _, kind, file in segments.all_segments(connection):
         content = map_index(folder, file)
         if content is None or not is_sound(content, file):
@@ -115,7 +115,7 @@ def _lost_rows(
     kind: Kind,
     lost: Iterable[int],
 ) -> Fault:
-    """A fault that costs these rows, with the photos they belong to."""
+    """Makes the fault that these rows are lost, with the photos they belong to."""
     sql = (
         f"SELECT DISTINCT hash, path FROM {kind} JOIN photos ON photos.id = {kind}.photo_id "
         "LEFT JOIN files ON files.photo_id = photos.id WHERE generation_id = ? AND row IN ({})"
@@ -127,7 +127,7 @@ def _lost_rows(
 
 
 def repair(connection: Connection, folder: Path) -> list[Fault]:
-    """Mends all faults but those of the catalogue itself; what they were.
+    """Repairs all faults except those of the catalogue itself; returns what they were.
 
     Raises:
         DamagedError: the catalogue itself is damaged.
@@ -152,7 +152,7 @@ def repair(connection: Connection, folder: Path) -> list[Fault]:
 
 
 def _settle_tombstones(connection: Connection, generation: Generation, kind: Kind, count: int) -> None:
-    """A tombstone for every row below the count that has no owner, and for no other."""
+    """Sets a tombstone for every row below the count that has no owner, and for no other."""
     key = (generation.id, kind)
     connection.exec_driver_sql("DELETE FROM tombstones WHERE generation_id = ? AND kind = ?", key)
     owned = queries.owned_rows(connection, generation.id, kind)
@@ -164,8 +164,8 @@ def _settle_tombstones(connection: Connection, generation: Generation, kind: Kin
 def _settle_file(
     connection: Connection, folder: Path, generation: Generation, kind: Kind, count: int
 ) -> None:
-    """A file of the length that the count asks for, and checksums of what it holds now: rows that
-    were lost have no owner any more."""
+    """Gives a row file the length that the count requires, and new checksums. Rows that were lost have no
+    owner any more."""
     if count == 0:
         return
     path = folder / names.row_file(kind, generation.id)

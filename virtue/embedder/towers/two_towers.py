@@ -112,7 +112,7 @@ class TwoTowerModel:
     def queries(
         self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
     ) -> list[np.ndarray]:
-        """A query is embedded as a document is."""
+        """Embeds queries as documents."""
         return list(self.embed(items)[:, None])
 
     # -- texts and pictures ----------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class TwoTowerModel:
     # -- tokens ----------------------------------------------------------------------------------------
 
     def _fill_tokens(self, scenes: Iterable[Scene]) -> None:
-        """Gives tokens to the scenes that have none."""
+        """Computes the tokens of scenes that have none yet."""
         blind = [scene for scene in scenes if scene.tokens is None]
         seen = self._encode([scene.picture for scene in blind], self._preprocessing.preprocess_uncropped)
         for scene, (_, tokens) in zip(blind, seen, strict=True):

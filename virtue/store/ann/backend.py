@@ -37,7 +37,7 @@ class CoarseAssigner(Protocol):
         """Trains the codes of the index on what the centroids leave of these rows."""
 
     def distances(self, rows: np.ndarray) -> np.ndarray:
-        """How far rows lie from their centroids, (n,) float32, in the scale of the index."""
+        """Returns how far rows lie from their centroids, (n,) float32, in the scale of the index."""
 
     def add(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Adds rows with these numbers (n,) to the index; their distances."""
@@ -62,7 +62,7 @@ class TrainingBackend(Protocol):
 
 
 def choose_backend(floats: int, device: str | None = None) -> TrainingBackend:
-    """The backend for so many numbers (rows x dimensions).
+    """Returns the backend for so many numbers (rows x dimensions).
 
     Args:
         device: "faiss" or a device of torch; None: see `DEVICE_VARIABLE`.

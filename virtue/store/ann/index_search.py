@@ -26,7 +26,7 @@ evenly."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowSelector:
-    """Which rows may appear.
+    """The rows that may appear in a result.
 
     Attributes:
         bits: one for each row, least significant first; None: all may.
@@ -49,8 +49,7 @@ class RowSelector:
 
 
 def is_useful(top: int, usable: RowSelector, filtered: bool) -> bool:
-    """Whether an index is of use: where few rows may appear, or most are wanted, reading them costs
-    less."""
+    """Returns whether an index is faster: if few rows may appear, or most are wanted, a scan costs less."""
     return top * MIN_ROWS_PER_HIT <= usable.count and not (
         filtered and usable.count <= exact.MAX_GATHERED_ROWS
     )
@@ -114,8 +113,8 @@ class IndexRanking:
 def search_index(
     index: Index, rows: np.ndarray, queries: np.ndarray, top: int, params: SearchParams, usable: RowSelector
 ) -> Ranked:
-    """The best of the rows that the index covers. Where too few may appear in the lists that were read,
-    twice as many are read, until `top` are found or none is left."""
+    """Finds the best of the rows that the index covers. If too few of the rows in the lists read may appear,
+    twice as many lists are read, until `top` are found or none is left."""
     nprobe = min(index.lists, lists_wanted(params.nprobe, index.lists, usable, top))
     while True:
         near = index.candidates(queries, nprobe, candidates_wanted(params.refine_factor, top), usable.bits)
@@ -127,7 +126,7 @@ def search_index(
 
 
 def rescore(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray, top: int) -> Ranked:
-    """The best of these rows, which are in ascending order."""
+    """Scores these rows (in ascending order) exactly, and returns the best."""
     return exact.ScoredRows(numbers, exact.score_rows(rows, numbers, queries)).top(top)
 
 
@@ -142,17 +141,17 @@ def _sort_candidates(near: np.ndarray) -> np.ndarray:
 
 
 def lists_wanted(nprobe: int, lists: int, usable: RowSelector, top: int) -> int:
-    """Lists to read. Where a share of the rows may appear, the ten best of them are the ten / share best
-    of all. For four times the hits, 1.4 times the lists were enough at 40 and 160 hits of 100,000 rows,
-    and less than needed at 640: twice is on the safe side."""
+    """Returns how many lists to read. Where a share of the rows may appear, the ten best of them are the ten
+    / share best of all. For four times the hits, 1.4 times the lists were enough at 40 and 160 hits of
+    100,000 rows, and less than needed at 640: twice is on the safe side."""
     sparse = min(1 / math.sqrt(max(usable.share, 1e-9)), MAX_WIDENING)
     deep = math.sqrt(max(top, TUNED_TOP) / TUNED_TOP)
     return math.ceil(max(nprobe * sparse * deep, MIN_ROWS_MET_PER_HIT * top * lists / max(1, usable.count)))
 
 
 def candidates_wanted(refine_factor: int, top: int) -> int:
-    """Rows to score exactly. The errors of codes push a hit down by a share of its rank that is the
-    smaller the deeper the hit."""
+    """Returns how many rows to score exactly. The deeper a hit is in the ranking, the smaller the share of
+    its rank by which errors of its code push it down."""
     if top <= TUNED_TOP:
         return refine_factor * TUNED_TOP
     return max(2 * top, math.ceil(refine_factor * math.sqrt(TUNED_TOP * top)))

@@ -136,7 +136,7 @@ class IndexMaintenance:
     # -- extending ----------------------------------------------------------------------------------------
 
     def _extend(self, record: IndexRecord) -> IndexUpdate | None:
-        """The index with the rows that it lacks, or trained anew; None: it lacks none worth the while."""
+        """Adds the missing rows to the index, or trains it again; None: too few are missing."""
         old = [_OldSegment(*each) for each in map_sound(self.folder, record.segments).items()]
         if not old:
             return self._train()
@@ -187,7 +187,7 @@ def _is_uneven(known: Training, segments: Sequence[_Segment]) -> bool:
 
 
 def _has_drifted(known: Training, segments: Sequence[_Segment]) -> bool:
-    """Whether what came after training lies too far from the centroids."""
+    """Returns whether rows added after the training lie too far from the centroids."""
     total = sum(each.segment.encoded for each in segments)
     added = total - known.trained
     if added < MIN_ADDED_SHARE * total:
@@ -197,7 +197,7 @@ def _has_drifted(known: Training, segments: Sequence[_Segment]) -> bool:
 
 
 def _merge(segments: list[_Segment], like: np.ndarray) -> list[_Segment]:
-    """Neighbours made one, the smallest first, until there are few enough."""
+    """Merges neighbouring segments, the smallest first, until there are few enough."""
     while len(segments) > ivf.MAX_SEGMENTS:
         sums = [a.segment.encoded + b.segment.encoded for a, b in pairwise(segments)]
         at = int(np.argmin(sums))

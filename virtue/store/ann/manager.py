@@ -48,7 +48,7 @@ class IndexManager:
         max_scanned_floats: int = MAX_SCANNED_FLOATS,
         progress: ProgressCallback | None = None,
     ) -> bool:
-        """Brings the index of this kind up to date; whether it was trained.
+        """Brings the index of this kind up to date; returns whether it was trained.
 
         Raises:
             StoreError: the disk is full, or fails.
@@ -85,7 +85,7 @@ class IndexManager:
         target: float = tuning.TARGET_RECALL,
         progress: ProgressCallback | None = None,
     ) -> list[TuningResult]:
-        """See `Writer.tune`."""
+        """Tunes the index of this kind; see `Writer.tune`."""
         with self.look() as connection:
             record = segments.find_index(connection, self.generation.id, kind)
             index = self._open(record)

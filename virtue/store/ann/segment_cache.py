@@ -33,7 +33,7 @@ class SegmentCache:
         self._unsound: set[int] = set()
 
     def map(self, record: IndexRecord) -> SegmentFiles:
-        """The files of an index. A snapshot takes hold of them at once, since a writer may remove them."""
+        """Opens the files of an index. A snapshot does so at once, since a writer may remove them."""
         return [(segment, self._map(segment)) for segment in record.segments]
 
     def _map(self, segment: IndexSegment) -> np.ndarray | None:
@@ -45,8 +45,8 @@ class SegmentCache:
         return content
 
     def open(self, files: SegmentFiles) -> Index | None:
-        """The index in these files, without those that are gone or damaged, about which it warns once;
-        None: all are."""
+        """Returns the index in these files. It warns once about those that are gone or damaged; None: all
+        are."""
         from virtue.store.ann.ivf import Index
 
         with self._turn:

@@ -24,7 +24,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What an index was trained to.
+    """How an index was trained.
 
     Attributes:
         lists: clusters of rows, of which a search reads `nprobe`.
@@ -63,7 +63,7 @@ class IndexSegment:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """An index as the catalogue has it; `segments` in order of rows, `tuned` what tuning found."""
+    """An index as stored in the catalogue: `segments` in order of rows, and in `tuned` what tuning found."""
 
     id: int
     training: Training
@@ -71,7 +71,7 @@ class IndexRecord:
     tuned: tuple[tuple[QueryKind, SearchParams], ...]
 
     def search_params(self, query_kind: QueryKind) -> SearchParams:
-        """How far a search goes for queries of this kind.
+        """Returns the search parameters for queries of this kind.
 
         Unmeasured, it is what held on made-up data of a million rows and on texts off the
         distribution of the pictures: these need twice the lists and four times the candidates.
@@ -97,7 +97,7 @@ def find_index(connection: AnyConnection, generation: int, kind: Kind) -> IndexR
 
 
 def all_segments(connection: AnyConnection) -> list[tuple[int, Kind, IndexSegment]]:
-    """(generation id, kind, file) of every file that an index has."""
+    """Returns (generation id, kind, segment) of every index file."""
     sql = (
         "SELECT generation_id, kind, r.id, first, stop, encoded, r.residual, size, crc "
         "FROM index_ranges r JOIN indexes ON indexes.id = index_id ORDER BY r.id"
@@ -106,7 +106,7 @@ def all_segments(connection: AnyConnection) -> list[tuple[int, Kind, IndexSegmen
 
 
 def uncovered_spans(segments: Iterable[IndexSegment], count: int) -> list[Span]:
-    """The rows below `count` that no segment covers, in order."""
+    """Returns the rows below `count` that no segment covers, in order."""
     found: list[Span] = []
     at = 0
     for each in sorted(segments, key=lambda r: r.first):
@@ -119,7 +119,7 @@ def uncovered_spans(segments: Iterable[IndexSegment], count: int) -> list[Span]:
 
 
 def put_index(connection: Connection, generation: int, kind: Kind, training: Training) -> int:
-    """Notes a new training, in place of an index that was; its id."""
+    """Stores a new training in place of the old index; returns its id."""
     from sqlalchemy import insert
 
     from virtue.store.catalogue import schema, writes
@@ -137,7 +137,7 @@ def drop_index(connection: Connection, generation: int, kind: Kind) -> None:
 
 
 def put_segments(connection: Connection, index: int, segments: Sequence[IndexSegment]) -> None:
-    """The files of an index from now on."""
+    """Stores the segments of an index, in place of the old ones."""
     from sqlalchemy import insert
 
     from virtue.store.catalogue import schema

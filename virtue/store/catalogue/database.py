@@ -37,7 +37,7 @@ BUSY_TIMEOUT = 30.0
 
 
 def connect(path: Path, mode: Mode) -> sqlite3.Connection:
-    """A connection that begins no transaction by itself."""
+    """Returns a connection that begins no transaction by itself."""
     uri = f"{path.as_uri()}?{'mode=ro&immutable=1' if mode == 'frozen' else 'mode=rw'}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False, isolation_level=None
@@ -51,7 +51,7 @@ def connect(path: Path, mode: Mode) -> sqlite3.Connection:
 
 
 def engine(path: Path) -> Engine:
-    """The writer's connections. A transaction starts by an explicit BEGIN IMMEDIATE, so that a writer
+    """Returns the writer's connections. A transaction starts by an explicit BEGIN IMMEDIATE, so that a writer
     waits at its start, not in the middle."""
     from sqlalchemy import create_engine, event
     from sqlalchemy.pool import QueuePool
@@ -128,7 +128,7 @@ def damaged(folder: Path, why: str) -> DamagedError:
 
 
 def create(folder: Path) -> None:
-    """A new, empty catalogue, complete or not at all: it is made under another name."""
+    """Creates an empty catalogue, complete or not at all, by making it under another name."""
     from sqlalchemy import insert
 
     from virtue.store.catalogue import schema
@@ -152,8 +152,8 @@ def create(folder: Path) -> None:
 
 
 def vacuum(folder: Path) -> int:
-    """Gives back to the disk what is free in the catalogue, if that is worth writing it anew; the bytes
-    that this freed. The writer's lock must be held; readers are not disturbed."""
+    """Frees the unused space in the catalogue, if that is worth rewriting it; returns the bytes freed. The
+    writer's lock must be held; readers are not disturbed."""
     path = folder / names.CATALOGUE
     with translate_errors(folder), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as plain:
         ((pages,),) = plain.execute("PRAGMA page_count")
@@ -170,7 +170,7 @@ def vacuum(folder: Path) -> int:
 
 
 def is_current(connection: sqlite3.Connection, folder: Path) -> bool:
-    """Whether the schema is the one this code knows; False: it is older.
+    """Returns whether the schema is the one this code knows; False: it is older.
 
     Raises:
         SchemaError: it is newer.

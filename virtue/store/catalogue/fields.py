@@ -116,7 +116,8 @@ def _pattern(operator: str, folded: str) -> str:
 
 
 def _path_pattern(operator: str, value: str) -> bytes:
-    """Without a slash for the name, else for the path from its start or from behind any slash."""
+    """Turns a pattern into one for the file name (without a slash), or for the path from its start or after
+    any slash."""
     folded = _fold(_with_slashes(value))
     if "/" not in folded:
         return _as_bytes(rf"(?s:(?>(?:.*/)?)){_pattern(operator, folded)}")
@@ -125,13 +126,12 @@ def _path_pattern(operator: str, value: str) -> bytes:
 
 
 def _as_bytes(pattern: str) -> bytes:
-    """SQLite takes no text that is in no encoding, as a path may be."""
+    """Encodes text for SQLite, which takes no text with lone surrogates, as paths may have."""
     return pattern.encode("utf-8", "surrogatepass")
 
 
 def _fold(text: str) -> str:
-    """The same for all ways to write a text that differ by upper and lower case, or by how accents are
-    put together, which file systems do in two ways."""
+    """Folds a text, so that upper and lower case and the two ways of composing accents are the same."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

@@ -93,7 +93,8 @@ _KEYWORDS = ("and", "or", "not", "in")
 
 
 class Token(NamedTuple):
-    """`kind`: "word", "text" (it was quoted), "mark" (operators and keywords too), "end"."""
+    """A token of a filter; `kind` is "word", "text" (it was quoted), "mark" (operators and keywords too) or
+    "end"."""
 
     kind: str
     text: str

@@ -22,7 +22,7 @@ _REGIONS: dict[FullImages, str] = {
 
 
 def matching_rows(connection: AnyConnection, generation: int, kind: Kind, filter: RowFilter) -> np.ndarray:
-    """(n,) int64 row numbers in any order; those of photos that are gone may be among them."""
+    """Finds the rows that match: (n,) int64 in any order; those of photos that are gone may be among them."""
     values: dict[str, Any] = {"generation": generation}
 
     def bind(value: Any) -> str:

@@ -31,6 +31,6 @@ def upgrade(folder: Path, revision: str = "head") -> None:
 
 
 def back_up(path: Path, copy: Path) -> None:
-    """A copy that holds what the write-ahead log holds too."""
+    """Copies the catalogue, with what is in its write-ahead log."""
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)

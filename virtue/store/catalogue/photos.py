@@ -15,7 +15,7 @@ def photo_id(connection: AnyConnection, hash: bytes) -> int | None:
 
 
 def repeated(connection: AnyConnection) -> list[int]:
-    """Photos that lie at several paths."""
+    """Returns the photos with several paths."""
     sql = (
         "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND NOT missing "
         "GROUP BY photo_id HAVING count(*) > 1 ORDER BY photo_id"
@@ -24,7 +24,7 @@ def repeated(connection: AnyConnection) -> list[int]:
 
 
 def copies(connection: AnyConnection, photos: Collection[int]) -> dict[int, list[Copy]]:
-    """By photo, in order of the paths; only those that are still there."""
+    """Returns the paths of each photo that are still there, in order."""
     sql = (
         "SELECT photo_id, path, width, height FROM files JOIN photos ON photos.id = photo_id "
         "WHERE NOT missing AND photo_id IN ({})"

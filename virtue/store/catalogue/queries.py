@@ -20,8 +20,8 @@ NAMED_AT_ONCE = 500
 
 
 def fetch(connection: AnyConnection, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
-    """All rows as plain tuples, from the driver itself: SQLAlchemy's results cost several times what
-    SQLite takes to find them. A transaction must have begun."""
+    """Runs a query and returns all rows as plain tuples, from the driver itself: SQLAlchemy's results cost
+    several times what SQLite takes to find them. A transaction must have begun."""
     driver = driver_of(connection)
     assert driver.in_transaction
     return driver.execute(sql, values).fetchall()
@@ -30,8 +30,8 @@ def fetch(connection: AnyConnection, sql: str, values: Values = ()) -> list[tupl
 def fetch_for(
     connection: AnyConnection, sql: str, keys: Iterable[Any], values: Sequence[Any] = ()
 ) -> Iterator[tuple[Any, ...]]:
-    """Rows of `sql`, whose `{}` stands for a list of keys, however many these are. `values` belong
-    to parameters that come before that list."""
+    """Runs `sql`, whose `{}` stands for a list of keys, however many. `values` are for the parameters before
+    that list."""
     for some in chunks(keys, NAMED_AT_ONCE):
         marks = ", ".join("?" * len(some))
         yield from fetch(connection, sql.format(marks), (*values, *some))
@@ -63,30 +63,31 @@ def row_count(connection: AnyConnection, generation: int, kind: Kind) -> int:
 
 
 def row_counts(connection: AnyConnection) -> list[tuple[Generation, Kind, int]]:
-    """How many rows every row file has."""
+    """Returns how many rows each row file has."""
     return [(g, kind, row_count(connection, g.id, kind)) for g in generations(connection) for kind in KINDS]
 
 
 def dead_rows(connection: AnyConnection, generation: int, kind: Kind) -> np.ndarray:
-    """Rows (n,) int64 that no search may find: tombstones, and those of photos that are missing."""
+    """Returns the rows (n,) int64 that no search may find: tombstones, and those of photos that are
+    missing."""
     sql = hot_sql.DEAD_REGIONS if kind == "regions" else hot_sql.DEAD_CAPTIONS
     found = fetch(connection, sql, {"generation": generation, "kind": kind})
     return np.array([row for (row,) in found], np.int64)
 
 
 def tombstoned_rows(connection: AnyConnection, generation: int, kind: Kind) -> np.ndarray:
-    """Rows (n,) int64, ascending, that belong to nothing any more."""
+    """Returns the rows (n,) int64, ascending, that are tombstones."""
     sql = "SELECT row FROM tombstones WHERE generation_id = ? AND kind = ? ORDER BY row"
     return np.array([row for (row,) in fetch(connection, sql, (generation, kind))], np.int64)
 
 
 def owned_rows(connection: AnyConnection, generation: int, kind: Kind) -> np.ndarray:
-    """Rows (n,) int64, ascending, that belong to a region or caption."""
+    """Returns rows (n,) int64, ascending, that belong to a region or caption."""
     sql = f"SELECT row FROM {kind} WHERE generation_id = ? AND row IS NOT NULL ORDER BY row"
     return np.array([row for (row,) in fetch(connection, sql, (generation,))], np.int64)
 
 
 def checksums(connection: AnyConnection, generation: int, kind: Kind) -> dict[int, int]:
-    """The checksum of each block of rows, as it was written."""
+    """Returns the checksum of each block of rows, as it was written."""
     sql = "SELECT block, crc FROM checksums WHERE generation_id = ? AND kind = ?"
     return dict(fetch(connection, sql, (generation, kind)))

@@ -71,7 +71,7 @@ def _in_order(first: FromClause, *joined: tuple[FromClause, ColumnElement[bool]]
 
 
 def text_value(value: str) -> ColumnElement[str]:
-    """A value that is written into the statement."""
+    """Returns a value that is written into the statement."""
     return literal_column(f"'{value}'", String)
 
 
@@ -273,5 +273,5 @@ HOT: dict[str, ClauseElement] = {
 
 
 def as_sqlite(statement: ClauseElement) -> str:
-    """The text of a statement, with parameters as `:name`."""
+    """Returns the text of a statement, with parameters as `:name`."""
     return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))

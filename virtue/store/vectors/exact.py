@@ -32,7 +32,7 @@ class DecodedRows:
         self._scans += 1
 
     def block(self, rows: np.ndarray, first: int, columns: slice) -> np.ndarray:
-        """Rows `first` to `first + BLOCK` and these columns of fp16 `rows`, as float32."""
+        """Returns rows `first` to `first + BLOCK` and these columns of fp16 `rows`, as float32."""
         number = first // BLOCK
         part = rows[first : first + BLOCK]
         kept = self._blocks.get(number)
@@ -45,7 +45,7 @@ class DecodedRows:
 
 
 def decode(rows: np.ndarray) -> np.ndarray:
-    """fp16 (n, d) as float32. Finite values only.
+    """Converts fp16 (n, d) to float32, finite values only.
 
     NumPy converts one value at a time. The bits of a half, moved to where a float has them, are
     that half times 2 ** -112; this way takes half the time.
@@ -111,7 +111,7 @@ def scan(
 
 
 def score_rows(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """(len(numbers),) float32: the very scores that a scan gives these rows."""
+    """Returns (len(numbers),) float32: the very scores that a scan gives these rows."""
     columns = used_columns(queries)
     queries = np.ascontiguousarray(queries[:, columns])
     found = np.empty(len(numbers), np.float32)
@@ -122,7 +122,7 @@ def score_rows(rows: np.ndarray, numbers: np.ndarray, queries: np.ndarray) -> np
 
 
 def used_columns(queries: np.ndarray) -> slice:
-    """Where the queries are not all zero: a text has nothing to say about the look of a picture."""
+    """Returns the columns in which the queries are not all zero; those of a text are zero for looks."""
     if queries[0, 0] and queries[0, -1]:
         return slice(0, queries.shape[1])
     used = np.flatnonzero(queries.any(axis=0))
@@ -130,8 +130,8 @@ def used_columns(queries: np.ndarray) -> slice:
 
 
 def scores(block: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The highest of each row's dot products, one by one: equal rows have equal scores wherever
-    they lie, and no pool of threads is woken, which on a busy machine takes ten times the work."""
+    """Computes the highest dot product of each row, row by row: equal rows have equal scores wherever they
+    lie, and no pool of threads is woken, which on a busy machine takes ten times the work."""
     if len(queries) == 1:
         alone: np.ndarray = np.vecdot(block, queries[0])
         return alone
@@ -140,7 +140,7 @@ def scores(block: np.ndarray, queries: np.ndarray) -> np.ndarray:
 
 
 def highest(values: np.ndarray, top: int) -> np.ndarray:
-    """Indices of the highest values, best first, of equal ones the lower index first."""
+    """Returns the indices of the highest values, best first; of equal ones the lower index first."""
     top = min(top, len(values))
     if top <= 0:
         return np.empty(0, np.int64)

@@ -42,8 +42,8 @@ class DeviceRows:
     def scan(
         self, rows: np.ndarray, queries: np.ndarray, dead: np.ndarray, allowed: np.ndarray | None
     ) -> Ranking:
-        """What `exact.scan` finds, scores bit for bit: the device tells which rows may be among the best,
-        and those are scored as in a scan.
+        """Returns what `exact.scan` finds, scores bit for bit: the device tells which rows may be among the
+        best, and those are scored as in a scan.
 
         Args:
             rows: (n, dim) fp16 of unit length, mapped.

@@ -25,7 +25,7 @@ UNIT_TOLERANCE = 1e-3
 
 
 def encode(vectors: np.ndarray, count: int, dim: int, what: str) -> np.ndarray:
-    """Vectors (count, dim) as they are stored.
+    """Encodes vectors (count, dim) as they are stored.
 
     Raises:
         ValueError: their shape is another, or a vector is not of unit length.
@@ -43,7 +43,7 @@ def encode(vectors: np.ndarray, count: int, dim: int, what: str) -> np.ndarray:
 
 
 def append(path: Path, count: int, crc: int, vectors: np.ndarray) -> dict[int, int]:
-    """Writes vectors (n, dim) behind the first `count` rows and waits until they are on the disk.
+    """Writes vectors (n, dim) after the first `count` rows and waits until they are on the disk.
 
     Args:
         crc: the checksum of the last block so far, 0 if the count is a multiple of `BLOCK`.
@@ -101,7 +101,7 @@ def pad(path: Path, count: int, dim: int) -> None:
 
 
 def map_generation(connection: AnyConnection, folder: Path, generation: Generation, kind: Kind) -> np.ndarray:
-    """All rows of a generation, (count, dim) fp16, read from the disk as they are touched.
+    """Returns all rows of a generation, (count, dim) fp16, read from the disk as they are touched.
 
     Raises:
         DamagedError: their file is gone or too short.
@@ -120,7 +120,7 @@ def map_generation(connection: AnyConnection, folder: Path, generation: Generati
 
 
 def read_checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]]:
-    """(rows, crc) of every block of the first `count` rows; less rows than expected where the file
+    """Yields (rows, crc) of every block of the first `count` rows; fewer rows than expected where the file
     ends too early."""
     stride = dim * DTYPE.itemsize
     with open(path, "rb") as file:
@@ -130,7 +130,7 @@ def read_checksums(path: Path, count: int, dim: int) -> Iterator[tuple[int, int]
 
 
 def damaged(what: str) -> DamagedError:
-    """An error that says what is damaged, and how to mend it."""
+    """Returns an error that says what is damaged, and how to mend it."""
     return DamagedError(f"{what}: verify the library, with repair", hint="virtue verify --repair")
 
 
