@@ -106,7 +106,7 @@ def test_what_is_no_filter_is_said_even_where_nothing_is_indexed(
 ) -> None:
     with pytest.raises(InputError, match="there is no field 'ratng'; the fields are area"):
         search(store, embedder, "red", where="ratng >= 4")
-    with pytest.raises(InputError, match="must be a field, not the end"):
+    with pytest.raises(InputError, match="expected a field, found the end"):
         search(store, embedder, "red", where="")
     with Store.open(tmp_path / "empty", create=True) as empty:
         with pytest.raises(InputError, match="no field"):
