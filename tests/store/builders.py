@@ -121,8 +121,26 @@ def scored(path: bytes, rows: np.ndarray) -> list[tuple[bytes, float]]:
 QUERY = vectors(1, 99)[0]
 
 
-LATER = {"0001": ("efforts", "index_ranges", "indexes", "distributions"), "0002": ("distributions",)}
+LATER = {
+    "0001": ("efforts", "index_ranges", "indexes", "distributions", "forgotten"),
+    "0002": ("distributions", "forgotten"),
+    "0003": ("forgotten",),
+}
 """The tables that each released schema did not have yet."""
+
+FILES_BEFORE = """CREATE TABLE files (
+\tpath BLOB NOT NULL,
+\tsize INTEGER NOT NULL,
+\tmtime_ns INTEGER NOT NULL,
+\tsidecar TEXT,
+\tphoto_id INTEGER,
+\tproblem TEXT,
+\tmissing INTEGER NOT NULL,
+\tCONSTRAINT pk_files PRIMARY KEY (path),
+\tCONSTRAINT ck_files_photo_or_problem CHECK ((photo_id IS NULL) <> (problem IS NULL)),
+\tCONSTRAINT fk_files_photo_id FOREIGN KEY(photo_id) REFERENCES photos (id)
+)"""
+"""The table of files up to schema 0003."""
 
 
 def as_of(revision: str, folder: Path) -> None:
@@ -130,4 +148,11 @@ def as_of(revision: str, folder: Path) -> None:
     with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain, plain:
         for table in LATER[revision]:
             plain.execute(f"DROP TABLE {table}")
+        plain.execute("CREATE TABLE kept AS SELECT * FROM files")
+        plain.execute("DROP TABLE files")
+        plain.execute(FILES_BEFORE)
+        columns = "path, size, mtime_ns, sidecar, photo_id, problem, missing"
+        plain.execute(f"INSERT INTO files ({columns}) SELECT {columns} FROM kept")
+        plain.execute("DROP TABLE kept")
+        plain.execute("CREATE INDEX ix_files_photo_id ON files (photo_id)")
         plain.execute("UPDATE alembic_version SET version_num = ?", (revision,))

@@ -172,6 +172,26 @@ def test_problems_are_kept_until_they_are_solved(store: Store) -> None:
         assert snapshot.files()[odd].missing
 
 
+def test_a_photo_whose_file_cannot_be_read_stays(store: Store) -> None:
+    path = b"/photos/0.jpg"
+    with store.write("test") as writer:
+        writer.commit(
+            files=[FileRecord(path, 3, 4, None, hash=name(0), problem="no image", judged_by="pillow 1")]
+        )
+    with store.read() as snapshot:
+        assert snapshot.problems() == [(path, "no image")]
+        counts, state = snapshot.counts(), snapshot.files()[path]
+        assert (counts.photos, counts.files, counts.problems, counts.missing) == (3, 3, 1, 0)
+        assert (state.hash, state.problem, state.judged_by) == (name(0), "no image", "pillow 1")
+        assert path in dict(found(snapshot))
+    with store.write("test") as writer:
+        writer.commit(files=[file(path, 0)])
+    with store.read() as snapshot:
+        assert snapshot.problems() == []
+        assert snapshot.files()[path].judged_by is None
+    assert store.verify() == []
+
+
 def test_texts_that_utf8_cannot_hold_are_written_out(store: Store) -> None:
     told = [NewCaption("half a \ud83d face", "sidecar")]
     with store.write("test") as writer:
@@ -255,7 +275,7 @@ def test_vectors_that_are_wrong_are_refused(store: Store, wrong: np.ndarray) -> 
 
 
 def test_records_that_contradict_themselves_are_refused(store: Store) -> None:
-    with pytest.raises(ValueError, match="either a hash or a problem"):
+    with pytest.raises(ValueError, match="a hash or a problem"):
         FileRecord(b"/x.jpg", 1, 1, None)
     with store.write("test") as writer:
         with pytest.raises(ValueError, match="not there"):

@@ -102,8 +102,10 @@ class CaptionUpdate:
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What a file was when it was read: a photo (`hash`) or a `problem`, exactly one of them.
-    `sidecar` is an opaque stamp of the file beside it that holds its caption."""
+    """What a file was when it was read: a photo (`hash`), a `problem`, or both: a photo whose file cannot
+    be read at the moment. `sidecar` is an opaque stamp of the file beside it that holds its caption.
+    `judged_by` names the reader that found the content to be no picture; None: the problem is a state of
+    the file, such as a right that lacks, and may be gone at the next run."""
 
     path: bytes
     size: int
@@ -111,15 +113,17 @@ class FileRecord:
     sidecar: str | None
     hash: bytes | None = None
     problem: str | None = None
+    judged_by: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.hash is None) == (self.problem is None):
-            raise ValueError(f"a file has either a hash or a problem: {self.path!r}")
+        if self.hash is None and self.problem is None:
+            raise ValueError(f"a file has a hash or a problem: {self.path!r}")
 
 
 class FileState(NamedTuple):
     """What the catalogue knows of a path. `settings` are those of its photo's embedding in the
-    generation that was asked for; None: it is not embedded there."""
+    generation that was asked for; None: it is not embedded there. `hash`, `problem` and `judged_by` are as
+    in `FileRecord`."""
 
     size: int
     mtime_ns: int
@@ -128,6 +132,7 @@ class FileState(NamedTuple):
     problem: str | None
     missing: bool
     settings: str | None
+    judged_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +237,9 @@ class CaptionRecord:
 @dataclass(frozen=True, slots=True)
 class Counts:
     """`photos`: with a path that is still there. `files`: paths of photos that are still there.
-    `missing`: paths that are gone. `problems`: files that could not be read. `regions`, `captions`:
-    what searches can find. `bytes`: size on disk of the whole library."""
+    `missing`: paths that are gone. `problems`: files that could not be read, some of them files of photos.
+    `regions`, `captions`: what searches can find. `bytes`: size on disk of the whole library.
+    `forgotten`: photos that indexing passes by, since they were forgotten."""
 
     photos: int
     files: int
@@ -242,6 +248,7 @@ class Counts:
     regions: int
     captions: int
     bytes: int
+    forgotten: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,11 +78,14 @@ class Snapshot:
             "SELECT (SELECT count(*) FROM photos WHERE live), "
             "count(*) FILTER (WHERE NOT missing AND photo_id IS NOT NULL), "
             "count(*) FILTER (WHERE missing), "
-            "count(*) FILTER (WHERE NOT missing AND problem IS NOT NULL) FROM files"
+            "count(*) FILTER (WHERE NOT missing AND problem IS NOT NULL), "
+            "(SELECT count(*) FROM forgotten) FROM files"
         )
-        ((photos, files, missing, problems),) = queries.fetch(self.connection, sql)
+        ((photos, files, missing, problems, forgotten),) = queries.fetch(self.connection, sql)
         found = {kind: self._searchable(kind) for kind in KINDS}
-        return Counts(photos, files, missing, problems, **found, bytes=names.bytes_in(self.folder))
+        return Counts(
+            photos, files, missing, problems, **found, bytes=names.bytes_in(self.folder), forgotten=forgotten
+        )
 
     def _searchable(self, kind: Kind) -> int:
         if self._view is None:
@@ -102,14 +105,14 @@ class Snapshot:
             target: the generation whose settings are told; None: the active one.
         """
         sql = (
-            "SELECT path, size, mtime_ns, sidecar, hash, problem, missing, settings FROM files "
+            "SELECT path, size, mtime_ns, sidecar, hash, problem, missing, settings, judged_by FROM files "
             "LEFT JOIN photos ON photos.id = files.photo_id "
             "LEFT JOIN embeddings e ON e.photo_id = files.photo_id AND e.generation_id = ?"
         )
         found = queries.fetch(self.connection, sql, (self._id(target),))
         return {
-            path: FileState(size, time, sidecar, hash, problem, missing == 1, settings)
-            for path, size, time, sidecar, hash, problem, missing, settings in found
+            path: FileState(size, time, sidecar, hash, problem, missing == 1, settings, judge)
+            for path, size, time, sidecar, hash, problem, missing, settings, judge in found
         }
 
     def known_photos(self, hashes: Iterable[bytes], target: Generation | None = None) -> dict[bytes, str]:

@@ -128,10 +128,20 @@ files = Table(
     Column("sidecar", Text),
     Column("photo_id", Integer, ForeignKey("photos.id")),
     Column("problem", Text),
+    Column("judged_by", Text),
     Column("missing", Integer, nullable=False),
-    CheckConstraint("(photo_id IS NULL) <> (problem IS NULL)", name="photo_or_problem"),
+    # Both: the photo's file cannot be read at the moment.
+    CheckConstraint("photo_id IS NOT NULL OR problem IS NOT NULL", name="photo_or_problem"),
 )
 Index(None, files.c.photo_id)
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("path", LargeBinary, nullable=False),
+    Column("forgotten_at", Text, nullable=False),
+)
 
 embeddings = Table(
     "embeddings",

@@ -20,8 +20,10 @@ from virtue.store.verify import find_row_faults
 BATCH_PHOTOS = 200
 """Photos in memory at once."""
 
+# A file that could not be read is no longer what its photo was: elsewhere it is to be looked at again.
 _FILES = (
-    "SELECT photo_id, path, size, mtime_ns, sidecar, missing FROM files WHERE photo_id IN ({}) ORDER BY 1, 2"
+    "SELECT photo_id, path, iif(problem IS NULL, size, 0), mtime_ns, sidecar, missing "
+    "FROM files WHERE photo_id IN ({}) ORDER BY 1, 2"
 )
 _TAGS = "SELECT photo_id, tag FROM tags WHERE photo_id IN ({}) ORDER BY 1, 2"
 _REGIONS = (
