@@ -1,4 +1,4 @@
-"""A library and an export that the commit 98d2fb1 wrote open, the library after a migration, and answer as they did then.
+"""A library (migrated) and an export that the commit 98d2fb1 wrote open, and answer as they did then.
 
 `data/before` holds them: `library` and `export.parquet` of five example photos (indexed below /photos, with
 annotations, captions, a photo that is gone, and rows that were dropped), `indexed`, a library of made-up
