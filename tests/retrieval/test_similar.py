@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import shutil
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from tests.conftest import EXAMPLES
+from tests.conftest import EXAMPLES, Run
 from tests.store.builders import DIM, file, name, photo
+from tests.store.hardship import POSIX
 from virtue import Library
 from virtue.errors import EmptyLibraryError, InputError, PictureError
 from virtue.retrieval.similar import Similar, similar
@@ -147,6 +153,103 @@ def test_a_file_that_is_gone_is_no_duplicate(tmp_path: Path) -> None:
         assert similar(store, lambda: pytest.fail("no model is needed")) == []
 
 
+@pytest.fixture
+def one_photo(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(PHOTOS / "cat.jpg", tmp_path / "photos" / "m.jpg")
+    return tmp_path / "photos" / "m.jpg"
+
+
+def told(virtue: Run, *arguments: object) -> list[list[dict[str, Any]]]:
+    """The groups that `virtue similar --json` prints."""
+    done = virtue("similar", "--json", *arguments)
+    assert done.returncode in (0, 1), done.stderr
+    files = [json.loads(line) for line in done.stdout.splitlines()]
+    return [[*group] for _, group in groupby(files, itemgetter("group"))]
+
+
+def names(group: list[dict[str, Any]]) -> list[tuple[str | None, str, bool]]:
+    return [(file["tier"], Path(file["path"]).name, file["removable"]) for file in group]
+
+
+def test_a_link_is_no_copy_of_its_target(virtue: Run, one_photo: Path) -> None:
+    folder = one_photo.parent
+    (folder / "a.jpg").symlink_to("m.jpg")
+    (folder / "b.jpg").hardlink_to(one_photo)
+    shutil.copy(one_photo, folder / "n.jpg")
+    assert virtue("index", folder, "--regions", "none").returncode == 0
+    wanted = [
+        (None, "b.jpg", False),
+        ("same-file", "m.jpg", False),
+        ("same-file", "a.jpg", False),
+        ("same-bytes", "n.jpg", True),
+    ]
+    (group,) = told(virtue)
+    assert names(group) == wanted
+    assert [file["same_file_as"] for file in group] == [None, *2 * [str(folder / "b.jpg")], None]
+    (group,) = told(virtue, folder / "a.jpg")
+    assert names(group) == wanted, "whichever of its names is given"
+    first, second = told(virtue, folder)
+    assert names(first) == [*wanted[:3], ("same-bytes", "n.jpg", False)]
+    assert names(second)[0] == (None, "n.jpg", False)
+    done = virtue("similar").stdout.splitlines()
+    assert [line.split(b"\t")[0] for line in done] == [b"-", b"same-file", b"same-file", b"same-bytes"]
+
+
+def test_a_folder_that_two_names_lead_to_holds_no_copies(virtue: Run, one_photo: Path) -> None:
+    other = one_photo.parent.parent / "Pictures"
+    other.symlink_to(one_photo.parent)
+    for folder in (other, one_photo.parent):
+        assert virtue("index", folder, "--regions", "none").returncode == 0
+    (group,) = told(virtue)
+    assert names(group) == [(None, "m.jpg", False), ("same-file", "m.jpg", False)]
+    assert group[0]["path"] == str(one_photo)
+
+
+def test_what_is_removable_leaves_a_file_of_every_photo(virtue: Run, one_photo: Path) -> None:
+    folder, contents = one_photo.parent, set()
+    for number in range(3):
+        shutil.copy(one_photo, folder / f"{number}.jpg")
+        Image.new("RGB", (64, 48), (80 * number, 90, 200)).save(folder / f"x{number}.png")
+        shutil.copy(folder / f"x{number}.png", folder / f"a{number}.png")
+        (folder / f"l{number}.png").symlink_to(f"a{number}.png")
+    contents = {path.read_bytes() for path in folder.iterdir()}
+    assert virtue("index", folder, "--regions", "none").returncode == 0
+    gone = [Path(file["path"]) for group in told(virtue) for file in group if file["removable"]]
+    assert len(gone) == 6
+    for path in gone:
+        path.unlink()
+    assert {path.read_bytes() for path in folder.iterdir()} == contents
+
+
+def test_a_copy_that_changed_since_is_not_removable(virtue: Run, one_photo: Path) -> None:
+    copy = shutil.copy(one_photo, one_photo.with_name("n.jpg"))
+    assert virtue("index", one_photo.parent, "--regions", "none").returncode == 0
+    assert [removable for *_, removable in names(told(virtue)[0])] == [False, True]
+    status = os.stat(copy)
+    content = bytearray(Path(copy).read_bytes())
+    content[-10] ^= 1
+    Path(copy).write_bytes(content)
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [removable for *_, removable in names(told(virtue)[0])] == [False, False]
+    Path(copy).unlink()
+    assert [removable for *_, removable in names(told(virtue)[0])] == [False, False]
+
+
+@POSIX
+def test_what_is_no_file_does_not_hang(virtue: Run, one_photo: Path) -> None:
+    folder = one_photo.parent
+    assert virtue("index", folder, "--regions", "none").returncode == 0
+    os.mkfifo(folder / "pipe.jpg")
+    done = virtue("similar", folder, timeout=60)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"pipe.jpg: not a regular file: left out" in done.stderr
+    done = virtue("similar", folder / "pipe.jpg", timeout=60)
+    assert done.returncode == 2 and b"pipe.jpg: not a regular file" in done.stderr
+    done = virtue("import", folder / "pipe.jpg", timeout=60)
+    assert done.returncode == 2 and b"pipe.jpg: not a regular file" in done.stderr
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60), centres=st.integers(1, 20))
 def test_all_pictures_of_near_hashes_are_found(
@@ -167,7 +270,7 @@ def test_all_pictures_of_near_hashes_are_found(
             photos = [photo(n, seed=7, info=info) for n, info in enumerate(infos)]
             writer.commit(photos, [file(b"/%03d.jpg" % n, n) for n in range(count)])
         found = similar(store, lambda: pytest.fail("no model is needed"))
-    told = [[int(each.path[1:4]) for each in group] for group in found]
+    numbers = [[int(each.path[1:4]) for each in group] for group in found]
     left = sorted(range(count), key=lambda n: (-sizes[n], n))
     expected = []
     while left:
@@ -175,4 +278,4 @@ def test_all_pictures_of_near_hashes_are_found(
         near = [n for n in left if (hashes[first] ^ hashes[n]).bit_count() <= 8]
         left = [n for n in left if n not in near]
         expected += [[first, *sorted(near)]] if near else []
-    assert told == sorted(expected)
+    assert numbers == sorted(expected)

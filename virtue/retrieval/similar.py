@@ -8,23 +8,25 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from virtue.errors import InputError, PictureError
-from virtue.paths import absolute
+from virtue.paths import absolute, printable
+from virtue.pictures import SUFFIXES
+from virtue.retrieval.one_file import are_copies, files_of, identify
 from virtue.retrieval.search import check_model, nothing_indexed
 from virtue.store import Snapshot, Store
 from virtue.store.catalogue.filters import RowFilter
-from virtue.store.records import Copy, FullImage
+from virtue.store.records import Copy
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
 
-Tier = Literal["same-bytes", "same-picture", "similar"]
+Tier = Literal["same-file", "same-bytes", "same-picture", "similar"]
 
 MAX_DISTANCE = 8
 """Bits in which the hashes of the same picture may differ."""
@@ -32,6 +34,7 @@ SAME = 0.55
 """Dot product that the same picture must have too: photos of nearly one hash may show different things."""
 SIMILAR = 0.8
 """Dot product from which on pictures are similar."""
+TIERS: tuple[Tier, ...] = ("same-file", "same-bytes", "same-picture", "similar")
 DEPTH, DEEPER = 100, 4
 """Rows looked at first for similar photos, and by how many times more if all of them were."""
 
@@ -41,11 +44,14 @@ class Similar:
     """A file that is a near-duplicate.
 
     Attributes:
-        tier: None: the file that the others of its group are compared with.
+        tier: None: the file that the others of its group are compared with. "same-file": no copy, but another
+            name of the file that stands before it.
         score: dot product of the whole photos, at most 1.
         distance: bits in which their perceptual hashes differ, of 64.
         raw_path: as the file system has it. `path` is the same as str.
         photo_id: None: it is not in the library.
+        same_file_as: the path of which this is another name; None: it is a file of its own.
+        kept: the first of its group, if that should have the same bytes.
     """
 
     tier: Tier | None
@@ -55,10 +61,17 @@ class Similar:
     width: int
     height: int
     photo_id: int | None
+    same_file_as: bytes | None = None
+    kept: bytes | None = None
 
     @property
     def path(self) -> str:
         return os.fsdecode(self.raw_path)
+
+    @property
+    def removable(self) -> bool:
+        """Whether the first of its group is another file with the same bytes. Reads both."""
+        return self.kept is not None and are_copies(self.kept, self.raw_path)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -69,6 +82,8 @@ class Similar:
             "width": self.width,
             "height": self.height,
             "photo_id": self.photo_id,
+            "same_file_as": None if self.same_file_as is None else os.fsdecode(self.same_file_as),
+            "removable": self.removable,
         }
 
 
@@ -109,46 +124,50 @@ def similar(
         if path is None:
             return _find_groups(snapshot)
         groups = []
-        for file in _files(absolute(path)):
+        for names in _files(absolute(path)):
             try:
-                query = _read_query(snapshot, embedder, file)
+                query = _read_query(snapshot, embedder, names[0])
             except PictureError as error:
                 if not os.path.isdir(path):
                     raise
                 warnings.warn(f"{error}: left out", stacklevel=2)
                 continue
-            found = _find_like(snapshot, query, threshold)
-            if found:
-                groups.append([_line(None, 1, 0, query.copy, query.photo_id), *found])
-        return groups
+            group = _find_like(snapshot, query, names, threshold)
+            if len(group) > 1:
+                groups.append(group)
+        return _keep_firsts(groups)
 
 
 # -- a file against the library ---------------------------------------------------------------------------
 
 
-def _files(path: bytes) -> Iterator[bytes]:
-    from virtue.pictures import SUFFIXES, printable
-
+def _files(path: bytes) -> list[list[bytes]]:
+    """Returns the names of each file: of the one at this path, or of those that should be photos in the
+    folder there."""
     if not os.path.lexists(path):
         raise InputError(f"there is no file or folder {printable(path)}: correct the path")
     if not os.path.isdir(path):
-        yield path
-        return
+        return [[path]]
+    found = []
     for folder, folders, names in os.walk(path):
         folders.sort()
         for name in sorted(names):
             if os.path.splitext(os.fsdecode(name))[1].lower() in SUFFIXES:
-                yield os.path.join(folder, name)
+                found.append(os.path.join(folder, name))
+    return files_of(found)
 
 
 def _read_query(snapshot: Snapshot, embedder: Callable[[], Embedder], path: bytes) -> _Query:
-    from virtue.pictures import load
+    from virtue.pictures import check_file, load
 
     try:
+        check_file(path)
         with open(path, "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").digest()
+    except PictureError as error:
+        raise PictureError(f"{printable(path)}: {error}") from None
     except OSError as error:
-        raise PictureError(f"{os.fsdecode(path)}: {(error.strerror or str(error)).lower()}") from None
+        raise PictureError(f"{printable(path)}: {(error.strerror or str(error)).lower()}") from None
     photo = snapshot.photo_id(digest)
     if photo is not None:
         for image in snapshot.full_images([photo]):
@@ -166,10 +185,8 @@ def _read_query(snapshot: Snapshot, embedder: Callable[[], Embedder], path: byte
     return _Query(Copy(path, picture.width, picture.height), None, vector, phash)
 
 
-def _find_like(snapshot: Snapshot, query: _Query, threshold: float) -> list[Similar]:
+def _find_like(snapshot: Snapshot, query: _Query, names: Sequence[bytes], threshold: float) -> list[Similar]:
     found: dict[int, tuple[Tier, float]] = {}
-    if query.photo_id is not None:
-        found[query.photo_id] = ("same-bytes", 1.0)
     near = snapshot.near_hashes(query.phash, MAX_DISTANCE)
     scores = snapshot.scores("regions", [image.row for image in near], query.vector[None])
     for image, score in zip(near, scores.tolist(), strict=True):
@@ -177,15 +194,17 @@ def _find_like(snapshot: Snapshot, query: _Query, threshold: float) -> list[Simi
             found.setdefault(image.photo_id, ("same-picture", score))
     for photo, score in _above(snapshot, query.vector, threshold):
         found.setdefault(photo, ("similar", score))
+    found.pop(query.photo_id or 0, None)
     images = {image.photo_id: image for image in snapshot.full_images(found)}
-    copies = snapshot.copies(found)
-    lines = [
-        _line(tier, score, _distance(images[photo], query.phash), copy, photo)
+    members = [
+        _Member(photo, tier, score, (images[photo].phash ^ query.phash).bit_count())
         for photo, (tier, score) in found.items()
-        for copy in copies[photo]
-        if copy.path != query.copy.path
     ]
-    return sorted(lines, key=_order)
+    own = _Member(query.photo_id, None, 1, 0)
+    copies = snapshot.copies([*found, *([] if query.photo_id is None else [query.photo_id])])
+    here = [query.copy._replace(path=name) for name in names]
+    there = [] if query.photo_id is None else copies[query.photo_id]
+    return _group(own, here, there, [(member, copies[member.photo_id or 0]) for member in members])
 
 
 def _above(snapshot: Snapshot, vector: np.ndarray, threshold: float) -> Iterator[tuple[int, float]]:
@@ -223,26 +242,80 @@ def _find_groups(snapshot: Snapshot) -> list[list[Similar]]:
         grouped.add(photo)
         members = {other: each for other, each in near.get(photo, {}).items() if other not in grouped}
         grouped |= members.keys()
-        first, *rest = copies[photo]
-        group = [_line("same-bytes", 1, 0, copy, photo) for copy in rest]
-        for other, (score, distance) in members.items():
-            group += [_line("same-picture", score, distance, copy, other) for copy in copies[other]]
-        if group:
-            groups.append([_line(None, 1, 0, first, photo), *sorted(group, key=_order)])
+        others = [
+            (_Member(other, "same-picture", score, distance), copies[other])
+            for other, (score, distance) in members.items()
+        ]
+        group = _group(_Member(photo, None, 1, 0), [], copies[photo], others)
+        if len(group) > 1:
+            groups.append(group)
     return sorted(groups, key=lambda group: group[0].raw_path)
 
 
 # -- what both need ---------------------------------------------------------------------------------------
 
 
-def _distance(image: FullImage, phash: int) -> int:
-    return (image.phash ^ phash).bit_count()
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A photo of a group, as it is told of each of its files."""
+
+    photo_id: int | None
+    tier: Tier | None
+    score: float
+    distance: int
+
+    def order(self) -> tuple[int, float]:
+        return TIERS.index(self.tier or TIERS[0]), -self.score
 
 
-def _line(tier: Tier | None, score: float, distance: int, copy: Copy, photo: int | None) -> Similar:
-    return Similar(tier, min(score, 1.0), distance, *copy, photo)
+def _group(
+    first: _Member,
+    here: Sequence[Copy],
+    there: Sequence[Copy],
+    others: Sequence[tuple[_Member, Sequence[Copy]]],
+) -> list[Similar]:
+    """Forms a group of its first photo and others.
+
+    Args:
+        here: names of the file that stays the first; empty: the first of `there`, a file that is no link.
+        there: where else the first photo lies.
+    """
+    copies = {copy.path: copy for copy in (*here, *there)}
+    files = files_of(copies)
+    if here:
+        files.sort(key=lambda names: here[0].path not in names)
+    lines: list[Similar] = []
+    for names in files:
+        if not lines:
+            lines += _lines(first, [copies[name] for name in names])
+        else:
+            again = replace(first, tier="same-bytes")
+            lines += _lines(again, [copies[name] for name in names], kept=files[0][0])
+    taken = {line.raw_path for line in lines}
+    rest = []
+    for member, some in others:
+        copies = {copy.path: copy for copy in some if copy.path not in taken}
+        rest += [(member, [copies[name] for name in names]) for names in files_of(copies)]
+    for member, own in sorted(rest, key=lambda each: (*each[0].order(), each[1][0].path)):
+        lines += _lines(member, own)
+    return lines
 
 
-def _order(found: Similar) -> tuple[int, float, bytes]:
-    tiers = ("same-bytes", "same-picture", "similar")
-    return (tiers.index(found.tier or tiers[0]), -found.score, found.raw_path)
+def _lines(member: _Member, names: Sequence[Copy], kept: bytes | None = None) -> Iterator[Similar]:
+    """Yields the lines of one file, which has these names."""
+    for copy in names:
+        is_first = copy is names[0]
+        yield Similar(
+            member.tier if is_first else "same-file", min(member.score, 1.0), member.distance, *copy,
+            member.photo_id, None if is_first else names[0].path, kept if is_first else None,
+        )  # fmt: skip
+
+
+def _keep_firsts(groups: list[list[Similar]]) -> list[list[Similar]]:
+    """Makes no first of a group removable in another."""
+    firsts = {identify(group[0].raw_path) for group in groups}
+    return [
+        [line if line.kept is None or identify(line.raw_path) not in firsts else replace(line, kept=None)
+         for line in group]
+        for group in groups
+    ]  # fmt: skip

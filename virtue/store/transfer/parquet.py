@@ -97,6 +97,8 @@ def read_parquet(path: Path) -> tuple[ExportManifest, Iterator[PhotoExport]]:
             damaged.
     """
     _, pq = _import_pyarrow()
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file: name a file that was exported by virtue")
     with _translate_errors(path):
         with pq.ParquetFile(path) as file:
             metadata, names = file.schema_arrow.metadata or {}, set(file.schema_arrow.names)
