@@ -399,7 +399,10 @@ def test_near_duplicates_are_named_with_their_tier(virtue: Run, photos: Path) ->
         (1, None, "small.jpg"),
         (1, "same-picture", "street.jpg"),
     ]
-    assert set(told[0]) == {"group", "tier", "score", "distance", "path", "width", "height", "photo_id"}
+    assert set(told[0]) == {
+            "group", "tier", "score", "distance", "path", "width", "height", "photo_id", "same_file_as",
+            "removable",
+        }  # fmt: skip
     none = virtue("similar", photos / "coins.jpg", "-d", "lib")
     assert (none.returncode, none.stdout, none.stderr) == (1, b"", b"nothing found\n")
     assert "nosuch" in sentence(virtue("similar", "nosuch", "-d", "lib"))

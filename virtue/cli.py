@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from virtue.display.streams import OutputError, ReaderGone, guard_streams, silence_stdout
 from virtue.errors import InputError, VirtueError
+from virtue.paths import printable
 
 if TYPE_CHECKING:
     from virtue.library import Library
@@ -39,6 +41,14 @@ def option(*names: str, **settings: Any) -> Any:
     long = next(name for name in names if name.startswith("--"))
     variable = "VIRTUE_" + long.split("/")[0].lstrip("-").replace("-", "_").upper()
     return typer.Option(*names, envvar=variable, show_envvar=False, **settings)
+
+
+def flag(*names: str, **settings: Any) -> Any:
+    """A `typer.Option` that is never taken from the environment, since it may lose something."""
+    return typer.Option(*names, **settings)
+
+
+Force = Annotated[bool, flag("--force", help="Overwrite FILE, whatever it is.")]
 
 
 def one_expression(context: typer.Context, value: list[str] | None) -> list[str] | None:
@@ -268,6 +278,7 @@ def search(
     html: Annotated[
         Path | None, option("--html", metavar="FILE", help="Write a report with pictures and boxes.")
     ] = None,
+    force: Force = False,
     read_only: ReadOnly = False,
     offline: Offline = False,
     debug: Debug = False,
@@ -288,6 +299,10 @@ def search(
         like=like or (),
         unlike=unlike or (),
     )
+    if html and not force:
+        from virtue.display.html_report import refuse_other_files
+
+        refuse_other_files(html)
     with library_at(database, read_only=read_only, offline=offline) as library:
         hits = library.search(
             query,
@@ -307,8 +322,8 @@ def search(
     if html:
         from virtue.display.html_report import write_report
 
-        write_report(html, query, hits, database=database)
-        note(f"wrote {html}")
+        write_report(html, query, hits, database=database, force=force)
+        note(f"wrote {printable(os.fspath(html))}")
     if not hits:
         note("nothing found" if any_matches else f"no {find[:-1]} matches the filter")
     return FOUND if hits else NOTHING
@@ -364,7 +379,7 @@ def status(
 @app.command()
 def verify(
     database: Database = None,
-    repair: Annotated[bool, option("--repair", help="Rebuild what can be rebuilt.")] = False,
+    repair: Annotated[bool, flag("--repair", help="Rebuild what can be rebuilt.")] = False,
     read_only: ReadOnly = False,
     debug: Debug = False,
 ) -> int:
@@ -419,14 +434,15 @@ def compact(
 def export_parquet(
     file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="The file to write.")],
     database: Database = None,
+    force: Force = False,
     read_only: ReadOnly = False,
     debug: Debug = False,
 ) -> int:
     """Write all vectors, boxes, captions and paths into one Parquet file."""
     with library_at(database, read_only=read_only) as library:
-        done = library.export_parquet(file)
+        done = library.export_parquet(file, force=force)
     left = f"; {done.left_out:,} photos without vectors were left out" if done.left_out else ""
-    note(f"wrote {file}: {done.photos:,} photos in {done.rows:,} rows{left}")
+    note(f"wrote {printable(os.fspath(file))}: {done.photos:,} photos in {done.rows:,} rows{left}")
     return FOUND
 
 
@@ -540,13 +556,19 @@ def main(arguments: list[str] | None = None) -> None:
     # Our products are small: threads of BLAS only get in the way of ONNX Runtime's and of the workers.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.showwarning = lambda message, *_, **__: note(f"virtue: warning: {message}")
+    guard_streams()
     try:
         status = _run(words)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read us has enough. Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGone:
+        silence_stdout()
         status = FOUND
+    except OutputError as error:
+        silence_stdout()
+        note(f"virtue: {error}")
+        status = ERROR
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     sys.exit(status)
 
 
@@ -554,23 +576,38 @@ def _run(words: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         status = command.main(words, prog_name="virtue", standalone_mode=False) or FOUND
+    except (ReaderGone, OutputError):
+        raise
     except typer.TyperException as error:
         hint = " (a text that starts with - goes after --, as in: virtue search -- -40 degrees)"
         what = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
         note(f"virtue: {what}{hint if type(error).__name__ == 'NoSuchOption' else ''}")
         return ERROR
-    except VirtueError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no "nothing found"
         if "--debug" in words or os.environ.get("VIRTUE_DEBUG"):
-            raise
-        note(f"virtue: {error}" + (f" (type `{error.hint}`)" if error.hint else ""))
-        return ERROR
-    except ImportError as error:
-        from virtue.distribution import explain_import
+            import traceback
 
-        if not explain_import(error):
-            raise
-        note(f"virtue: {error}")
+            traceback.print_exc()
+        else:
+            note(f"virtue: {_describe(error)}")
         return ERROR
     if status == INTERRUPTED:
         note("interrupted; what was done is kept")
     return status
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, VirtueError):
+        return f"{error}" + (f" (type `{error.hint}`)" if error.hint else "")
+    if isinstance(error, ImportError):
+        from virtue.distribution import explain_import
+
+        if explain_import(error):
+            return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory: close other programs, or give less at once"
+    what = " ".join(str(error).split())
+    name = type(error).__name__
+    if isinstance(error, OSError):
+        return f"{what or name}: this was not expected; `--debug` shows where"
+    return f"a mistake in virtue itself ({name}: {what}): please report it, with what `--debug` shows"

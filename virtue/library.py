@@ -360,17 +360,20 @@ class Library:
                 self._refresh_indexes(writer)
         return waste
 
-    def export_parquet(self, file: str | os.PathLike[str]) -> ExportSummary:
+    def export_parquet(self, file: str | os.PathLike[str], *, force: bool = False) -> ExportSummary:
         """Writes all photos that have vectors into one Parquet file; docs/keeping.md names its columns.
+
+        Args:
+            force: overwrite a file that is no export of virtue, such as a photo.
 
         Raises:
             EmptyLibraryError: nothing was ever indexed.
             DamagedError: rows are not what was written; `verify(repair=True)` mends that.
-            InputError: pyarrow is not installed, or the file cannot be written.
+            InputError: pyarrow is not installed, or the file cannot be written, or exists and is no export.
         """
         from virtue.store.transfer.exporting import export_parquet
 
-        return export_parquet(self.store, Path(file))
+        return export_parquet(self.store, Path(file), force=force)
 
     def import_parquet(self, file: str | os.PathLike[str]) -> ImportSummary:
         """Takes in the photos of a file that `export_parquet` wrote, without opening one. Photos and paths

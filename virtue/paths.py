@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
+from virtue.errors import InputError
+
 _SEPARATOR = os.fsencode(os.sep)
 
 
 def absolute(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
-    """Returns the path from the root on, without following links."""
-    return os.path.abspath(os.fsencode(path))
+    """Returns the path from the root on, without following links.
+
+    Raises:
+        InputError: it is relative, and the working directory was removed.
+    """
+    try:
+        return os.path.abspath(os.fsencode(path))
+    except FileNotFoundError:
+        raise no_working_directory() from None
+
+
+def no_working_directory() -> InputError:
+    return InputError("the working directory was removed: go to one that is there, or name whole paths")
 
 
 def is_below(path: bytes, folder: bytes) -> bool:

@@ -18,6 +18,7 @@ from virtue.display.draw import part_thumbnail, thumbnail
 from virtue.display.shell import search_command
 from virtue.errors import InputError, PictureError
 from virtue.geometry import Box
+from virtue.overwriting import refuse_to_overwrite
 from virtue.paths import absolute, printable
 from virtue.pictures import Picture, load
 from virtue.retrieval.hit import Hit
@@ -31,6 +32,7 @@ PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="generator" content="virtue">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
@@ -57,6 +59,12 @@ Click a picture to enlarge it, a command to select it.</footer>
 """
 
 
+MARKS = (b'<meta name="generator" content="virtue">', b'<p class="eyebrow">virtue search</p>')
+"""One of these is in every report; the first since they have it."""
+MAX_HEAD = 100_000
+"""Bytes in which the mark must be."""
+
+
 def write_report(
     path: str | os.PathLike[str],
     query: Query,
@@ -64,6 +72,7 @@ def write_report(
     *,
     side: int = SIDE,
     database: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> None:
     """Writes a self-contained HTML file: the query with what was drawn on it, and the hits with their
     boxes, each with a command that searches for what is in that box.
@@ -73,10 +82,13 @@ def write_report(
     Args:
         side: pixels on the long side of the pictures.
         database: the library, for the commands to name; None: it is found without.
+        force: overwrite a file that is no such report.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or exists and is no such report.
     """
+    if not force:
+        refuse_other_files(path)
     page = _page(query, hits, side, None if database is None else absolute(database))
     try:
         Path(path).write_text(page, encoding="utf-8")
@@ -85,6 +97,17 @@ def write_report(
             f"cannot write the report {printable(os.fspath(path))} ({error.strerror}): "
             "name a file in a folder that exists and that you may write to"
         ) from None
+
+
+def refuse_other_files(path: str | os.PathLike[str]) -> None:
+    """Raises InputError if something else than a report is at this path."""
+    refuse_to_overwrite(path, "an HTML report of virtue", _is_report)
+
+
+def _is_report(path: bytes) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(len(PAGE) + MAX_HEAD)
+    return head.startswith(b"<!doctype html>") and any(mark in head for mark in MARKS)
 
 
 def _page(query: Query, hits: Sequence[Hit], side: int, database: bytes | None) -> str:

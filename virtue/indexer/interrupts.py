@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def stopping_softly(finish: Callable[[], None]) -> Iterator[None]:
-    """Keeps what is done when Ctrl-C or SIGTERM stops the work inside: `finish` runs before KeyboardInterrupt
-    or SystemExit goes on."""
+    """Keeps what is done when Ctrl-C, SIGTERM or SIGHUP stops the work inside: `finish` runs before
+    KeyboardInterrupt or SystemExit goes on."""
     try:
         with _ending_by_exit():
             yield
@@ -21,21 +21,29 @@ def stopping_softly(finish: Callable[[], None]) -> Iterator[None]:
         raise
 
 
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What tells a process to end, or that its terminal is gone."""
+
+
 @contextmanager
 def _ending_by_exit() -> Iterator[None]:
-    """Makes SIGTERM end the work as Ctrl-C does, unless the program has a handler of its own."""
-    if not _in_main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    """Makes these signals end the work as Ctrl-C does, unless the program has a handler of its own, or
+    `nohup` lets them be ignored."""
+    numbers = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
+    if not _in_main_thread():
         yield
         return
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
+    for number in numbers:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _in_main_thread() -> bool:
@@ -45,12 +53,14 @@ def _in_main_thread() -> bool:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignores Ctrl-C in this block: it is often pressed twice, and the second must not stop the commit."""
+    """Ignores these signals in this block: Ctrl-C is often pressed twice, and the second must not stop the
+    commit."""
     if not _in_main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *STOPS)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -36,7 +36,10 @@ def main() -> None:
     # Whatever a library prints must not get between the pickles.
     channel = Channel(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    # Ctrl-C and the end of a terminal reach the whole group; the parent decides.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     warnings.simplefilter("ignore")
     _limit_memory()
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a worker for every core

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from virtue.errors import DamagedError, SchemaError, StoreError
+from virtue.paths import absolute
 from virtue.store import layout as names
 from virtue.store import mounts
 from virtue.store.cache import StoreCache
@@ -77,7 +78,7 @@ class Store:
             StoreError: it cannot be written to, or lies on a network mount, and `read_only` is False;
                 there is no such device.
         """
-        place = Path(os.path.abspath(folder))
+        place = Path(os.fsdecode(absolute(folder)))
         device = _device(vectors_device) if vectors_device else None
         if not read_only:
             mounts.refuse_network(place)
@@ -190,7 +191,7 @@ def _mode(place: Path, read_only: bool) -> database.Mode:
         if not writable:
             raise StoreError(f"the library {place} cannot be written to: open it read-only")
         return "read"
-    if writable and not mounts.network_mount(place):
+    if writable and not mounts.network_mount(place) and database.can_be_shared(place / names.CATALOGUE):
         return "look"
     names.require_settled(place)
     return "frozen"

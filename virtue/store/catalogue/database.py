@@ -50,6 +50,20 @@ def connect(path: Path, mode: Mode) -> sqlite3.Connection:
     return connection
 
 
+def can_be_shared(path: Path) -> bool:
+    """Returns whether there is room for the files that SQLite's connections share: on a full disk there is
+    none, unless a process has made them before."""
+    try:
+        with closing(connect(path, "look")) as connection:
+            connection.execute(hot_sql.HAS_SCHEMA_VERSION)
+    except sqlite3.OperationalError as error:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        return code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+    except sqlite3.Error:
+        return True  # something else is wrong, which will be told when it is opened
+    return True
+
+
 def engine(path: Path) -> Engine:
     """Returns the writer's connections. A transaction starts by an explicit BEGIN IMMEDIATE, so that a writer
     waits at its start, not in the middle."""

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from virtue.overwriting import refuse_to_overwrite
 from virtue.store.store import Store
 from virtue.store.transfer.manifest import ExportSummary, PhotoExport
-from virtue.store.transfer.parquet import write_parquet
+from virtue.store.transfer.parquet import is_export, write_parquet
 from virtue.store.transfer.photo_reader import read_manifest, read_photos
 
 
-def export_parquet(store: Store, file: Path) -> ExportSummary:
+def export_parquet(store: Store, file: Path, *, force: bool = False) -> ExportSummary:
     """Writes all photos that have vectors into one Parquet file.
+
+    Args:
+        force: overwrite a file that is no export.
 
     Raises:
         EmptyLibraryError: nothing was ever indexed.
         DamagedError: rows are not what was written.
-        InputError: pyarrow is not installed, or the file cannot be written.
+        InputError: pyarrow is not installed, or the file cannot be written, or exists and is no export.
     """
+    if not force:
+        refuse_to_overwrite(file, "an export of virtue", is_export)
     written = 0
 
     def count(photos: Iterable[PhotoExport]) -> Iterator[PhotoExport]:

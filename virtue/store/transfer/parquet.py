@@ -19,6 +19,7 @@ import numpy as np
 from virtue.distribution import install_hint
 from virtue.errors import InputError, VirtueError
 from virtue.geometry import Box
+from virtue.paths import printable
 from virtue.store.catalogue import queries, writes
 from virtue.store.disk import sync_folder
 from virtue.store.records import (
@@ -58,34 +59,47 @@ def write_parquet(path: Path, manifest: ExportManifest, photos: Iterable[PhotoEx
         InputError: pyarrow is not installed, or the file cannot be written.
     """
     pa, pq = _import_pyarrow()
-    unborn = path.with_name(path.name + ".part")
+    unborn = path.with_name(f"{path.name}.{os.getpid()}.part")
     schema = _schema(manifest.dim).with_metadata({METADATA_KEY: _manifest_to_json(manifest)})
-    count = 0
+    count, made = 0, False
     try:
-        with pq.ParquetWriter(
-            unborn, schema, compression="zstd", use_dictionary=DICTIONARY_COLUMNS
-        ) as writer:
-            pairs = (pair for photo in photos for pair in _to_rows(photo, schema.names))
-            for some in queries.chunks(pairs, BATCH_ROWS):
-                columns = [[row[name] for row, _ in some] for name in schema.names[:-1]]
-                vectors = np.stack([vector for _, vector in some]).astype(row_files.DTYPE)
-                arrays = [
-                    pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)
-                ]
-                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), manifest.dim))
-                writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
-                count += len(some)
-        with open(unborn, "rb+") as file:
+        with open(unborn, "xb") as file:  # by us: pyarrow knows no names in no encoding
+            made = True
+            with pq.ParquetWriter(
+                file, schema, compression="zstd", use_dictionary=DICTIONARY_COLUMNS
+            ) as writer:
+                pairs = (pair for photo in photos for pair in _to_rows(photo, schema.names))
+                for some in queries.chunks(pairs, BATCH_ROWS):
+                    columns = [[row[name] for row, _ in some] for name in schema.names[:-1]]
+                    vectors = np.stack([vector for _, vector in some]).astype(row_files.DTYPE)
+                    arrays = [
+                        pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)
+                    ]
+                    arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), manifest.dim))
+                    writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+                    count += len(some)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(unborn, path)
         sync_folder(path.parent)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror or error}): name another place"
+            f"{printable(os.fspath(path))} cannot be written ({error.strerror or error}): name another place"
         ) from error
     finally:
-        unborn.unlink(missing_ok=True)
+        if made:
+            unborn.unlink(missing_ok=True)
     return count
+
+
+def is_export(path: bytes) -> bool:
+    """Returns whether the file at this path was written by `write_parquet`."""
+    _, pq = _import_pyarrow()
+    with open(path, "rb") as file:
+        try:
+            return METADATA_KEY in (pq.read_schema(file).metadata or {})
+        except (ValueError, OSError, NotImplementedError):  # pyarrow's errors, all of them
+            return False
 
 
 def read_parquet(path: Path) -> tuple[ExportManifest, Iterator[PhotoExport]]:
@@ -98,9 +112,11 @@ def read_parquet(path: Path) -> tuple[ExportManifest, Iterator[PhotoExport]]:
     """
     _, pq = _import_pyarrow()
     if path.exists() and not path.is_file():
-        raise InputError(f"{path}: not a regular file: name a file that was exported by virtue")
+        raise InputError(
+            f"{printable(os.fspath(path))}: not a regular file: name a file that was exported by virtue"
+        )
     with _translate_errors(path):
-        with pq.ParquetFile(path) as file:
+        with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
             metadata, names = file.schema_arrow.metadata or {}, set(file.schema_arrow.names)
         if METADATA_KEY not in metadata:
             raise InputError(f"{path} was not exported by virtue", hint="virtue export FILE")
@@ -205,7 +221,7 @@ def _read_photos(path: Path, dim: int) -> Iterator[PhotoExport]:
 def _read_rows(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
     pa, pq = _import_pyarrow()
     schema = _schema(dim)
-    with pq.ParquetFile(path) as file:
+    with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=schema.names):
             table = pa.Table.from_batches([batch]).select(schema.names).cast(schema).combine_chunks()
             column = table.column("vector").combine_chunks()
