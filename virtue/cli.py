@@ -184,7 +184,7 @@ def index(
             progress=progress,
         )
     print_report(report, as_json=as_json, quiet=quiet)
-    return ERROR if strict and report.problems else FOUND
+    return ERROR if strict and (report.problems or report.known_problems) else FOUND
 
 
 @app.command()

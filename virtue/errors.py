@@ -4,6 +4,7 @@ and says what to do next.
     VirtueError
     ├── InputError (also ValueError)   what the caller gave cannot be used
     │   ├── PictureError               a picture that cannot be read
+    │   │   └── UnreadableError        its file cannot be read now, whatever it holds
     │   └── PromptError                a box, point or mask that does not fit its picture
     ├── ModelError                     a model that is missing or cannot do what is asked
     ├── InternalError                  a mistake in virtue itself
@@ -35,6 +36,10 @@ class InputError(VirtueError, ValueError):
 
 
 class PictureError(InputError):
+    pass
+
+
+class UnreadableError(PictureError):
     pass
 
 

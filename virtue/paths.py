@@ -42,6 +42,12 @@ def is_below_any(path: bytes, folders: Collection[bytes]) -> bool:
     return True
 
 
+def changed_at(status: os.stat_result) -> int:
+    """Returns when a file was changed, in nanoseconds, within 64 bits. File systems have times before 1678
+    and after 2262, which fit no column."""
+    return max(-(1 << 63), min(status.st_mtime_ns, (1 << 63) - 1))
+
+
 def printable(path: str | bytes) -> str:
     """Returns a path as text that can be shown anywhere; bytes that cannot be decoded become \\xNN."""
     if isinstance(path, bytes):

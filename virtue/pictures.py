@@ -6,6 +6,7 @@ was indexed and what is asked go the same way, so equal bytes give equal pixels.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -32,7 +33,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from virtue.errors import PictureError, PromptError
+from virtue.errors import PictureError, PromptError, UnreadableError
 from virtue.paths import printable
 from virtue.pixels import convert_to_srgb, converter, fit, resize
 
@@ -75,6 +76,9 @@ DAMAGE = (
     Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow and its plugins raise, by their sources and by fuzzing, on files that lie."""
+
+_ASKED_BY_CONTENT = (errno.EINVAL, errno.EOVERFLOW)
+"""What systems answer to a file's own wrong numbers, such as a place before its beginning."""
 
 _ORIENTATION = 0x0112
 
@@ -209,6 +213,21 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
         return Picture(np.asarray(rgb), *declared)
 
 
+@lru_cache(maxsize=1)
+def reader() -> str:
+    """Names what reads pictures here, with its versions: what one cannot read, another may."""
+    import pi_heif
+    import PIL
+    from PIL import features
+
+    from virtue import __version__
+
+    codecs = [f"{name} {features.version(name)}" for name in ("avif", "webp", "libtiff", "jpg")]
+    return f"virtue {__version__}, Pillow {PIL.__version__}, pi-heif {pi_heif.__version__}, " + ", ".join(
+        codecs
+    )
+
+
 def estimate_memory(image: Image.Image, side: int | None) -> int:
     """Estimates how many bytes decoding an opened image takes."""
     width, height = image.size
@@ -282,17 +301,18 @@ def check_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> os.
     """Checks that the path is a readable regular file.
 
     Raises:
-        PictureError: the path is not that of a readable regular file; the reason alone.
+        PictureError: the path is not that of a regular file; the reason alone.
+        UnreadableError: it cannot be looked at now.
     """
     try:
         status = os.stat(path)
     except FileNotFoundError:
         broken = os.path.islink(path)
-        raise PictureError("a link that leads nowhere" if broken else "there is no such file") from None
-    except PermissionError:
-        raise PictureError("permission denied") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
-        raise PictureError(getattr(error, "strerror", None) or str(error)) from None
+        raise UnreadableError("a link that leads nowhere" if broken else "there is no such file") from None
+    except OSError as error:
+        raise UnreadableError(_os_reason(error)) from None
+    except ValueError as error:  # a path with a zero byte in it
+        raise PictureError(str(error)) from None
     if stat.S_ISDIR(status.st_mode):
         raise PictureError("a folder, not a picture")
     if not stat.S_ISREG(status.st_mode):
@@ -305,7 +325,7 @@ def _name_in_errors(name: str) -> Iterator[None]:
     try:
         yield
     except PictureError as error:
-        raise PictureError(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {error}") from None
 
 
 def _name(source: bytes | str | os.PathLike[str] | os.PathLike[bytes]) -> str:
@@ -322,15 +342,21 @@ def _translate_errors() -> Iterator[None]:
         raise PictureError(
             "not a picture that virtue can read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF), or damaged"
         ) from None
-    except PermissionError:
-        raise PictureError("permission denied") from None
     except (MemoryError, Image.DecompressionBombError):
-        raise PictureError("there is not enough memory to decode it") from None
+        raise UnreadableError("there is not enough memory to decode it") from None
     except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno not in (None, *_ASKED_BY_CONTENT):
+            raise UnreadableError(_os_reason(error)) from None
+        if "out of memory" in str(error).lower():  # of a codec
+            raise UnreadableError("there is not enough memory to decode it") from None
         if "truncated" in str(error).lower():
             raise PictureError("cut off: the file ends before the picture does") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PictureError(f"damaged picture ({reason})") from error
+
+
+def _os_reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _too_large(size: tuple[int, int], limit: int) -> PictureError:

@@ -78,7 +78,8 @@ def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
             print(f"{printable(path)}: {reason}", file=sys.stderr)
         for warning in report.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        print(report.summary(), file=sys.stderr)
+        hint = "; virtue status --problems lists them" if report.known_problems else ""
+        print(report.summary() + hint, file=sys.stderr)
     if as_json:
         fields = {key: value for key, value in asdict(report).items() if key != "problems"}
         fields["problems"] = [{"path": os.fsdecode(p), "reason": reason} for p, reason in report.problems]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from virtue.store import Snapshot, Store, Writer
 
 LOG = logging.getLogger("virtue")
+
+NOT_THERE = "it is not there; what the library has of it was kept"
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 E = TypeVar("E", bound=AnnotationEntry)
@@ -90,8 +93,7 @@ def index(
         tops = _find_tops(asked, roots, known, reembed, report)
         scope = set(asked or tops)
         new_options = _choose_options(scope, roots, wanted, exclude)
-        there = [top for top in tops if top in asked or os.path.exists(top)]
-        found = _walk_all(there, roots, progress, started)
+        found = _walk_all(tops, asked, roots, progress, started)
         requirements = EmbeddingRequirements(
             _match_entries(annotated, annotations, tops, found, True, report),
             _match_entries(captioned, captions, [], found, False, report),
@@ -106,13 +108,14 @@ def index(
             return (options or Options()).limit
 
         plan = make_plan(found, tops, known, requirements, limit_of, rehash)
-        for top, lost in _find_emptied(plan, tops, found, known):
-            if reembed:
-                raise InputError(
-                    f"{printable(top)} holds no photos, and had {lost}, which would lose their vectors: "
-                    "mount its drive if that is why, or index again first",
-                    hint="virtue index",
-                )
+        for folder, lost in _find_lost_folders(found, known) if reembed else ():
+            raise InputError(
+                f"{printable(folder)} holds no photos, and had {lost}, which would lose their vectors: mount "
+                "its drive if that is why, else index again and forget what is missing; searches use the old "
+                "vectors until then",
+                hint="virtue index; virtue forget --missing",
+            )
+        for top, lost in _find_emptied(plan, tops, found):
             report.warnings.append(
                 f"{printable(top)} holds no photos, and had {lost}: they are marked as missing; if a drive "
                 "is not mounted there, mount it and index again"
@@ -131,12 +134,12 @@ def index(
                         progress(Progress("indexing", done, count, problems, seconds, "indexing"))
                 pipeline.finish(plan)
             queue.finish()
-        if reembed and pipeline.vanished:
-            raise InputError(
-                f"{len(pipeline.vanished)} photos vanished while they were read, such as "
-                f"{printable(pipeline.vanished[0])}: mount their drive if that is why, and reindex again; "
-                "until then searches use the old vectors",
-                hint="virtue reindex",
+        if reembed:
+            _refuse_losses(store, target, report)
+        if pipeline.passed_by:
+            report.warnings.append(
+                f"{len(pipeline.passed_by)} photos that were given captions or annotations could not be read, "
+                f"such as {printable(pipeline.passed_by[0])}: give these again once they can"
             )
         if reembed or not target.active:
             writer.activate(target)
@@ -177,9 +180,9 @@ def _find_tops(
             "forget it",
             hint="virtue forget FOLDER",
         )
-    report.problems += [(folder, "it is not there; what the library has of it was kept") for folder in gone]
     loners = [path for path, state in known.items() if roots.of(path) is None and not state.missing]
     tops = named + [folder for folder in folders if folder not in gone] + loners
+    report.problems += [(folder, NOT_THERE) for folder in gone if not is_below_any(folder, set(tops))]
     if not tops:
         if gone:
             raise InputError(f"{printable(gone[0])} is not there: mount it, or name another folder")
@@ -199,17 +202,29 @@ def _choose_options(
 
 def _walk_all(
     tops: list[bytes],
+    asked: list[bytes],
     roots: Roots,
     progress: Callable[[Progress], None] | None,
     started: float,
 ) -> Walk:
-    """Walks all of it, each known folder with its own options."""
-    found, known = Walk(), set(roots)
-    others = known.difference(tops)
-    nested = [root for root in others if is_below_any(root, set(tops)) and os.path.isdir(root)]
+    """Walks all of it, each known folder with its own options. What is not `asked` for by name need not be
+    there: a known folder that is not there, or cannot be listed, keeps what it had, and so does a file unless
+    its folder can be listed and lacks it."""
+    found, known, listings = Walk(), set(roots), dict[bytes, set[bytes]]()
+    nested = [root for root in known.difference(tops) if is_below_any(root, set(tops))]
     for top in tops + nested:
         options = roots.of(top) or Options()
-        walk(top, options.exclude, found, known)
+        if top in asked:
+            walk(top, options.exclude, found, known)
+        elif top in known and not os.path.isdir(top):
+            found.unlisted.add(top)
+        elif top in known or os.path.exists(top):
+            try:
+                walk(top, options.exclude, found, known)
+            except InputError:
+                found.add_unreadable(top, "folder that cannot be listed")
+        elif not _is_gone(top, listings):
+            found.add_unreadable(top, NOT_THERE)
         if progress:
             count = len(found.files)
             seconds = time.monotonic() - started
@@ -232,11 +247,76 @@ def _match_entries(
     return result
 
 
-def _find_emptied(
-    plan: Plan, tops: list[bytes], found: Walk, known: dict[bytes, FileState]
-) -> Iterator[tuple[bytes, int]]:
-    """Finds folders without a photo that had some, and how many they had."""
-    for top in filter(os.path.isdir, tops if plan.missing else ()):
-        lost = sum(is_below(path, top) for path in plan.missing)
-        if lost and not any(is_below(path, top) for path in found.files):
-            yield top, lost
+def _is_gone(path: bytes, listings: dict[bytes, set[bytes]]) -> bool:
+    """Returns whether a file is gone for sure: its folder can be listed, and lacks it."""
+    folder, name = os.path.split(path)
+    try:
+        if folder not in listings:
+            listings[folder] = set(os.listdir(folder))
+    except OSError:
+        return False
+    return name not in listings[folder]
+
+
+def _find_emptied(plan: Plan, tops: list[bytes], found: Walk) -> Iterator[tuple[bytes, int]]:
+    """Finds folders without a photo that had some, and how many they had: of those walked, and of those below
+    them that hold nothing at all, as the place of a drive that is not mounted."""
+    lost = Counter(folder for path in plan.missing for folder in _folders_above(path, tops))
+    emptied = {
+        folder
+        for folder in lost
+        if (folder in tops or _is_empty(folder)) and not any(is_below(path, folder) for path in found.files)
+    }
+    for folder in sorted(emptied):
+        if not any(other != folder and is_below(folder, other) for other in emptied):
+            yield folder, lost[folder]
+
+
+def _folders_above(path: bytes, tops: list[bytes]) -> Iterator[bytes]:
+    while path not in tops and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+        yield path
+
+
+def _is_empty(folder: bytes) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return False
+
+
+def _find_lost_folders(found: Walk, known: dict[bytes, FileState]) -> Iterator[tuple[bytes, int]]:
+    """Finds folders whose photos are all gone, in this run or before, and how many those are: folders that
+    hold nothing, or are not there. Photos that lie elsewhere as well are not gone."""
+    live = {state.hash for path, state in known.items() if path in found.files}
+    there = {os.path.dirname(path) for path in (*found.files, *found.problems)}
+    lost = Counter(
+        os.path.dirname(path)
+        for path, state in known.items()
+        if state.hash
+        and state.hash not in live
+        and path not in found.problems
+        and not (found.unlisted and is_below_any(path, found.unlisted))
+    )
+    for folder in sorted(lost.keys() - there):
+        if not os.path.isdir(folder) or _is_empty(folder):
+            yield folder, lost[folder]
+
+
+def _refuse_losses(store: Store, target: Generation, report: Report) -> None:
+    """Raises an error if photos have vectors that searches use, and none in the generation that is to take
+    their place."""
+    with store.read() as snapshot:
+        new = snapshot.files(target)
+        old = {path for path, state in snapshot.files().items() if state.settings and not state.missing}
+    done = {state.hash for state in new.values() if state.settings}
+    left = sorted(path for path in old if new[path].hash not in done)
+    if left:
+        reason = new[left[0]].problem or dict(report.problems).get(left[0], "it was not read")
+        count = f"{len(left)} photos" if len(left) > 1 else "a photo"
+        raise InputError(
+            f"{count} could not be read, such as {printable(left[0])} ({reason}): mount their drive or see to "
+            "their rights if that is why, or forget them, and reindex again; searches use the old vectors "
+            "until then",
+            hint="virtue reindex",
+        )

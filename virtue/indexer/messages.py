@@ -27,7 +27,10 @@ class Heavy(NamedTuple):
 
 
 class Refused(NamedTuple):
+    """`is_verdict`: what the file holds is no picture for this reader; else it could not be read now."""
+
     reason: str
+    is_verdict: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

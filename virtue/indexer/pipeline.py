@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,18 @@ from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.embedding import Job, PhotoEmbedder, embed_captions
 from virtue.indexer.messages import Decoded, Hashed
 from virtue.indexer.model_threads import ModelThreads
-from virtue.indexer.plan import Plan, record
+from virtue.indexer.plan import Plan, is_known, record, record_failure
 from virtue.indexer.report import Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.user_annotations import FittedAnnotations, fit_all, fit_kept, join
-from virtue.indexer.walk import Found
+from virtue.indexer.walk import UNREAD, Found
 from virtue.indexer.workers import Outcome, Pool
 from virtue.paths import printable
+from virtue.pictures import reader
 from virtue.store import CaptionUpdate, EmbeddedPhoto, FileRecord, FileState, NewCaption
 
 if TYPE_CHECKING:
-    from virtue.paths import printable
-from virtue.store import Store
+    from virtue.store import Store
 
 LOG = logging.getLogger("virtue")
 
@@ -40,7 +41,7 @@ class Pipeline:
     path is known only once its photo is.
 
     Attributes:
-        vanished: files that were there when the folders were looked through, and are not any more.
+        passed_by: files that a file of annotations or captions speaks of, and that could not be read.
     """
 
     def __init__(
@@ -61,13 +62,14 @@ class Pipeline:
         self._in_work: dict[bytes, list[tuple[Found, Hashed]]] = {}
         self._batch: list[tuple[Found, Hashed, Decoded]] = []
         self._recaptioned: dict[bytes, list[FileRecord]] = {}
-        self._failed: dict[bytes, str] = {}
-        self.vanished: list[bytes] = []
+        self._failed: dict[bytes, tuple[str, bool]] = {}
+        self.passed_by: list[bytes] = []
 
     def start(self, plan: Plan) -> None:
         """Keeps what needs no file to be opened."""
         report = self._report
         report.problems += plan.problems
+        report.known_problems += plan.known_problems
         report.unchanged, report.relinked = plan.unchanged, plan.relinked
         report.missing = len(plan.missing)
         self._recaptioned = plan.recaptioned
@@ -97,14 +99,28 @@ class Pipeline:
         """Embeds the captions of sidecars that changed, without opening their photos."""
         pending = iter(self._recaptioned.items())
         while some := dict(islice(pending, 256)):
-            texts = [self._requirements.texts(photo, self._report.warnings) for photo in some]
-            captions = [[NewCaption(text, "sidecar") for text in beside] for beside in texts]
-            told = embed_captions(self._embedder, captions, self._report.warnings.append)
+            read: dict[bytes, list[NewCaption]] = {}
+            records: list[FileRecord] = []
+            for photo, files in some.items():
+                beside = self._requirements.sidecar_texts(photo)
+                if beside.is_complete:
+                    read[photo] = [NewCaption(text, "sidecar") for text in beside.texts]
+                else:  # what was read before stays, and the next run tries again
+                    files = [replace(file, sidecar=UNREAD) for file in files]
+                    if all(self._was_unread(file.path) for file in files):
+                        beside = beside._replace(faults=())
+                records += files
+                self._report.warnings += beside.faults
+            told = embed_captions(self._embedder, list(read.values()), self._report.warnings.append)
             updates = [
-                CaptionUpdate(photo, *kept, ("sidecar",)) for photo, kept in zip(some, told, strict=True)
+                CaptionUpdate(photo, *kept, ("sidecar",)) for photo, kept in zip(read, told, strict=True)
             ]
             self._report.recaptioned += len(updates)
-            self._queue.add(files=[file for files in some.values() for file in files], captions=updates)
+            self._queue.add(files=records, captions=updates)
+
+    def _was_unread(self, path: bytes) -> bool:
+        state = self._known.get(path)
+        return state is not None and state.sidecar == UNREAD
 
     def _is_wanted(self, found: Found, hashed: Hashed) -> bool:
         """Called by the pool's threads: whether this content must be decoded."""
@@ -118,9 +134,9 @@ class Pipeline:
             return True
 
     def _take(self, outcome: Outcome) -> None:
-        found, hashed, decoded, problem = outcome
+        found, hashed, decoded, problem, is_verdict = outcome
         if problem is not None:
-            self._fail(_as_read(found, hashed), hashed.hash if hashed else None, problem)
+            self._fail(_as_read(found, hashed), hashed.hash if hashed else None, problem, is_verdict)
         elif hashed and decoded:
             self._batch.append((found, hashed, decoded))
             waiting_bytes = sum(decoded.picture.pixels.nbytes for _, _, decoded in self._batch)
@@ -134,23 +150,27 @@ class Pipeline:
                     return
             self._link(found, hashed)
 
-    def _fail(self, found: Found, photo: bytes | None, problem: str) -> None:
+    def _fail(self, found: Found, photo: bytes | None, problem: str, is_verdict: bool) -> None:
         """A file, with all that wait for the same content."""
         copies = self._leave(photo) if photo else []
         if photo:
-            self._failed[photo] = problem
-        self._refuse(found, problem)
+            self._failed[photo] = problem, is_verdict
+        self._refuse(found, problem, is_verdict)
         for copy, read in copies:
-            self._refuse(_as_read(copy, read), problem)
+            self._refuse(_as_read(copy, read), problem, is_verdict)
 
-    def _refuse(self, found: Found, problem: str) -> None:
+    def _refuse(self, found: Found, problem: str, is_verdict: bool) -> None:
         LOG.info("skipped %s: %s", printable(found.path), problem)
-        self._report.problems.append((found.path, problem))
-        if os.path.lexists(found.path):
-            self._queue.add(files=[record(found, problem=problem)])
+        state = self._known.get(found.path)
+        if is_known(state, problem):
+            self._report.known_problems += 1
         else:
-            # What the library has of it stays: a drive that is gone is no reason to lose it.
-            self.vanished.append(found.path)
+            self._report.problems.append((found.path, problem))
+        if self._requirements.mentioned(found.path):
+            self.passed_by.append(found.path)
+        if os.path.lexists(found.path):  # else the next run sees what became of it
+            judge = reader() if is_verdict else None
+            self._queue.add(files=[record_failure(found, state, problem, judge)])
 
     def _leave(self, photo: bytes) -> list[tuple[Found, Hashed]]:
         with self._lock:
@@ -160,7 +180,7 @@ class Pipeline:
         """A path of a photo whose vectors are there."""
         photo = hashed.hash
         if self._embedded.get(photo) is None:
-            self._refuse(_as_read(found, hashed), self._failed[photo])
+            self._refuse(_as_read(found, hashed), *self._failed[photo])
             return
         state, found = self._known.get(found.path), _as_read(found, hashed)
         new = record(found, photo=photo)
@@ -182,7 +202,7 @@ class Pipeline:
     def _keep(self, described: Iterable[tuple[Job, EmbeddedPhoto | InputError]]) -> None:
         for job, embedded in described:
             if isinstance(embedded, InputError):
-                self._fail(job.file, job.hash, str(embedded))
+                self._fail(job.file, job.hash, str(embedded), is_verdict=True)
                 continue
             state = self._known.get(job.file.path)
             if job.hash in self._embedded or (state and state.hash):
@@ -202,7 +222,7 @@ class Pipeline:
             before = self._embedded.get(photo)
             settings = self._requirements.settings(photo, Settings.parse(before) if before else None)
             annotated, captioned = self._requirements.annotations(photo), self._requirements.captions(photo)
-            sidecars = self._requirements.texts(photo, self._report.warnings)
+            beside = self._requirements.sidecar_texts(photo)
         # An edited file takes along what its user had said of it, unless it says it anew.
         source = photo if photo in self._embedded else (state.hash if state else None)
         annotations, captions = self._kept(source, size)
@@ -211,8 +231,11 @@ class Pipeline:
         if captioned:
             captions = fit_all(captioned, *size)
         given = join(annotations, captions)
-        self._report.warnings += given.faults
-        return Job(_as_read(found, hashed), photo, decoded, str(settings), settings.regions, given, sidecars)
+        self._report.warnings += (*given.faults, *beside.faults)
+        file = _as_read(found, hashed)
+        if not beside.is_complete:
+            file = file._replace(stamp=UNREAD)
+        return Job(file, photo, decoded, str(settings), settings.regions, given, beside.texts)
 
     def _kept(
         self, photo: bytes | None, size: tuple[int, int]

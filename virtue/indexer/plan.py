@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from virtue.indexer.requirements import EmbeddingRequirements
 from virtue.indexer.walk import Found, Walk
 from virtue.paths import is_below_any
+from virtue.pictures import reader
 from virtue.store import FileRecord, FileState
 
 
@@ -15,13 +17,14 @@ from virtue.store import FileRecord, FileState
 class Plan:
     """What a run has to do. `opened`: to be read. `records`: known contents under new or returned paths, and
     what cannot be a photo. `recaptioned`: photos whose sidecars changed, with the records to keep along with
-    that."""
+    that. `problems`: those that no run met before; `known_problems` counts the others."""
 
     opened: list[Found] = field(default_factory=list)
     records: list[FileRecord] = field(default_factory=list)
     recaptioned: dict[bytes, list[FileRecord]] = field(default_factory=dict)
     missing: list[bytes] = field(default_factory=list)
     problems: list[tuple[bytes, str]] = field(default_factory=list)
+    known_problems: int = 0
     unchanged: int = 0
     relinked: int = 0
 
@@ -51,12 +54,39 @@ def make_plan(
             requirements.add(state.hash, path, limit_of(path, state), sidecar is not None)
     for path, found in walk.files.items():
         _classify(plan, found, known.get(path), requirements, rehash)
-    for path, reason in walk.problems.items():
-        plan.problems.append((path, reason))
+    for path, reason in _find_problems(walk, known):
         before = known.get(path)
-        if before is None or before.problem != reason or before.missing:
+        if is_known(before, reason):
+            plan.known_problems += 1
+            continue
+        plan.problems.append((path, reason))
+        if before is not None and path in walk.unreadable:
+            same = Found(path, before.size, before.mtime_ns, None, None)
+            plan.records.append(record_failure(same, before, reason))
+        else:
             plan.records.append(FileRecord(path, 0, 0, None, problem=reason))
     return plan
+
+
+def is_known(state: FileState | None, problem: str) -> bool:
+    """Returns whether an earlier run met this problem."""
+    return state is not None and state.problem == problem and not state.missing
+
+
+def _find_problems(walk: Walk, known: Mapping[bytes, FileState]) -> Iterator[tuple[bytes, str]]:
+    """Finds what was a problem of the walk, and what became one since photos were known below it."""
+    yield from walk.problems.items()
+    silent = walk.unlisted.difference(walk.problems)
+    if silent:
+        photos = (path for path, state in known.items() if state.hash and is_below_any(path, silent))
+        for folder in sorted({_above(path, silent) for path in photos}):
+            yield folder, "folder that cannot be looked at"
+
+
+def _above(path: bytes, folders: set[bytes]) -> bytes:
+    while path not in folders:
+        path = os.path.dirname(path)
+    return path
 
 
 def same_file(found: Found, state: FileState) -> bool:
@@ -84,9 +114,13 @@ def _classify(
     if state is None or not same_file(found, state) or rehash:
         plan.opened.append(found)
     elif state.problem is not None:
-        plan.problems.append((found.path, state.problem))
+        judged = state.judged_by == reader()
+        if not judged or (state.hash is not None and not requirements.satisfied(state.hash, state.settings)):
+            plan.opened.append(found)
+            return
+        plan.known_problems += 1
         if state.missing:
-            plan.records.append(record(found, problem=state.problem))
+            plan.records.append(record_failure(found, state, state.problem, state.judged_by))
     elif state.hash is None or not requirements.satisfied(state.hash, state.settings):
         plan.opened.append(found)
     elif found.stamp != state.sidecar:
@@ -98,5 +132,18 @@ def _classify(
         plan.unchanged += 1
 
 
-def record(found: Found, photo: bytes | None = None, problem: str | None = None) -> FileRecord:
-    return FileRecord(found.path, found.size, found.mtime_ns, found.stamp, photo, problem)
+def record(found: Found, photo: bytes) -> FileRecord:
+    return FileRecord(found.path, found.size, found.mtime_ns, found.stamp, photo)
+
+
+def record_failure(
+    found: Found, state: FileState | None, problem: str, judged_by: str | None = None
+) -> FileRecord:
+    """Makes the record of a file that could not be read. What the library has of it stays: its photo, and
+    what was read beside that.
+
+    Args:
+        judged_by: the reader that found what the file holds to be no picture; None: it will be tried again.
+    """
+    photo, sidecar = (state.hash, state.sidecar) if state else (None, None)
+    return FileRecord(found.path, found.size, found.mtime_ns, sidecar, photo, problem, judged_by)

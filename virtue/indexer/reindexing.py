@@ -137,7 +137,7 @@ def _measure_rate(
 
 
 def _job(outcome: Outcome, state: FileState) -> list[Job]:
-    found, hashed, decoded, _ = outcome
+    found, hashed, decoded, *_ = outcome
     if hashed is None or decoded is None:
         return []
     limit = Settings.parse(state.settings).regions if state.settings else 0

@@ -44,8 +44,9 @@ class Report:
         relinked: files whose content was known, under a new path or back again.
         unchanged: files that are as they were.
         missing: files that were found to be gone.
-        problems: path and reason of each file below the roots of this run that cannot be indexed, also of
-            those that an earlier run met.
+        problems: path and reason of each file below the roots of this run that cannot be indexed, and of which
+            no earlier run said so.
+        known_problems: how many more there are, of which an earlier run did.
         warnings: sentences on anything else that was left out.
         seconds: how long it took.
     """
@@ -57,6 +58,7 @@ class Report:
     unchanged: int = 0
     missing: int = 0
     problems: list[tuple[bytes, str]] = field(default_factory=list)
+    known_problems: int = 0
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -72,4 +74,6 @@ class Report:
             "that could not be read": len(self.problems),
         }
         parts = [f"{count:,} {what}" for what, count in counts.items() if count]
-        return f"photos: {', '.join(parts) or 'none found'}; {self.seconds:.1f} s"
+        known = self.known_problems
+        behind = f"; {known:,} known problem{'s' * (known != 1)}" if known else ""
+        return f"photos: {', '.join(parts) or 'none found'}{behind}; {self.seconds:.1f} s"

@@ -3,9 +3,9 @@ and captions; the settings say what its embedding was made with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from virtue.errors import InputError
 from virtue.indexer.annotations import CocoImage
@@ -13,6 +13,7 @@ from virtue.indexer.captions import PhotoCaptions
 from virtue.indexer.sidecar import read_sidecar
 from virtue.indexer.user_annotations import digest
 from virtue.indexer.walk import find_sidecar
+from virtue.paths import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,15 @@ class Settings:
         return Settings(int(values["regions"]), values["annotations"], values["captions"])
 
 
+class SidecarTexts(NamedTuple):
+    """Captions from files beside a photo. `is_complete`: none of these has to be tried again; `faults` are
+    sentences on those that could not be read."""
+
+    texts: tuple[str, ...]
+    is_complete: bool
+    faults: tuple[str, ...]
+
+
 class EmbeddingRequirements:
     """What all paths of a photo require of its embedding. Call `add` for every path before the other
     methods."""
@@ -48,7 +58,7 @@ class EmbeddingRequirements:
         self._regions[photo] = max(regions, self._regions.get(photo, 0))
         if has_sidecar:
             self._beside.setdefault(photo, {})[path] = None
-        if path in self._annotated or path in self._captioned:
+        if self.mentioned(path):
             self._paths.setdefault(photo, {})[path] = None
 
     def settings(self, photo: bytes, before: Settings | None) -> Settings:
@@ -74,17 +84,27 @@ class EmbeddingRequirements:
     def captions(self, photo: bytes) -> list[PhotoCaptions]:
         return [self._captioned[path] for path in self._paths.get(photo, ()) if path in self._captioned]
 
-    def texts(self, photo: bytes, faults: list[str]) -> tuple[str, ...]:
-        """Returns the captions beside any of the photo's paths, and in `faults` why some cannot be read."""
-        return tuple(dict.fromkeys(self._texts(photo, faults)))
+    def mentioned(self, path: bytes) -> bool:
+        """Returns whether a file of this run says something of the photo at this path."""
+        return path in self._annotated or path in self._captioned
 
-    def _texts(self, photo: bytes, faults: list[str]) -> Iterator[str]:
+    def sidecar_texts(self, photo: bytes) -> SidecarTexts:
+        """Reads the captions beside any of the photo's paths."""
+        texts: dict[str, None] = {}
+        faults: list[str] = []
+        complete = True
         for path in self._beside.get(photo, ()):
             beside, _ = find_sidecar(path)
             try:
                 text = read_sidecar(beside) if beside else None
             except InputError as error:
                 faults.append(str(error))
-                continue
-            if text:
-                yield text
+            except OSError as error:
+                faults.append(
+                    f"{printable(beside or path)}: {error.strerror or error}: its caption is left out"
+                )
+                complete = False
+            else:
+                if text:
+                    texts[text] = None
+        return SidecarTexts(tuple(texts), complete, tuple(faults))

@@ -16,13 +16,11 @@ def read_sidecar(path: bytes) -> str | None:
     it is blank.
 
     Raises:
-        InputError: it cannot be read or is too long for a caption.
+        InputError: it is too long for a caption.
+        OSError: it cannot be read now.
     """
-    try:
-        with open(path, "rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{printable(path)}: {error.strerror or error}: its caption is left out") from None
+    with open(path, "rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise InputError(f"{printable(path)}: more than {MAX_BYTES:,} bytes: not used as a caption")
     return " ".join(_decode(content).replace("\0", " ").split()) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -10,14 +11,21 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from virtue.errors import InputError, PictureError
-from virtue.paths import printable
+from virtue.errors import InputError, PictureError, UnreadableError
+from virtue.paths import changed_at, printable
 from virtue.pictures import SUFFIXES, check_file
 
 SKIPPED = (b".", b"@eaDir")
 """Beginnings of names that are never photos: hidden files, `._*` of macOS, thumbnails of Synology."""
 
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+"""What systems answer where nothing is."""
+
 _SUFFIXES = tuple(os.fsencode(suffix) for suffix in sorted(SUFFIXES))
+
+
+UNREAD = "unread"
+"""The stamp of a sidecar that cannot be read now."""
 
 
 class Found(NamedTuple):
@@ -34,11 +42,18 @@ class Found(NamedTuple):
 @dataclass(slots=True)
 class Walk:
     """The files found below the given roots, by path; `problems` are paths that should be photos and are not
-    files; what lies below `unlisted` could not be looked at."""
+    files, and folders that cannot be listed. Those that are `unreadable` cannot be looked at now, and may be
+    photos all the same; nor can what lies below `unlisted`."""
 
     files: dict[bytes, Found] = field(default_factory=dict)
     problems: dict[bytes, str] = field(default_factory=dict)
+    unreadable: set[bytes] = field(default_factory=set)
     unlisted: set[bytes] = field(default_factory=set)
+
+    def add_unreadable(self, path: bytes, reason: str) -> None:
+        self.problems[path] = reason
+        self.unreadable.add(path)
+        self.unlisted.add(path)  # it may be a folder, whatever its name
 
 
 def walk(
@@ -84,8 +99,7 @@ def walk(
         except OSError as error:
             if folder == root:
                 raise InputError(f"{printable(root)}: {error.strerror or error}") from None
-            result.unlisted.add(folder)
-            result.problems[folder] = f"folder that cannot be listed: {error.strerror or error}"
+            result.add_unreadable(folder, f"folder that cannot be listed: {error.strerror or error}")
             continue
         names = {entry.name for entry in listing}
         for entry in listing:
@@ -111,11 +125,18 @@ def _visit(
     try:
         is_folder = entry.is_dir()
         if not (is_folder or pictured):
+            if entry.is_symlink() and not os.path.exists(entry.path):
+                result.unlisted.add(entry.path)  # a folder on a drive that is not mounted, perhaps
             return
         status = entry.stat()
-    except OSError:
+    except OSError as error:
         if pictured:
-            result.problems[entry.path] = _reason(entry.path)
+            _add_unreadable(result, entry.path)
+        elif _is_real_folder(entry):
+            reason = f"folder that cannot be looked at: {error.strerror or error}"
+            result.add_unreadable(entry.path, reason)
+        else:
+            result.unlisted.add(entry.path)
         return
     if is_folder:
         folders.append(entry.path)
@@ -125,14 +146,21 @@ def _visit(
         beside = [name for name in _sidecar_names(entry.name) if name in names]
         paths = [entry.path[: len(entry.path) - len(entry.name)] + name for name in beside]
         sidecar, stamp = next(_stamped(*paths), (None, None))
-        result.files[entry.path] = Found(entry.path, status.st_size, status.st_mtime_ns, sidecar, stamp)
+        result.files[entry.path] = Found(entry.path, status.st_size, changed_at(status), sidecar, stamp)
     else:
         result.problems[entry.path] = "not a regular file"
 
 
+def _is_real_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
 def _add_single(result: Walk, path: bytes, status: os.stat_result) -> None:
     if stat.S_ISREG(status.st_mode):
-        result.files[path] = Found(path, status.st_size, status.st_mtime_ns, *find_sidecar(path))
+        result.files[path] = Found(path, status.st_size, changed_at(status), *find_sidecar(path))
     else:
         result.problems[path] = "not a regular file"
 
@@ -145,19 +173,28 @@ def _stamped(*paths: bytes) -> Iterator[tuple[bytes, str]]:
     for path in paths:
         try:
             status = os.stat(path)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _ABSENT or os.path.islink(path):
+                yield path, UNREAD
             continue
         if stat.S_ISREG(status.st_mode):
             # Not the path itself: the photos may be moved, with the text beside them.
-            yield path, f"{len(os.path.basename(path))}:{status.st_size}:{status.st_mtime_ns}"
+            yield path, f"{len(os.path.basename(path))}:{status.st_size}:{changed_at(status)}"
 
 
-def _reason(path: bytes) -> str:
+def _add_unreadable(result: Walk, path: bytes) -> None:
+    """Notes a file that cannot be looked at, unless it vanished meanwhile."""
     try:
         check_file(os.fsdecode(path))
+        reason = "it changed while it was looked at: index again"
+    except UnreadableError as error:
+        if not os.path.lexists(path) and "no such file" in str(error):
+            return
+        reason = str(error)
     except PictureError as error:
-        return str(error)
-    return "it changed while it was looked at: index again"
+        result.problems[path] = str(error)
+        return
+    result.add_unreadable(path, reason)
 
 
 def _matcher(patterns: Iterable[str]) -> Callable[[bytes, bytes], bool]:

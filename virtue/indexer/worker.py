@@ -20,9 +20,10 @@ from io import BufferedReader
 import numpy as np
 from PIL import AvifImagePlugin
 
-from virtue.errors import PictureError
+from virtue.errors import PictureError, UnreadableError
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.metadata import read_metadata
+from virtue.paths import changed_at
 from virtue.phash import perceptual_hash
 from virtue.pictures import Picture, check_file, decode, estimate_memory, open_image
 
@@ -52,8 +53,10 @@ def main() -> None:
         try:
             with _limit_time(task.timeout):
                 read(task, channel)
-        except (PictureError, MemoryError) as error:
-            channel.send(Refused(str(error) or "there is not enough memory to decode it"))
+        except PictureError as error:
+            channel.send(Refused(str(error), not isinstance(error, UnreadableError)))
+        except MemoryError:
+            channel.send(Refused("there is not enough memory to decode it"))
         except BrokenPipeError:
             return
 
@@ -65,7 +68,7 @@ def read(task: Task, channel: Channel) -> None:
     with _open(path) as stream:
         before = os.fstat(stream.fileno())
         digest = hashlib.file_digest(stream, "sha256").digest()
-        if not _ask(channel, Hashed(digest, before.st_size, before.st_mtime_ns), task.timeout):
+        if not _ask(channel, Hashed(digest, before.st_size, changed_at(before)), task.timeout):
             return
         stream.seek(0)
         with open_image(stream) as image:
@@ -76,7 +79,7 @@ def read(task: Task, channel: Channel) -> None:
             metadata = read_metadata(image)
         after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise PictureError("it changed while it was read: index again")
+        raise UnreadableError("it changed while it was read: index again")
     picture = Picture(np.ascontiguousarray(picture.pixels), picture.width, picture.height)
     channel.send(Decoded(picture, metadata, perceptual_hash(picture.pixels)))
 
@@ -89,7 +92,7 @@ def _open(path: str) -> Iterator[BufferedReader]:
     except BrokenPipeError:
         raise
     except OSError as error:  # of opening and of reading: a PictureError is none
-        raise PictureError((error.strerror or str(error)).lower()) from None
+        raise UnreadableError((error.strerror or str(error)).lower()) from None
 
 
 def _ask(channel: Channel, message: Hashed | Heavy, timeout: float) -> bool:

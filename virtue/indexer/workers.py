@@ -38,12 +38,14 @@ def default_workers() -> int:
 
 class Outcome(NamedTuple):
     """What became of a file. `hashed` is None if it could not even be read; `decoded` is None if the
-    pixels were not wanted; `problem` is the reason why there are none."""
+    pixels were not wanted; `problem` is the reason why there are none, and `is_verdict`
+    whether that lies in what the file holds."""
 
     found: Found
     hashed: Hashed | None
     decoded: Decoded | None
     problem: str | None
+    is_verdict: bool = False
 
 
 class Pool:
@@ -151,7 +153,7 @@ class Pool:
                 with self._heavy:
                     answer = worker.ask(True, self._timeout)
             if isinstance(answer, Refused):
-                return Outcome(found, hashed, None, answer.reason)
+                return Outcome(found, hashed, None, answer.reason, answer.is_verdict)
             assert isinstance(answer, Decoded)
             decoded = answer
         except _WorkerLostError as error:
