@@ -45,11 +45,14 @@ def virtue(home: Path) -> Run:
     """Runs `virtue` as a process of its own and gives what it printed and its exit status."""
 
     def run(
-        *arguments: object, env: dict[str, str] | None = None, timeout: float | None = None
+        *arguments: object,
+        env: dict[str, str] | None = None,
+        timeout: float | None = None,
+        before: tuple[str, ...] = (),
     ) -> subprocess.CompletedProcess[bytes]:
         words = [os.fsencode(a) if isinstance(a, (str, bytes, Path)) else str(a) for a in arguments]
         return subprocess.run(
-            [sys.executable, "-m", "virtue", *words],
+            [*before, sys.executable, "-m", "virtue", *words],
             capture_output=True,
             env={**os.environ, **(env or {})},
             check=False,

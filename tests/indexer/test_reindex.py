@@ -140,7 +140,9 @@ def test_photos_that_vanish_meanwhile_lose_nothing(shelf: Shelf, tmp_path: Path)
         if progress.stage == "indexing" and shelf.photos.exists():
             shutil.move(shelf.photos, tmp_path / "elsewhere")
 
-    with pytest.raises(InputError, match=r"photos vanished while they were read, .*mount their drive"):
+    with pytest.raises(
+        InputError, match=r"photos could not be read, such as .* use the old vectors until then"
+    ):
         again(shelf, ColourModel("colours-2"), progress=unmount)
     assert fingerprint(shelf.store) == "colours-1"
     assert shelf.files() == before

@@ -14,6 +14,14 @@ import pytest
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals, limits and rights as POSIX has them")
 
+_RIGHTS_OF_ROOT = "-dac_override,-dac_read_search"
+POWERLESS = (
+    ("setpriv", "--bounding-set", _RIGHTS_OF_ROOT, "--inh-caps", _RIGHTS_OF_ROOT)
+    if os.name == "posix" and os.geteuid() == 0
+    else ()
+)
+"""What to write before a command so that rights of files hold for it, even if root runs it."""
+
 
 def killed(program: str, *arguments: object, after: float, lines: int = 1) -> list[str]:
     """Runs a program, and kills it so many seconds after it has printed so many lines; the words that it

@@ -138,8 +138,8 @@ def index(
             _refuse_losses(store, target, report)
         if pipeline.passed_by:
             report.warnings.append(
-                f"{len(pipeline.passed_by)} photos that were given captions or annotations could not be read, "
-                f"such as {printable(pipeline.passed_by[0])}: give these again once they can"
+                f"{len(pipeline.passed_by)} photos that captions or annotations were given for could not be "
+                f"read, such as {printable(pipeline.passed_by[0])}: give these again once they can"
             )
         if reembed or not target.active:
             writer.activate(target)
@@ -315,8 +315,7 @@ def _refuse_losses(store: Store, target: Generation, report: Report) -> None:
         reason = new[left[0]].problem or dict(report.problems).get(left[0], "it was not read")
         count = f"{len(left)} photos" if len(left) > 1 else "a photo"
         raise InputError(
-            f"{count} could not be read, such as {printable(left[0])} ({reason}): mount their drive or see to "
-            "their rights if that is why, or forget them, and reindex again; searches use the old vectors "
-            "until then",
+            f"{count} could not be read, such as {printable(left[0])} ({reason}): see to their drive or "
+            "their rights, or forget them, and reindex again; searches use the old vectors until then",
             hint="virtue reindex",
         )

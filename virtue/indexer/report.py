@@ -44,9 +44,9 @@ class Report:
         relinked: files whose content was known, under a new path or back again.
         unchanged: files that are as they were.
         missing: files that were found to be gone.
-        problems: path and reason of each file below the roots of this run that cannot be indexed, and of which
-            no earlier run said so.
-        known_problems: how many more there are, of which an earlier run did.
+        problems: path and reason of each file below the roots of this run that cannot be indexed, unless an
+            earlier run said so.
+        known_problems: how many more there are, of which an earlier run said so.
         warnings: sentences on anything else that was left out.
         seconds: how long it took.
     """
