@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -361,16 +362,24 @@ def status(
     problems: Annotated[
         bool, option("--problems", help="List the files that could not be read, and why.")
     ] = False,
+    missing: Annotated[bool, flag("--missing", help="List the files that are gone.")] = False,
+    forgotten: Annotated[
+        bool, option("--forgotten", help="List the photos that indexing passes by, as they were forgotten.")
+    ] = False,
     as_json: AsJson = False,
     read_only: ReadOnly = False,
     debug: Debug = False,
 ) -> int:
     """What the library holds."""
-    from virtue.display.console import print_problems, print_status
+    from virtue.display.console import print_forgotten, print_missing, print_problems, print_status
 
     with library_at(database, read_only=read_only) as library, library.store.read() as snapshot:
         if problems:
             print_problems(snapshot.problems(), as_json=as_json)
+        elif missing:
+            print_missing(snapshot.missing(), as_json=as_json)
+        elif forgotten:
+            print_forgotten(snapshot.forgotten(), as_json=as_json)
         else:
             print_status(library.folder, snapshot, as_json=as_json)
     return FOUND
@@ -486,15 +495,56 @@ def moved(
 
 @app.command()
 def forget(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")
+    ] = None,
     database: Database = None,
+    undo: Annotated[bool, flag("--undo", help="Let photos that were forgotten be indexed again.")] = False,
+    missing: Annotated[
+        bool, flag("--missing", help="Forget the files that are gone, but not of disks not mounted.")
+    ] = False,
+    yes: Annotated[bool, flag("--yes", help="Forget folders that were indexed, unasked.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Take photos out of the library. The files themselves stay."""
+    """Take photos out of the library for good. The files themselves stay."""
+    if missing == bool(paths) or (missing and undo):
+        raise InputError("name what to forget, or use --missing alone")
     with library_at(database) as library:
-        count = library.forget(paths)
-    note(f"forgot {count} file{'s' * (count != 1)}")
-    return FOUND if count else NOTHING
+        if missing:
+            summary = library.forget_missing()
+            for folder, count in sorted(Counter(summary.kept.values()).items()):
+                note(
+                    f"kept {count:,} below {printable(folder)}, which is not there or empty: mount its disk, "
+                    "if that is why"
+                )
+            count = summary.forgotten
+        else:
+            roots = [] if undo else library.roots_below(paths or ())
+            if roots and not yes:
+                confirm_roots(roots)
+            count = library.forget(paths or (), undo=undo)
+    if undo:
+        note(f"{count:,} photo{'s' * (count != 1)} can be indexed again; next: virtue index")
+    else:
+        note(f"forgot {count} file{'s' * (count != 1)}")
+    return FOUND if count or paths else NOTHING
+
+
+def confirm_roots(roots: list[bytes]) -> None:
+    """Asks whether folders that were indexed by name may be forgotten.
+
+    Raises:
+        InputError: no, or nobody can be asked.
+    """
+    named = ", ".join(printable(root) for root in roots[:3]) + (", ..." if len(roots) > 3 else "")
+    if not sys.stdin or not sys.stdin.isatty():
+        raise InputError(
+            f"{named} was indexed by name, with all its photos, and nothing was forgotten: say --yes to "
+            "forget it"
+        )
+    print(f"forget {named}, with all its photos? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InputError("nothing was forgotten")
 
 
 models = typer.Typer(rich_markup_mode=None)

@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from virtue.errors import InputError
 from virtue.location import locate
-from virtue.paths import absolute
+from virtue.paths import absolute, hash_file, is_below, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.embedder.model import Find
     from virtue.indexer import Estimate, Progress, Report
+    from virtue.indexer.reach import MissingSummary
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind, ProgressCallback
     from virtue.store.transfer.manifest import ExportSummary, ImportSummary
+
+PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 
 DEFAULT_MODEL = "mini"
 
@@ -78,7 +81,7 @@ class Library:
 
     def index(
         self,
-        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        paths: PathLike | Iterable[PathLike] = (),
         *,
         regions: str | int | None = None,
         exclude: Sequence[str] = (),
@@ -114,7 +117,7 @@ class Library:
             report = index(
                 store,
                 embedder,
-                [paths] if isinstance(paths, (str, os.PathLike)) else list(paths),
+                _as_list(paths),
                 regions=regions,
                 exclude=exclude,
                 annotations=annotations,
@@ -301,14 +304,72 @@ class Library:
         limit = SIMILAR if threshold is None else threshold
         return similar(self._open(), lambda: self.embedder, path, limit)
 
-    def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
+    def forget(self, paths: PathLike | Iterable[PathLike], *, undo: bool = False) -> int:
         """Takes files, or all files below folders, out of the library; the files stay where they are.
 
+        Photos of which no path is left go on a list, and indexing a folder passes them by, whatever they are
+        called by then. Indexing the file itself takes one off the list. A folder that was indexed by name is
+        no longer indexed by itself; its photos go too, but not on the list.
+
+        Args:
+            paths: one or several.
+            undo: take photos off the list, by the paths they were forgotten at or where they are now; the
+                next `index` embeds them.
+
         Returns:
-            How many files were forgotten.
+            How many files were forgotten, or how many photos were taken off the list.
+
+        Raises:
+            InputError: the library knows nothing at one of the paths; then nothing is changed.
+            LockedError: another process is writing.
         """
+        named = [absolute(path) for path in _as_list(paths)]
+        if undo:
+            return self._undo_forget(named)
         with self.store.write("virtue forget") as writer:
-            return writer.forget([absolute(path) for path in paths])
+            return writer.forget(named)
+
+    def _undo_forget(self, paths: list[bytes]) -> int:
+        with self.store.write("virtue forget --undo") as writer:
+            with self.store.read() as snapshot:
+                forgotten = snapshot.forgotten()
+            listed = {photo.hash for photo in forgotten}
+            hashes = {path: hash_file(path) for path in paths}
+            for path in paths:
+                by_path = any(is_below(photo.path, path) for photo in forgotten)
+                if not by_path and hashes[path] not in listed:
+                    raise InputError(
+                        f"nothing at {printable(path)} was forgotten: name a file, or the path that it had",
+                        hint="virtue status --forgotten",
+                    )
+            return writer.unforget(paths, {hash for hash in hashes.values() if hash is not None})
+
+    def forget_missing(self) -> MissingSummary:
+        """Forgets the files that are missing, and photos that have no others. Not those that may be on a disk
+        that is not mounted: below a folder that was indexed and is not there, or in one that is empty; nor
+        those that are back.
+
+        Raises:
+            LockedError: another process is writing.
+        """
+        from virtue.indexer.reach import MissingSummary, find_out_of_reach
+
+        with self.store.write("virtue forget --missing") as writer:
+            with self.store.read() as snapshot:
+                missing = [path for path in snapshot.missing() if not os.path.lexists(path)]
+                roots = {root.path for root in snapshot.roots()}
+            kept = find_out_of_reach(missing, roots)
+            gone = [path for path in missing if path not in kept]
+            if gone:
+                writer.drop_paths(gone)
+        return MissingSummary(len(gone), kept)
+
+    def roots_below(self, paths: PathLike | Iterable[PathLike]) -> list[bytes]:
+        """Returns the folders that were indexed by name, at these paths or below them."""
+        named = [absolute(path) for path in _as_list(paths)]
+        with self.store.read() as snapshot:
+            roots = [root.path for root in snapshot.roots()]
+        return [root for root in roots if any(is_below(root, path) for path in named)]
 
     def move(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
         """Notes that a folder of photos (or one photo) lies elsewhere now. No photo is opened, and what was
@@ -471,6 +532,18 @@ class Library:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _as_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
+    """Returns the paths, of which one alone may be given.
+
+    Raises:
+        InputError: one is empty, which would mean the working directory.
+    """
+    several = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
+    if any(path in ("", b"") for path in several):
+        raise InputError("a path is empty: name a photo or a folder")
+    return several
 
 
 def _report_indexes(progress: Callable[[Progress], None] | None) -> ProgressCallback | None:

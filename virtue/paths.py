@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from collections.abc import Collection
 
 from virtue.errors import InputError
 
-_SEPARATOR = os.fsencode(os.sep)
+SEPARATOR = os.fsencode(os.sep)
 
 
 def absolute(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
@@ -28,7 +30,7 @@ def no_working_directory() -> InputError:
 
 def is_below(path: bytes, folder: bytes) -> bool:
     """Returns whether a path is this folder or lies below it; both are absolute."""
-    return path == folder or path.startswith(folder.rstrip(_SEPARATOR) + _SEPARATOR)
+    return path == folder or path.startswith(folder.rstrip(SEPARATOR) + SEPARATOR)
 
 
 def is_below_any(path: bytes, folders: Collection[bytes]) -> bool:
@@ -56,3 +58,15 @@ def printable(path: str | bytes) -> str:
         return os.fsencode(path).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # text that is no path here, as JSON may hold it
         return path.encode("utf-8", "backslashreplace").decode()
+
+
+def hash_file(path: bytes) -> bytes | None:
+    """Returns the hash of a file's content, by which a photo is known; None: it is no file, or cannot be
+    read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError:
+        return None

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.store.builders import DIM, broken, file, found, name, photo, scored, vectors
+from virtue.errors import InputError
+from virtue.paths import is_below
 from virtue.store import CaptionUpdate, EmbeddedPhoto, NewCaption, Store
 
 PHOTOS = st.integers(0, 5)
@@ -135,6 +137,18 @@ class Machine(RuleBasedStateMachine):
         tops = [path.rstrip(b"/") for path in paths]
         lost = [p for p in self.model.paths if any(p == top or p.startswith(top + b"/") for top in tops)]
         with self.store.write("forget") as writer:
+            if any(not any(is_below(p, top) for p in self.model.paths) for top in tops):
+                with pytest.raises(InputError, match="nothing at"):
+                    writer.forget(paths)
+                return
+            there = {self.model.paths[p] for p in lost if p not in self.model.missing}
+            left = {n for p, n in self.model.paths.items() if p not in lost and p not in self.model.missing}
+            # The other names of a photo whose last is forgotten go with it.
+            lost += [
+                p
+                for p, what in self.model.paths.items()
+                if p not in lost and what in there - left and isinstance(what, int)
+            ]
             assert writer.forget(paths) == len(lost)
         for path in lost:
             del self.model.paths[path]

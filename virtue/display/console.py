@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
     from virtue.store import SearchParams, Snapshot, TuningResult
+    from virtue.store.records import ForgottenPhoto
 
 
 class IndexProgress:
@@ -135,6 +136,23 @@ def print_problems(problems: Iterable[tuple[bytes, str]], *, as_json: bool) -> N
             write(path + b"\t" + reason.encode("utf-8", "replace") + b"\n")
 
 
+def print_missing(paths: Iterable[bytes], *, as_json: bool) -> None:
+    for path in paths:
+        if as_json:
+            print(json.dumps({"path": os.fsdecode(path)}))
+        else:
+            write(path + b"\n")
+
+
+def print_forgotten(photos: Iterable[ForgottenPhoto], *, as_json: bool) -> None:
+    for photo in photos:
+        if as_json:
+            fields = {"path": os.fsdecode(photo.path), "photo": photo.hash.hex(), "at": photo.forgotten_at}
+            print(json.dumps(fields))
+        else:
+            write(photo.path + b"\t" + photo.forgotten_at.encode() + b"\n")
+
+
 def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
     counts, generation = snapshot.counts(), snapshot.generation
     facts = {
@@ -156,6 +174,8 @@ def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
             print(f"{'size':<12} {value / 1e6:.1f} MB")
         else:
             print(f"{name:<12} {'-' if value is None else value}")
+    if counts.missing:
+        print(f"see the {counts.missing} missing files with: virtue status --missing", file=sys.stderr)
     if counts.problems:
         print(f"see the {counts.problems} problems with: virtue status --problems", file=sys.stderr)
 

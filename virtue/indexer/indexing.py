@@ -18,6 +18,7 @@ from virtue.indexer.embedding import PhotoEmbedder
 from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, make_plan
+from virtue.indexer.reach import find_out_of_reach
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.roots import Options, Regions, Roots, parse_regions
@@ -88,6 +89,7 @@ def index(
             target = _target(snapshot, writer, embedder, reembed)
             known = snapshot.files(target)
             roots = Roots(snapshot.roots())
+            forgotten = snapshot.forgotten()
         named = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
         asked = [absolute(path) for path in named]
         tops = _find_tops(asked, roots, known, reembed, report)
@@ -107,7 +109,8 @@ def index(
                 return Settings.parse(state.settings).regions
             return (options or Options()).limit
 
-        plan = make_plan(found, tops, known, requirements, limit_of, rehash)
+        passed = {photo.path: photo for photo in forgotten if photo.path not in asked}
+        plan = make_plan(found, tops, known, requirements, limit_of, rehash, passed)
         for folder, lost in _find_lost_folders(found, known) if reembed else ():
             raise InputError(
                 f"{printable(folder)} holds no photos, and had {lost}, which would lose their vectors: mount "
@@ -123,7 +126,10 @@ def index(
         for folder, options in new_options:
             writer.remember_root(folder, options.to_json())
         with CommitQueue(writer) as queue:
-            pipeline = Pipeline(store, queue, embedder, requirements, known, limit_of, report)
+            hashes = {photo.hash for photo in forgotten}
+            pipeline = Pipeline(
+                store, queue, embedder, requirements, known, limit_of, report, hashes, set(asked)
+            )
             with stopping_softly(queue.finish):
                 pipeline.start(plan)
                 opening = time.monotonic()
@@ -134,6 +140,7 @@ def index(
                         progress(Progress("indexing", done, count, problems, seconds, "indexing"))
                 pipeline.finish(plan)
             queue.finish()
+        _drop_moved(store, writer, set(roots), known, plan, report)
         if reembed:
             _refuse_losses(store, target, report)
         if pipeline.passed_by:
@@ -188,6 +195,21 @@ def _find_tops(
             raise InputError(f"{printable(gone[0])} is not there: mount it, or name another folder")
         raise InputError("nothing was indexed yet: name a folder of photos", hint="virtue index ./photos")
     return tops
+
+
+def _drop_moved(
+    store: Store, writer: Writer, roots: set[bytes], known: dict[bytes, FileState], plan: Plan, report: Report
+) -> None:
+    """Drops the missing paths of photos that are at another. Where a disk may be missing, only those of
+    photos that this run found at a new path: other copies will be back with the disk."""
+    with store.read() as snapshot:
+        elsewhere = snapshot.found_elsewhere()
+    gone = {path for path, _ in elsewhere}
+    new = {path for path, here in elsewhere if here not in known or known[here].hash != known[path].hash}
+    moved = new | gone.difference(find_out_of_reach(gone - new, roots))
+    if moved:
+        writer.drop_paths(moved)
+        report.missing -= len(moved.intersection(plan.missing))
 
 
 def _choose_options(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -40,6 +40,9 @@ class Pipeline:
     """One run over the files that a plan opens. A photo's files are kept together with its vectors, so a
     path is known only once its photo is.
 
+    Args:
+        forgotten: hashes of photos to pass by, but for files that are `named`.
+
     Attributes:
         passed_by: files that a file of annotations or captions speaks of, and that could not be read.
     """
@@ -53,9 +56,12 @@ class Pipeline:
         known: Mapping[bytes, FileState],
         limit_of: Callable[[bytes, FileState | None], int],
         report: Report,
+        forgotten: Collection[bytes] = (),
+        named: Collection[bytes] = (),
     ) -> None:
         self._store, self._queue, self._embedder = store, queue, embedder
         self._requirements, self._known, self._limit_of, self._report = requirements, known, limit_of, report
+        self._forgotten, self._named = forgotten, named
         self._embedded = {state.hash: state.settings for state in known.values() if state.hash}
         self._threads = ModelThreads(embedder, report.warnings.append)
         self._lock = threading.Lock()
@@ -71,7 +77,7 @@ class Pipeline:
         report.problems += plan.problems
         report.known_problems += plan.known_problems
         report.unchanged, report.relinked = plan.unchanged, plan.relinked
-        report.missing = len(plan.missing)
+        report.missing, report.forgotten = len(plan.missing), plan.forgotten
         self._recaptioned = plan.recaptioned
         self._queue.add(files=plan.records, missing=plan.missing)
 
@@ -125,6 +131,8 @@ class Pipeline:
     def _is_wanted(self, found: Found, hashed: Hashed) -> bool:
         """Called by the pool's threads: whether this content must be decoded."""
         photo = hashed.hash
+        if self._is_forgotten(found, hashed):
+            return False
         limit = self._limit_of(found.path, self._known.get(found.path))
         with self._lock:
             self._requirements.add(photo, found.path, limit, found.sidecar is not None)
@@ -132,6 +140,15 @@ class Pipeline:
                 return False
             self._in_work[photo] = []
             return True
+
+    def _is_forgotten(self, found: Found, hashed: Hashed) -> bool:
+        """Returns whether this content was forgotten, and the file is not named by itself."""
+        return hashed.hash in self._forgotten and found.path not in self._named
+
+    def _pass_by(self, found: Found) -> None:
+        self._report.forgotten += 1
+        if found.path in self._known:  # it held another photo
+            self._queue.add(missing=[found.path])
 
     def _take(self, outcome: Outcome) -> None:
         found, hashed, decoded, problem, is_verdict = outcome
@@ -142,6 +159,8 @@ class Pipeline:
             waiting_bytes = sum(decoded.picture.pixels.nbytes for _, _, decoded in self._batch)
             if len(self._batch) >= MAX_BATCH or waiting_bytes >= MAX_BATCH_BYTES:
                 self._embed()
+        elif hashed and self._is_forgotten(found, hashed):
+            self._pass_by(found)
         elif hashed:
             with self._lock:
                 waiting = self._in_work.get(hashed.hash)

@@ -11,6 +11,7 @@ from virtue.indexer.walk import Found, Walk
 from virtue.paths import is_below_any
 from virtue.pictures import reader
 from virtue.store import FileRecord, FileState
+from virtue.store.records import ForgottenPhoto
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class Plan:
     known_problems: int = 0
     unchanged: int = 0
     relinked: int = 0
+    forgotten: int = 0
 
 
 def make_plan(
@@ -36,12 +38,14 @@ def make_plan(
     requirements: EmbeddingRequirements,
     limit_of: Callable[[bytes, FileState | None], int],
     rehash: bool,
+    forgotten: Mapping[bytes, ForgottenPhoto] | None = None,
 ) -> Plan:
     """Compares the files found with those known.
 
     Args:
         roots: what was walked, whole.
         limit_of: how many proposals a path asks for.
+        forgotten: photos to pass by, by their paths.
     """
     plan = Plan(missing=find_missing(walk, roots, known))
     gone = set(plan.missing)
@@ -53,6 +57,10 @@ def make_plan(
             sidecar = found.sidecar if found else state.sidecar
             requirements.add(state.hash, path, limit_of(path, state), sidecar is not None)
     for path, found in walk.files.items():
+        passed = forgotten.get(path) if forgotten and path not in known and not rehash else None
+        if passed and (found.size, found.mtime_ns) == (passed.size, passed.mtime_ns):
+            plan.forgotten += 1
+            continue
         _classify(plan, found, known.get(path), requirements, rehash)
     for path, reason in _find_problems(walk, known):
         before = known.get(path)

@@ -44,6 +44,7 @@ class Report:
         relinked: files whose content was known, under a new path or back again.
         unchanged: files that are as they were.
         missing: files that were found to be gone.
+        forgotten: files that were passed by, since their photos were forgotten.
         problems: path and reason of each file below the roots of this run that cannot be indexed, unless an
             earlier run said so.
         known_problems: how many more there are, of which an earlier run said so.
@@ -57,6 +58,7 @@ class Report:
     relinked: int = 0
     unchanged: int = 0
     missing: int = 0
+    forgotten: int = 0
     problems: list[tuple[bytes, str]] = field(default_factory=list)
     known_problems: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Report:
             "moved or copied": self.relinked,
             "unchanged": self.unchanged,
             "missing": self.missing,
+            "passed by, as they were forgotten": self.forgotten,
             "that could not be read": len(self.problems),
         }
         parts = [f"{count:,} {what}" for what, count in counts.items() if count]

@@ -135,6 +135,17 @@ class FileState(NamedTuple):
     judged_by: str | None = None
 
 
+class ForgottenPhoto(NamedTuple):
+    """A photo that is not indexed again unless it is named. `path`, `size` and `mtime_ns` are of its file as
+    it was; `forgotten_at` is ISO 8601."""
+
+    hash: bytes
+    path: bytes
+    size: int
+    mtime_ns: int
+    forgotten_at: str
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """All vectors of one model. Searches run on the active one."""

@@ -24,6 +24,7 @@ from virtue.store.records import (
     Fault,
     FileState,
     Find,
+    ForgottenPhoto,
     FullImage,
     Generation,
     Kind,
@@ -97,6 +98,24 @@ class Snapshot:
         """Returns (path, reason) of the files that are there and cannot be read."""
         sql = "SELECT path, problem FROM files WHERE problem IS NOT NULL AND NOT missing ORDER BY path"
         return [(path, problem) for path, problem in queries.fetch(self.connection, sql)]
+
+    def missing(self) -> list[bytes]:
+        """Returns the paths where a photo was that is no longer there."""
+        found = queries.fetch(self.connection, "SELECT path FROM files WHERE missing ORDER BY path")
+        return [path for (path,) in found]
+
+    def found_elsewhere(self) -> list[tuple[bytes, bytes]]:
+        """Returns the missing paths of photos that are still there, each with a path where they are."""
+        sql = (
+            "SELECT gone.path, here.path FROM files gone "
+            "JOIN files here ON here.photo_id = gone.photo_id AND NOT here.missing WHERE gone.missing"
+        )
+        return [(gone, here) for gone, here in queries.fetch(self.connection, sql)]
+
+    def forgotten(self) -> list[ForgottenPhoto]:
+        """Returns the photos that indexing passes by, since they were forgotten, by their paths."""
+        sql = "SELECT hash, path, size, mtime_ns, forgotten_at FROM forgotten ORDER BY path"
+        return [ForgottenPhoto(*values) for values in queries.fetch(self.connection, sql)]
 
     def files(self, target: Generation | None = None) -> dict[bytes, FileState]:
         """Returns every path the catalogue knows.

@@ -20,7 +20,7 @@ from virtue.errors import InputError
 from virtue.paths import printable
 from virtue.store import layout as names
 from virtue.store.ann import segments
-from virtue.store.catalogue import database, queries, schema, writes
+from virtue.store.catalogue import database, forgetting, queries, schema, writes
 from virtue.store.catalogue.database import translate_errors
 from virtue.store.disk import translate_disk_errors
 from virtue.store.records import (
@@ -245,16 +245,26 @@ class Writer:
             return writes.move(connection, old, new)
 
     def forget(self, paths: Iterable[bytes]) -> int:
-        """Drops these paths and all below them, the roots among them, and photos that are left
-        without any path; how many paths that were."""
+        """Drops these paths and all below them, the roots among them, and photos that are left without a
+        path that is still there; how many paths were known. Photos of files and folders that are no roots go
+        on the list of `Snapshot.forgotten`, and are taken off it when a file of them is committed.
+
+        Raises:
+            InputError: the library knows nothing at one of the paths; then nothing is forgotten.
+        """
         with self._commit() as connection:
-            forgotten: dict[bytes, int | None] = {}
-            for path in paths:
-                forgotten |= _forget_below(connection, path)
-            writes.drop_files(connection, forgotten)
-            writes.settle_live(connection, {p for p in forgotten.values() if p is not None})
-            writes.drop_photos(connection, writes.pathless(connection))
-        return len(forgotten)
+            return forgetting.forget(connection, list(paths))
+
+    def unforget(self, paths: Iterable[bytes], hashes: Iterable[bytes] = ()) -> int:
+        """Takes photos off the list of what was forgotten: those that lay at or below a path, and those of a
+        hash; how many."""
+        with self._commit() as connection:
+            return forgetting.remember(connection, paths, hashes)
+
+    def drop_paths(self, paths: Iterable[bytes]) -> None:
+        """Drops paths, such as missing ones, and the photos that are left without any."""
+        with self._commit() as connection:
+            forgetting.drop_paths(connection, paths)
 
     def discard(self, hashes: Iterable[bytes]) -> None:
         """Drops the vectors of these photos in every generation, so that the next indexing embeds
@@ -411,6 +421,8 @@ class Writer:
             if self.target is None or self.target.active:
                 self.target = replace(active, id=id)
             self._remove_leftovers()
+            # The copy that a migration made names rows that are gone now, and what was forgotten since.
+            (self._folder / names.BACKUP).unlink(missing_ok=True)
         freed = database.vacuum(self._folder)
         return replace(found, bytes=found.bytes + freed)
 
@@ -463,10 +475,3 @@ class Writer:
             if path not in kept:
                 with suppress(PermissionError):
                     path.unlink(missing_ok=True)
-
-
-def _forget_below(connection: Connection, path: bytes) -> dict[bytes, int | None]:
-    """Photos by path, of a path and of all below it; forgets its roots."""
-    place, inside = writes.below(path)
-    connection.exec_driver_sql(f"DELETE FROM roots WHERE {inside}", place)
-    return dict(queries.fetch(connection, f"SELECT path, photo_id FROM files WHERE {inside}", place))

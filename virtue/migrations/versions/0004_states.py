@@ -37,6 +37,8 @@ def upgrade() -> None:
         "forgotten",
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.Column("path", sa.LargeBinary(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("mtime_ns", sa.Integer(), nullable=False),
         sa.Column("forgotten_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_forgotten")),
     )

@@ -47,6 +47,7 @@ def connect(path: Path, mode: Mode) -> sqlite3.Connection:
     if mode == "write":
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is not left on the disk
     return connection
 
 
@@ -166,15 +167,14 @@ def create(folder: Path) -> None:
 
 
 def vacuum(folder: Path) -> int:
-    """Frees the unused space in the catalogue, if that is worth rewriting it; returns the bytes freed. The
-    writer's lock must be held; readers are not disturbed."""
+    """Frees the unused space in the catalogue, if that is worth rewriting it, and empties its log; returns
+    the bytes freed. The writer's lock must be held; readers are not disturbed."""
     path = folder / names.CATALOGUE
     with translate_errors(folder), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as plain:
         ((pages,),) = plain.execute("PRAGMA page_count")
         ((free,),) = plain.execute("PRAGMA freelist_count")
-        if free < MIN_FREE_PAGES * pages:
-            return 0
-        plain.execute("VACUUM")
+        if free >= MIN_FREE_PAGES * pages:
+            plain.execute("VACUUM")
         ((left,),) = plain.execute("PRAGMA page_count")
         ((size,),) = plain.execute("PRAGMA page_size")
         # Readers may keep the log from being emptied; then a later commit does it.

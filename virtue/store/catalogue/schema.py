@@ -140,6 +140,8 @@ forgotten = Table(
     metadata,
     Column("hash", LargeBinary, primary_key=True),
     Column("path", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("mtime_ns", Integer, nullable=False),
     Column("forgotten_at", Text, nullable=False),
 )
 

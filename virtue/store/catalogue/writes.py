@@ -93,6 +93,8 @@ def put_files(connection: Connection, files: Sequence[FileRecord]) -> set[int]:
         key="path",
         renewed=(*columns, "photo_id", "missing"),
     )
+    # What was indexed on purpose is no longer forgotten.
+    _each(connection, "DELETE FROM forgotten WHERE hash = ?", ids)
     return touched | set(ids.values())
 
 
@@ -250,7 +252,7 @@ def move(connection: Connection, old: bytes, new: bytes) -> int:
     """Moves all files and roots at or below `old` to `new`; returns how many files that were."""
     place, inside = below(old)
     count = 0
-    for table in ("roots", "files"):
+    for table in ("roots", "forgotten", "files"):
         # By way of names that no path has: `new` may lie below `old`, or the other way round.
         aside = f"UPDATE {table} SET path = {_MOVED} WHERE {inside}"
         count = connection.exec_driver_sql(aside, (b"\0", len(_bare(old)) + 1, *place)).rowcount

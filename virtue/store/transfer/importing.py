@@ -31,11 +31,12 @@ def import_photos(
     with store.read() as snapshot:
         _check_model(snapshot.generation, manifest, source)
         known_roots = {root.path for root in snapshot.roots()}
+        forgotten = {photo.hash for photo in snapshot.forgotten()}
     writer.generation(manifest.model, manifest.fingerprint, manifest.dim)
     for root in manifest.roots:
         if root.path not in known_roots:
             writer.remember_root(root.path, root.options)
-    taken = known = paths = left_out = 0
+    taken = known = paths = left_out = passed = 0
     for batch in chunks(photos, BATCH_PHOTOS):
         with store.read() as snapshot:
             known_hashes = snapshot.known_photos(each.photo.info.hash for each in batch)
@@ -44,6 +45,9 @@ def import_photos(
         files: list[FileRecord] = []
         missing: list[bytes] = []
         for each in batch:
+            if each.photo.info.hash in forgotten:
+                passed += 1
+                continue
             free = [file for file in each.files if file.path not in known_paths]
             if each.photo.info.hash in known_hashes:
                 known += 1
@@ -56,7 +60,7 @@ def import_photos(
             missing += [file.path for file in free if file.path in each.missing]
         writer.commit(new, files, missing)
         taken, paths = taken + len(new), paths + len(files)
-    return ImportSummary(taken, known, paths, left_out)
+    return ImportSummary(taken, known, paths, left_out, passed)
 
 
 def _check_model(active: Generation | None, manifest: ExportManifest, source: str) -> None:

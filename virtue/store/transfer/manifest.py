@@ -50,12 +50,14 @@ class ImportSummary:
         known: in it already, with vectors, and left as they are.
         paths: new to it, of either.
         left_out: photos all of whose paths it has for other photos.
+        forgotten: photos that were forgotten here, and stay so.
     """
 
     photos: int = 0
     known: int = 0
     paths: int = 0
     left_out: int = 0
+    forgotten: int = 0
 
     def summary(self) -> str:
         """Returns one line, for people."""
@@ -64,5 +66,6 @@ class ImportSummary:
             f"{self.known:,} known already": self.known,
             f"{self.paths:,} new path{'s' * (self.paths != 1)}": self.paths,
             f"{self.left_out:,} left out, since their paths hold other photos here": self.left_out,
+            f"{self.forgotten:,} passed by, as they were forgotten here": self.forgotten,
         }
         return ", ".join(what for what, is_told in counts.items() if is_told)
