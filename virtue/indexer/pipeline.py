@@ -65,7 +65,7 @@ class Pipeline:
         self.vanished: list[bytes] = []
 
     def start(self, plan: Plan) -> None:
-        """Keeps what needs no file to be opened."""
+        """Commits what needs no file to be opened."""
         report = self._report
         report.problems += plan.problems
         report.unchanged, report.relinked = plan.unchanged, plan.relinked
@@ -74,7 +74,7 @@ class Pipeline:
         self._queue.add(files=plan.records, missing=plan.missing)
 
     def run(self, files: list[Found], workers: int, timeout: float) -> Iterator[int]:
-        """Gives back, again and again, how many of the files are done."""
+        """Opens the files, and yields again and again how many are done."""
         if not files:
             return
         side = self._embedder.model.side
@@ -107,7 +107,7 @@ class Pipeline:
             self._queue.add(files=[file for files in some.values() for file in files], captions=updates)
 
     def _is_wanted(self, found: Found, hashed: Hashed) -> bool:
-        """Called by the pool's threads: whether this content must be decoded."""
+        """Returns whether this content must be decoded. The pool's threads call it."""
         photo = hashed.hash
         limit = self._limit_of(found.path, self._known.get(found.path))
         with self._lock:
@@ -135,7 +135,7 @@ class Pipeline:
             self._link(found, hashed)
 
     def _fail(self, found: Found, photo: bytes | None, problem: str) -> None:
-        """A file, with all that wait for the same content."""
+        """Records the problem of a file, and of all files that wait for the same content."""
         copies = self._leave(photo) if photo else []
         if photo:
             self._failed[photo] = problem
@@ -157,7 +157,7 @@ class Pipeline:
             return self._in_work.pop(photo, [])
 
     def _link(self, found: Found, hashed: Hashed) -> None:
-        """A path of a photo whose vectors are there."""
+        """Records a path of a photo whose vectors are there."""
         photo = hashed.hash
         if self._embedded.get(photo) is None:
             self._refuse(_as_read(found, hashed), self._failed[photo])
@@ -224,5 +224,6 @@ class Pipeline:
 
 
 def _as_read(found: Found, hashed: Hashed | None) -> Found:
-    """Size and time as they were when the content was read, not when the folder was listed."""
+    """Returns a file with its size and time at the reading of its content, not at the listing of its
+    folder."""
     return found._replace(size=hashed.size, mtime_ns=hashed.mtime_ns) if hashed else found

@@ -32,12 +32,12 @@ MAX_WORKERS = 8
 
 
 def default_workers() -> int:
-    """The number of processes that decode where nobody said: one for each core that may be used."""
+    """Returns the number of processes that decode where nobody said: one for each core that may be used."""
     return min(usable_cores(), MAX_WORKERS)
 
 
 class Outcome(NamedTuple):
-    """What became of a file. `hashed` is None if it could not even be read; `decoded` is None if the
+    """The result of reading a file. `hashed` is None if it could not even be read; `decoded` is None if the
     pixels were not wanted; `problem` is the reason why there are none."""
 
     found: Found
@@ -47,8 +47,8 @@ class Outcome(NamedTuple):
 
 
 class Pool:
-    """Reads files in worker processes and hands over what became of each, in any order; None now and
-    then while there is nothing to hand over.
+    """Reads files in worker processes and yields the outcome of each, in any order; None now and then while
+    there is none.
 
     Args:
         files: what to read; taken as it is needed.
@@ -110,7 +110,7 @@ class Pool:
                 running -= 1
 
     def _run_worker(self, number: int) -> None:
-        """The life of one thread: hands file after file to its worker."""
+        """Hands file after file to one worker: what each thread of the pool does."""
         with tempfile.TemporaryFile() as log:
             try:
                 while not self._stopped.is_set():
@@ -164,7 +164,7 @@ class _WorkerLostError(Exception):
 
 
 class _Worker:
-    """What it prints goes to `log`."""
+    """One worker process. What it prints goes to `log`."""
 
     def __init__(self, log: IO[bytes]) -> None:
         environment = os.environ | {

@@ -93,8 +93,8 @@ class DeviceRows:
         return scores
 
     def near(self, scores: torch.Tensor, queries: np.ndarray, count: int, rows: np.ndarray) -> np.ndarray:
-        """Ascending numbers of rows, with those among the best `count` that a scan would find: all that
-        score as high as the last of them here, less twice what rounding may amount to."""
+        """Finds rows, ascending, that include the best `count` of a scan: all that score as high here as the
+        last of those, less twice the greatest rounding error."""
         with self._computing(rows):
             whole, each = ROUNDING
             slack = (whole + each * self._dim) * float(np.linalg.norm(queries, axis=1).max())
