@@ -86,11 +86,11 @@ def index(
             known = snapshot.files(target)
             roots = Roots(snapshot.roots())
         named = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
-        asked = [absolute(path) for path in named]
-        tops = _find_tops(asked, roots, known, reembed, report)
-        scope = set(asked or tops)
+        requested = [absolute(path) for path in named]
+        tops = _find_tops(requested, roots, known, reembed, report)
+        scope = set(requested or tops)
         new_options = _choose_options(scope, roots, wanted, exclude)
-        there = [top for top in tops if top in asked or os.path.exists(top)]
+        there = [top for top in tops if top in requested or os.path.exists(top)]
         found = _walk_all(there, roots, progress, started)
         requirements = EmbeddingRequirements(
             _match_entries(annotated, annotations, tops, found, True, report),
@@ -178,8 +178,8 @@ def _find_tops(
             hint="virtue forget FOLDER",
         )
     report.problems += [(folder, "it is not there; what the library has of it was kept") for folder in gone]
-    loners = [path for path, state in known.items() if roots.of(path) is None and not state.missing]
-    tops = named + [folder for folder in folders if folder not in gone] + loners
+    single_files = [path for path, state in known.items() if roots.of(path) is None and not state.missing]
+    tops = named + [folder for folder in folders if folder not in gone] + single_files
     if not tops:
         if gone:
             raise InputError(f"{printable(gone[0])} is not there: mount it, or name another folder")

@@ -99,9 +99,9 @@ class Pipeline:
         while some := dict(islice(pending, 256)):
             texts = [self._requirements.texts(photo, self._report.warnings) for photo in some]
             captions = [[NewCaption(text, "sidecar") for text in beside] for beside in texts]
-            told = embed_captions(self._embedder, captions, self._report.warnings.append)
+            embedded = embed_captions(self._embedder, captions, self._report.warnings.append)
             updates = [
-                CaptionUpdate(photo, *kept, ("sidecar",)) for photo, kept in zip(some, told, strict=True)
+                CaptionUpdate(photo, *kept, ("sidecar",)) for photo, kept in zip(some, embedded, strict=True)
             ]
             self._report.recaptioned += len(updates)
             self._queue.add(files=[file for files in some.values() for file in files], captions=updates)
