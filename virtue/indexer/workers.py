@@ -32,7 +32,7 @@ MAX_WORKERS = 8
 
 
 def default_workers() -> int:
-    """Returns the number of processes that decode where nobody said: one for each core that may be used."""
+    """Returns the number of processes that decode by default: one for each core that may be used."""
     return min(usable_cores(), MAX_WORKERS)
 
 
