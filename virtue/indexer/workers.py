@@ -188,9 +188,9 @@ class _Worker:
         except (EOFError, pickle.UnpicklingError):
             self._process.wait()
             log.seek(0)
-            said = log.read().decode("utf-8", "replace").strip().splitlines()
+            output = log.read().decode("utf-8", "replace").strip().splitlines()
             raise VirtueError(
-                "the process that reads photos did not start: " + (said[-1] if said else self._end())
+                "the process that reads photos did not start: " + (output[-1] if output else self._end())
             ) from None
 
     @property
