@@ -65,11 +65,11 @@ def test_quotas_of_containers_count(group: Path, files: dict[str, str], cores: i
 
 
 def test_what_uses_cores_keeps_to_the_quota(group: Path) -> None:
-    from virtue.indexer.indexing import usual_workers
+    from virtue.indexer.workers import default_workers
     from virtue.store.ann.faiss_runtime import faiss, faiss_threads
 
     write(group, {"own": "0::/\n", "groups/cpu.max": "100000 100000\n"})
-    assert usual_workers() == 1
+    assert default_workers() == 1
     before = faiss.omp_get_max_threads()
     with faiss_threads():
         assert faiss.omp_get_max_threads() == 1

@@ -38,7 +38,7 @@ app = typer.Typer(
 
 
 def option(*names: str, **settings: Any) -> Any:
-    """A `typer.Option` that can be set as VIRTUE_NAME too."""
+    """Makes a `typer.Option` that the environment variable VIRTUE_NAME sets too."""
     long = next(name for name in names if name.startswith("--"))
     variable = "VIRTUE_" + long.split("/")[0].lstrip("-").replace("-", "_").upper()
     return typer.Option(*names, envvar=variable, show_envvar=False, **settings)
@@ -53,7 +53,8 @@ Force = Annotated[bool, flag("--force", help="Overwrite FILE, whatever it is.")]
 
 
 def one_expression(context: typer.Context, value: list[str] | None) -> list[str] | None:
-    """An option that may be repeated gets a variable split at its spaces; an expression is full of them."""
+    """Reads $VIRTUE_WHERE as one expression. Typer would split the variable of a repeatable option at its
+    spaces."""
     source = context.get_parameter_source("where")
     in_environment = source is not None and source.name == "ENVIRONMENT"
     return [os.environ["VIRTUE_WHERE"]] if in_environment else value
@@ -345,7 +346,7 @@ def similar(
     offline: Offline = False,
     debug: Debug = False,
 ) -> int:
-    """Near-duplicates: the same bytes, the same picture (rescaled, recompressed), similar ones."""
+    """Find near-duplicates: the same bytes, the same picture (rescaled, recompressed), similar ones."""
     from virtue.display.console import print_similar
 
     with library_at(database, read_only=read_only, offline=offline) as library:
@@ -370,7 +371,7 @@ def status(
     read_only: ReadOnly = False,
     debug: Debug = False,
 ) -> int:
-    """What the library holds."""
+    """Show what the library holds."""
     from virtue.display.console import print_forgotten, print_missing, print_problems, print_status
 
     with library_at(database, read_only=read_only) as library, library.store.read() as snapshot:
@@ -414,7 +415,8 @@ def tune(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
-    """Measure how far searches of a large library must go, and set it. Done by itself after indexing."""
+    """Measure how much of its index a search of a large library must read, and set it. Indexing does this
+    too."""
     from virtue.display.console import IndexProgress, print_tunings
 
     with library_at(database) as library, IndexProgress(False, "reading texts") as progress:
@@ -553,7 +555,7 @@ app.add_typer(models, name="models")
 
 @models.callback(invoke_without_command=True)
 def list_models(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> int:
-    """The models that can be named, with size and licence."""
+    """List models, with size and licence."""
     if context.invoked_subcommand is None:
         from virtue.display.console import print_models
         from virtue.embedder import available_models
@@ -583,7 +585,7 @@ def convert(
     offline: Offline = False,
     debug: Debug = False,
 ) -> int:
-    """Turn a published VIRTUE folder into one safetensors folder that needs nothing beside it."""
+    """Turn a published VIRTUE folder into one complete safetensors folder."""
     from virtue.embedder import convert
 
     note(f"wrote {convert(source, destination, offline=offline)}")
@@ -601,7 +603,7 @@ def note(sentence: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command and exits with its status; the only place where errors become sentences."""
+    """Runs a command and exits with its status. Only here do errors become printed sentences."""
     words = sys.argv[1:] if arguments is None else arguments
     # Our products are small: threads of BLAS only get in the way of ONNX Runtime's and of the workers.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -74,7 +74,7 @@ class Library:
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str]) -> Library:
-        """An empty library in `folder`; one that is there already is opened as it is."""
+        """Creates an empty library in `folder`, or opens the one that is there."""
         library = cls(folder)
         library._open(create=True)
         return library
@@ -139,8 +139,8 @@ class Library:
         progress: Callable[[Progress], None] | None = None,
         say: ProgressCallback | None = None,
     ) -> Report:
-        """Embeds all photos with another model, beside the vectors there are; searches use these until all
-        is done. Interrupted, it goes on where it was when it is called again.
+        """Embeds all photos with another model. Searches use the old vectors until all new ones are done. If
+        it was interrupted, the next call goes on from there.
 
         Args:
             model: the new one, or its name. None: the one of this library, as this virtue has it.
@@ -192,8 +192,8 @@ class Library:
         progress: Callable[[Progress], None] | None = None,
         say: ProgressCallback | None = None,
     ) -> list[TuningResult]:
-        """Measures how far searches must go in the indexes of this library to find that share of the
-        ten best rows, for texts and for images, and makes searches go as far.
+        """Measures how much of an index searches must read to find that share of the ten best rows, for text
+        and image queries, and sets it.
 
         Args:
             progress: called now and then with how far it is.
@@ -232,7 +232,7 @@ class Library:
         min_score: float | Literal["auto"] | None = None,
         where: str | Sequence[str] | None = None,
     ) -> list[Hit]:
-        """The best hits for a query, best first.
+        """Returns the best hits for a query, best first.
 
         Args:
             query: a text (str); an image (path object, PIL image, array, bytes); a dict with
@@ -268,7 +268,7 @@ class Library:
         )
 
     def fits(self, where: str | Sequence[str] | None, *, find: Find = "regions") -> bool:
-        """Whether anything at all matches this filter; None is no filter.
+        """Returns whether anything at all matches this filter; None is no filter.
 
         Raises:
             InputError: the filter cannot be read.
@@ -285,7 +285,8 @@ class Library:
     def similar(
         self, path: str | os.PathLike[str] | None = None, *, threshold: float | None = None
     ) -> list[list[Similar]]:
-        """Near-duplicates in three tiers: the same bytes, the same picture (rescaled, recompressed), similar.
+        """Finds near-duplicates in three tiers: the same bytes, the same picture (rescaled, recompressed),
+        similar.
 
         Args:
             path: a photo, in this library or not, or a folder of photos: what the library has of each. None:
@@ -305,7 +306,7 @@ class Library:
         return similar(self._open(), lambda: self.embedder, path, limit)
 
     def forget(self, paths: PathLike | Iterable[PathLike], *, undo: bool = False) -> int:
-        """Takes files, or all files below folders, out of the library; the files stay where they are.
+        """Removes files, or all files below folders, from the library. The files themselves stay.
 
         Photos of which no path is left go on a list, and indexing a folder passes them by, whatever they are
         called by then. Indexing the file itself takes one off the list. A folder that was indexed by name is
@@ -372,8 +373,8 @@ class Library:
         return [root for root in roots if any(is_below(root, path) for path in named)]
 
     def move(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
-        """Notes that a folder of photos (or one photo) lies elsewhere now. No photo is opened, and what was
-        indexed with it stays.
+        """Tells the library that a folder of photos, or one photo, was moved. No photo is opened, and nothing
+        is embedded again.
 
         Args:
             old: where it was; nothing needs to be there any more.
@@ -400,8 +401,7 @@ class Library:
         return count
 
     def compact(self, *, dry_run: bool = False) -> Waste:
-        """Drops the rows of photos that were forgotten or embedded again, which otherwise stay on the
-        disk. Searches go on meanwhile.
+        """Frees the space of photos that were forgotten or embedded again. Searches go on meanwhile.
 
         Args:
             dry_run: only tell what that would free.
@@ -437,11 +437,11 @@ class Library:
         return export_parquet(self.store, Path(file), force=force)
 
     def import_parquet(self, file: str | os.PathLike[str]) -> ImportSummary:
-        """Takes in the photos of a file that `export_parquet` wrote, without opening one. Photos and paths
+        """Adds the photos of a file that `export_parquet` wrote, without opening a photo. Photos and paths
         that this library has already stay as they are.
 
         Raises:
-            InputError: the file is not there, or is no sound export; then nothing was changed.
+            InputError: the file is not there, or is not a complete export; then nothing was changed.
             ModelMismatchError: its vectors are of another model.
             LockedError: another process is writing.
         """
@@ -456,7 +456,7 @@ class Library:
         return summary
 
     def merge(self, other: str | os.PathLike[str]) -> ImportSummary:
-        """Takes in the photos of another library, which stays as it is. Photos and paths that this one has
+        """Adds the photos of another library, which is not changed. Photos and paths that this one has
         already stay as they are.
 
         Raises:
@@ -474,7 +474,8 @@ class Library:
         return summary
 
     def verify(self, *, repair: bool = False) -> list[Fault]:
-        """What is wrong with the files of this library, as found before any repair. An empty list: sound.
+        """Checks the files of this library, and returns what is wrong, as found before any repair. An empty
+        list: sound.
 
         `repair` drops what is damaged and embeds the photos concerned anew, from their files.
         """

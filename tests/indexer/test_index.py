@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -452,8 +453,11 @@ def test_workers_end_when_their_parent_is_killed(shelf: Shelf) -> None:
 
 
 def children_of(pid: int) -> list[str]:
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return [child for thread in threads for child in (thread / "children").read_text().split()]
+    found: list[str] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread may end meanwhile
+            found += (thread / "children").read_text().split()
+    return found
 
 
 def is_running(pid: int) -> bool:

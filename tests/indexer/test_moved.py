@@ -90,7 +90,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(shelf: Shelf) -> None:
     before = paths(shelf.folder / "library")
     with Library(shelf.folder / "library") as library:
         for old, new, said in [
-            ("a", "b", r"knows .*/b/1\.png already.*forget"),
+            ("a", "b", r"already has .*/b/1\.png: .*forget"),
             ("a", "c", "there is nothing at"),
             ("c", "b", "has no photo at"),
         ]:
@@ -100,7 +100,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(shelf: Shelf) -> None:
         (shelf.photos / "b" / "1.png").unlink()
         library.forget([shelf.photos / "b" / "1.png"])
         shelf.index(shelf.photos / "b", regions=1)
-        with pytest.raises(InputError, match=r"knows .*/b already"):
+        with pytest.raises(InputError, match=r"already has .*/b: "):
             library.move(shelf.photos / "a", shelf.photos / "b")
     assert paths(shelf.folder / "library") == before[:1]
 

@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[Any, type[InputError], str]] = {
     "blank text": ("  ", InputError, "the text is empty"),
     "blank text beside an image": (on_image(text=""), InputError, "the text is empty"),
     "text that is none": ({"text": 3}, InputError, "must be a str, not int"),
-    "image that is none": ({"image": 7}, InputError, "int is no image"),
+    "image that is none": ({"image": 7}, InputError, "int is not a valid image"),
     "no such file": (Path("nowhere.jpg"), PictureError, "nowhere.jpg"),
     "prompt without image": ({"text": "dog", "box": (0, 0, 1, 1)}, PromptError, "need an image"),
     "box that leaves": (on_image(box=(0, 0, 41, 30)), PromptError, "leaves the picture"),
@@ -91,7 +91,7 @@ REFUSED: dict[str, tuple[Any, type[InputError], str]] = {
     "label as str": (on_image(points=[(4, 3, "1")]), PromptError, "not a point"),
     "point outside": (on_image(points=[(40, 3)]), PromptError, "outside the picture"),
     "only negative points": (on_image(points=[(4, 3, 0)]), PromptError, "only negative"),
-    "mask that is none": (on_image(mask=7), InputError, "int is no mask"),
+    "mask that is none": (on_image(mask=7), InputError, "int is not a valid mask"),
     "mask of another size": (on_image(mask=MASK.T), PromptError, "must agree"),
     "empty mask": (on_image(mask=np.zeros((30, 40), bool)), PromptError, "mask is empty"),
 }

@@ -76,7 +76,7 @@ def test_it_reads_as_what_was_asked() -> None:
         ({}, "nothing is given"),
         ("  ", "empty"),
         ({"image": IMAGE, "bbox": (1, 2, 3, 4)}, "'bbox'"),
-        ({"image": 7}, "int is no image"),
+        ({"image": 7}, "int is not a valid image"),
         ({"text": 7}, "must be a str"),
         ({"image": IMAGE, "box": (1, 2, 3)}, "not a box"),
         ({"image": IMAGE, "box": (3, 2, 1, 4)}, "no size"),

@@ -111,7 +111,7 @@ def test_what_is_no_filter_is_said_even_where_nothing_is_indexed(
     with Store.open(tmp_path / "empty", create=True) as empty:
         with pytest.raises(InputError, match="no field"):
             search(empty, embedder, "red", where="ratng >= 4")
-        with pytest.raises(EmptyLibraryError, match="virtue index FOLDER"):
+        with pytest.raises(EmptyLibraryError, match="index a folder of photos"):
             search(empty, embedder, "red", where="rating >= 4")
 
 

@@ -47,7 +47,7 @@ PAGE = """<!doctype html>
 <h1>{title}</h1>
 <p class="facts">{facts}</p>
 </div>
-{asked}
+{query_images}
 </header>
 <main>
 {hits}
@@ -115,7 +115,7 @@ def _page(query: Query, hits: Sequence[Hit], side: int, database: bytes | None) 
         title=escape(str(query)),
         style=files("virtue.display").joinpath("html_report.css").read_text(encoding="utf-8"),
         facts=escape(_facts(hits)),
-        asked=_asked(query, side),
+        query_images=_query_images(query, side),
         hits=_grid(hits, side, database),
     )
 
@@ -137,7 +137,7 @@ def _facts(hits: Sequence[Hit]) -> str:
 # -- the query --------------------------------------------------------------------------------------------
 
 
-def _asked(query: Query, side: int) -> str:
+def _query_images(query: Query, side: int) -> str:
     """Returns the images of the query. The title names them; if there are several, each has a name too."""
     parts = [(part, "") for part in query.parts] + [(part, "without ") for part in query.without]
     shown = [(part, role) for part, role in parts if part.image is not None]

@@ -52,7 +52,8 @@ class ModelInput:
                 object.__setattr__(self, name, Path(value))
             elif value is not None and not _is_image(value):
                 raise InputError(
-                    f"{type(value).__name__} is no {name}: give a path, bytes, a Pillow image or an array"
+                    f"{type(value).__name__} is not a valid {name}: "
+                    "give a path, bytes, a Pillow image or an array"
                 )
         if self.text is not None and not isinstance(self.text, str):
             raise InputError(f"a text must be a str, not {type(self.text).__name__}")

@@ -36,7 +36,7 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
 def prepare_ahead(
     prepare: Callable[[Source], Prepared], sources: Sequence[Source]
 ) -> Iterator[Callable[[int], Prepared]]:
-    """`prepare` runs over the sources, in their order, in a thread beside the work on those that are ready.
+    """Runs `prepare` over the sources, in their order, in a thread beside the work on those that are ready.
 
     Gives a function from a source's number to what `prepare` made of it, or raises what it raised. What was
     made is kept until the end: a batch that did not fit is tried again. One source needs no thread.

@@ -72,8 +72,8 @@ def _embed_batch(
     regions = [_regions(embedder, job, scene) for job, scene in zip(jobs, scenes, strict=True)]
     region_vectors = _region_vectors(embedder, scenes, regions)
     captions = embed_captions(embedder, [_captions(job) for job in jobs], warn)
-    for job, places, vectors, told in zip(jobs, regions, region_vectors, captions, strict=True):
-        yield EmbeddedPhoto(_info(job), job.settings, places, vectors, *told)
+    for job, own_regions, vectors, own_captions in zip(jobs, regions, region_vectors, captions, strict=True):
+        yield EmbeddedPhoto(_info(job), job.settings, own_regions, vectors, *own_captions)
 
 
 def embed_captions(
@@ -87,12 +87,12 @@ def embed_captions(
         vectors = list(embedder.embed([Item(text=caption.text) for caption in together]))
     except InputError:
         vectors = [_caption_vector(embedder, caption, warn) for caption in together]
-    told, taken = [], iter(vectors)
+    result, remaining = [], iter(vectors)
     for some in captions:
-        pairs = [(caption, vector) for caption in some if (vector := next(taken)) is not None]
+        pairs = [(caption, vector) for caption in some if (vector := next(remaining)) is not None]
         rows = np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), embedder.dim)
-        told.append((tuple(caption for caption, _ in pairs), rows))
-    return told
+        result.append((tuple(caption for caption, _ in pairs), rows))
+    return result
 
 
 def _caption_vector(
@@ -129,9 +129,9 @@ def _regions(embedder: PhotoEmbedder, job: Job, scene: Any) -> tuple[NewRegion, 
     boxes = embedder.propose(scene, job.limit) if job.limit > len(given) else []
     new = [box for box in boxes if all(box.iou(region.box) < MIN_SAME_IOU for region in given)]
     picture = job.decoded.picture
-    whole = NewRegion(Box(0, 0, picture.width, picture.height), "whole")
+    full_image = NewRegion(Box(0, 0, picture.width, picture.height), "whole")
     proposals = (NewRegion(box, "proposal") for box in new[: job.limit - len(given)])
-    return (whole, *given, *proposals)
+    return (full_image, *given, *proposals)
 
 
 def _captions(job: Job) -> tuple[NewCaption, ...]:

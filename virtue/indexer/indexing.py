@@ -91,11 +91,11 @@ def index(
             roots = Roots(snapshot.roots())
             forgotten = snapshot.forgotten()
         named = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
-        asked = [absolute(path) for path in named]
-        tops = _find_tops(asked, roots, known, reembed, report)
-        scope = set(asked or tops)
+        requested = [absolute(path) for path in named]
+        tops = _find_tops(requested, roots, known, reembed, report)
+        scope = set(requested or tops)
         new_options = _choose_options(scope, roots, wanted, exclude)
-        found = _walk_all(tops, asked, roots, progress, started)
+        found = _walk_all(tops, requested, roots, progress, started)
         requirements = EmbeddingRequirements(
             _match_entries(annotated, annotations, tops, found, True, report),
             _match_entries(captioned, captions, [], found, False, report),
@@ -109,7 +109,7 @@ def index(
                 return Settings.parse(state.settings).regions
             return (options or Options()).limit
 
-        passed = {photo.path: photo for photo in forgotten if photo.path not in asked}
+        passed = {photo.path: photo for photo in forgotten if photo.path not in requested}
         plan = make_plan(found, tops, known, requirements, limit_of, rehash, passed)
         for folder, lost in _find_lost_folders(found, known) if reembed else ():
             raise InputError(
@@ -128,7 +128,7 @@ def index(
         with CommitQueue(writer) as queue:
             hashes = {photo.hash for photo in forgotten}
             pipeline = Pipeline(
-                store, queue, embedder, requirements, known, limit_of, report, hashes, set(asked)
+                store, queue, embedder, requirements, known, limit_of, report, hashes, set(requested)
             )
             with stopping_softly(queue.finish):
                 pipeline.start(plan)
@@ -187,8 +187,8 @@ def _find_tops(
             "forget it",
             hint="virtue forget FOLDER",
         )
-    loners = [path for path, state in known.items() if roots.of(path) is None and not state.missing]
-    tops = named + [folder for folder in folders if folder not in gone] + loners
+    single_files = [path for path, state in known.items() if roots.of(path) is None and not state.missing]
+    tops = named + [folder for folder in folders if folder not in gone] + single_files
     report.problems += [(folder, NOT_THERE) for folder in gone if not is_below_any(folder, set(tops))]
     if not tops:
         if gone:

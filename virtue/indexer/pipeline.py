@@ -72,7 +72,7 @@ class Pipeline:
         self.passed_by: list[bytes] = []
 
     def start(self, plan: Plan) -> None:
-        """Keeps what needs no file to be opened."""
+        """Commits what needs no file to be opened."""
         report = self._report
         report.problems += plan.problems
         report.known_problems += plan.known_problems
@@ -82,7 +82,7 @@ class Pipeline:
         self._queue.add(files=plan.records, missing=plan.missing)
 
     def run(self, files: list[Found], workers: int, timeout: float) -> Iterator[int]:
-        """Gives back, again and again, how many of the files are done."""
+        """Opens the files, and yields again and again how many are done."""
         if not files:
             return
         side = self._embedder.model.side
@@ -117,9 +117,9 @@ class Pipeline:
                         beside = beside._replace(faults=())
                 records += files
                 self._report.warnings += beside.faults
-            told = embed_captions(self._embedder, list(read.values()), self._report.warnings.append)
+            embedded = embed_captions(self._embedder, list(read.values()), self._report.warnings.append)
             updates = [
-                CaptionUpdate(photo, *kept, ("sidecar",)) for photo, kept in zip(read, told, strict=True)
+                CaptionUpdate(photo, *kept, ("sidecar",)) for photo, kept in zip(read, embedded, strict=True)
             ]
             self._report.recaptioned += len(updates)
             self._queue.add(files=records, captions=updates)
@@ -129,7 +129,7 @@ class Pipeline:
         return state is not None and state.sidecar == UNREAD
 
     def _is_wanted(self, found: Found, hashed: Hashed) -> bool:
-        """Called by the pool's threads: whether this content must be decoded."""
+        """Returns whether this content must be decoded. The pool's threads call it."""
         photo = hashed.hash
         if self._is_forgotten(found, hashed):
             return False
@@ -170,7 +170,7 @@ class Pipeline:
             self._link(found, hashed)
 
     def _fail(self, found: Found, photo: bytes | None, problem: str, is_verdict: bool) -> None:
-        """A file, with all that wait for the same content."""
+        """Records the problem of a file, and of all files that wait for the same content."""
         copies = self._leave(photo) if photo else []
         if photo:
             self._failed[photo] = problem, is_verdict
@@ -196,7 +196,7 @@ class Pipeline:
             return self._in_work.pop(photo, [])
 
     def _link(self, found: Found, hashed: Hashed) -> None:
-        """A path of a photo whose vectors are there."""
+        """Records a path of a photo whose vectors are there."""
         photo = hashed.hash
         if self._embedded.get(photo) is None:
             self._refuse(_as_read(found, hashed), *self._failed[photo])
@@ -266,5 +266,6 @@ class Pipeline:
 
 
 def _as_read(found: Found, hashed: Hashed | None) -> Found:
-    """Size and time as they were when the content was read, not when the folder was listed."""
+    """Returns a file with its size and time at the reading of its content, not at the listing of its
+    folder."""
     return found._replace(size=hashed.size, mtime_ns=hashed.mtime_ns) if hashed else found

@@ -31,7 +31,7 @@ CATALOGUE_ROW_BYTES = 250
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of what is to be done.
+    """What a `reindex` will take.
 
     Attributes:
         photos: that have no vectors of the model yet.
@@ -68,8 +68,8 @@ def reindex(
     progress: Callable[[Progress], None] | None = None,
     writer: Writer | None = None,
 ) -> Report:
-    """Embeds all photos of a library with this model; searches go on with the old vectors until all are
-    done, and then the old ones go. Interrupted, it goes on where it was when it is called again.
+    """Embeds all photos of a library with this model. Searches use the old vectors until all are done; then
+    the old ones are deleted. If it was interrupted, the next call goes on from there.
 
     Args:
         workers, timeout, progress, writer: see `index`.
@@ -114,7 +114,7 @@ def _estimate(store: Store, embedder: PhotoEmbedder, workers: int, timeout: floa
 def _measure_rate(
     embedder: PhotoEmbedder, sample: dict[bytes, FileState], workers: int, timeout: float
 ) -> float:
-    """Photos a second: of the model, or of decoding if that is slower, since both go on at once."""
+    """Measures photos a second: of the model, or of decoding if that is slower, since both run at once."""
     files = [walk(path).files[path] for path in sample]
     jobs: list[Job] = []
     ended: list[float] = []

@@ -46,10 +46,10 @@ def digest(entries: Iterable[AnnotationEntry]) -> str:
 
 def fit_all(entries: Iterable[AnnotationEntry], width: int, height: int) -> FittedAnnotations:
     """Joins the entries of all paths of one photo, and fits them to its size."""
-    whole = FittedAnnotations()
+    result = FittedAnnotations()
     for entry in {entry.content: entry for entry in entries}.values():
-        whole = join(whole, entry.fit(width, height))
-    return whole
+        result = join(result, entry.fit(width, height))
+    return result
 
 
 def join(first: FittedAnnotations, second: FittedAnnotations) -> FittedAnnotations:
@@ -66,13 +66,13 @@ def join(first: FittedAnnotations, second: FittedAnnotations) -> FittedAnnotatio
 def fit_kept(given: UserAnnotations, width: int, height: int) -> tuple[FittedAnnotations, FittedAnnotations]:
     """Returns what the catalogue keeps for a photo: from annotations, and from captions. What no longer fits
     (the file was edited into another size) is left out."""
-    told = {caption.region for caption in given.captions if caption.source == "file"}
+    captioned = {caption.region for caption in given.captions if caption.source == "file"}
     parts = []
     for of_captions in (False, True):
         chosen = [
             index
             for index, region in enumerate(given.regions)
-            if (index in told) == of_captions and _fits(region.box, width, height)
+            if (index in captioned) == of_captions and _fits(region.box, width, height)
         ]
         places: dict[int | None, int | None] = {None: None}
         places.update((old, new) for new, old in enumerate(chosen))

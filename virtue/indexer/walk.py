@@ -201,5 +201,5 @@ def _matcher(patterns: Iterable[str]) -> Callable[[bytes, bytes], bool]:
     parts = [fnmatch.translate(pattern.rstrip("/")) for pattern in patterns if pattern.rstrip("/")]
     if not parts:
         return lambda name, path: False
-    whole = re.compile(os.fsencode("|".join(parts)))
-    return lambda name, path: bool(whole.match(name) or whole.match(path))
+    pattern = re.compile(os.fsencode("|".join(parts)))
+    return lambda name, path: bool(pattern.match(name) or pattern.match(path))

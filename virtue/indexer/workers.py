@@ -32,12 +32,12 @@ MAX_WORKERS = 8
 
 
 def default_workers() -> int:
-    """The number of processes that decode where nobody said: one for each core that may be used."""
+    """Returns the number of processes that decode by default: one for each core that may be used."""
     return min(usable_cores(), MAX_WORKERS)
 
 
 class Outcome(NamedTuple):
-    """What became of a file. `hashed` is None if it could not even be read; `decoded` is None if the
+    """The result of reading a file. `hashed` is None if it could not even be read; `decoded` is None if the
     pixels were not wanted; `problem` is the reason why there are none, and `is_verdict`
     whether that lies in what the file holds."""
 
@@ -49,8 +49,8 @@ class Outcome(NamedTuple):
 
 
 class Pool:
-    """Reads files in worker processes and hands over what became of each, in any order; None now and
-    then while there is nothing to hand over.
+    """Reads files in worker processes and yields the outcome of each, in any order; None now and then while
+    there is none.
 
     Args:
         files: what to read; taken as it is needed.
@@ -112,7 +112,7 @@ class Pool:
                 running -= 1
 
     def _run_worker(self, number: int) -> None:
-        """The life of one thread: hands file after file to its worker."""
+        """Hands file after file to one worker: what each thread of the pool does."""
         with tempfile.TemporaryFile() as log:
             try:
                 while not self._stopped.is_set():
@@ -166,7 +166,7 @@ class _WorkerLostError(Exception):
 
 
 class _Worker:
-    """What it prints goes to `log`."""
+    """One worker process. What it prints goes to `log`."""
 
     def __init__(self, log: IO[bytes]) -> None:
         environment = os.environ | {
@@ -190,9 +190,9 @@ class _Worker:
         except (EOFError, pickle.UnpicklingError):
             self._process.wait()
             log.seek(0)
-            said = log.read().decode("utf-8", "replace").strip().splitlines()
+            output = log.read().decode("utf-8", "replace").strip().splitlines()
             raise VirtueError(
-                "the process that reads photos did not start: " + (said[-1] if said else self._end())
+                "the process that reads photos did not start: " + (output[-1] if output else self._end())
             ) from None
 
     @property

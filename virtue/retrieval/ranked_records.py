@@ -35,8 +35,8 @@ class RankedRecords(Generic[Record]):
         self._records: dict[int, Record | None] = {}
 
     def best(self, key: Callable[[Record], Hashable], top: int, min_score: float) -> list[Scored[Record]]:
-        """The best record of each key (None: not wanted), best first: `top` of them if there are so many
-        that score at least `min_score`."""
+        """Returns the best record of each key (None: not wanted), best first: `top` of them if there are so
+        many that score at least `min_score`."""
         depth = ROWS_PER_HIT * top
         while True:
             ranked = self._ranking.top(depth)

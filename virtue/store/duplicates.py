@@ -51,7 +51,8 @@ class FullImages:
         return self._records(np.flatnonzero(np.isin(self.ids, np.array([*photo_ids], np.int64))))
 
     def near(self, phash: int, max_distance: int) -> list[FullImage]:
-        """Those whose hash differs from this one in so many bits at most; none if it says nothing."""
+        """Returns the full images whose hash differs from this one in at most so many bits; none if the hash
+        says nothing."""
         hash = np.uint64(phash)
         if _says_nothing(hash):
             return []

@@ -40,7 +40,8 @@ INDEXED_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
 
 @dataclass(frozen=True, slots=True)
 class PhotoInfo:
-    """`phash` is 64 bits, unsigned; `taken` is ISO 8601; degrees for latitude and longitude."""
+    """What is known of a photo: `phash` is 64 bits, unsigned; `taken` is ISO 8601; latitude and longitude are
+    degrees."""
 
     hash: bytes
     width: int
@@ -56,7 +57,7 @@ class PhotoInfo:
 
 @dataclass(frozen=True, slots=True)
 class NewRegion:
-    """`mask` is a COCO run-length encoding as JSON."""
+    """A region to store; `mask` is a COCO run-length encoding as JSON."""
 
     box: Box
     origin: Origin
@@ -66,7 +67,7 @@ class NewRegion:
 
 @dataclass(frozen=True, slots=True)
 class NewCaption:
-    """`region` is an index into the regions given along with it; None: of the whole photo."""
+    """A caption to store; `region` is an index into the regions stored with it; None: the full image."""
 
     text: str
     source: Source
@@ -195,7 +196,7 @@ class RegionRecord:
 
 
 class RegionLocation(NamedTuple):
-    """Where a region is found: its row, and its photo."""
+    """The place of a region: its row, and its photo."""
 
     row: int
     photo_id: int
@@ -247,7 +248,7 @@ class CaptionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """`photos`: with a path that is still there. `files`: paths of photos that are still there.
+    """What a library holds. `photos`: with a path that is still there. `files`: paths of photos that are still there.
     `missing`: paths that are gone. `problems`: files that could not be read, some of them files of photos.
     `regions`, `captions`: what searches can find. `bytes`: size on disk of the whole library.
     `forgotten`: photos that indexing passes by, since they were forgotten."""
@@ -264,7 +265,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """`rows` (n,) int64 and `scores` (n,) float32, best first; equal scores: lower row first."""
+    """Ranked rows: `rows` (n,) int64 and `scores` (n,) float32, best first; of equal scores the lower row
+    first."""
 
     rows: np.ndarray
     scores: np.ndarray
@@ -275,7 +277,7 @@ class Ranking(Protocol):
     scored once is not read again."""
 
     def top(self, count: int) -> Ranked:
-        """The best `count` rows, or all that may be found."""
+        """Returns the best `count` rows, or all that may be found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,7 +328,7 @@ class Snapshot:
         return photos.photo_id(self.connection, hash)
 
     def full_images(self, photo_ids: Collection[int]) -> list[FullImage]:
-        """Those of these photos that are there and have vectors, by their ids."""
+        """Returns the full images of those of these photos that are there and have vectors, by their ids."""
         return [] if self._view is None else self._view.full_images(self.connection).records(photo_ids)
 
     def near_hashes(self, phash: int, max_distance: int) -> list[FullImage]:

@@ -45,7 +45,8 @@ log = logging.getLogger("virtue")
 
 
 class Writer:
-    """Made by `Store.write`, good until that block ends; several threads may call it in turn.
+    """Writes to a library: made by `Store.write`, good until that block ends. Several threads may call it in
+    turn.
 
     A method either commits all of what it is given or, by raising, nothing.
 
@@ -65,8 +66,8 @@ class Writer:
         self._remove_leftovers()
 
     def generation(self, model: str, fingerprint: str, dim: int) -> Generation:
-        """The generation of this model, made if there is none. The first ever is active at once,
-        others once `activate` is called.
+        """Returns the generation of this model, and makes it if there is none. The first ever is active at
+        once, others after `activate`.
 
         Raises:
             ValueError: the same model had vectors of another dimension.
@@ -176,7 +177,7 @@ class Writer:
         writes.put_captions(connection, target, located, row)
 
     def _outdate(self, connection: Connection, photos: Collection[int]) -> None:
-        """A generation that is being built must embed these photos again: what it has of them is older
+        """Makes a generation that is being built embed these photos again, since what it has of them is older
         than what the active one has now."""
         if self._target().active:
             for generation in queries.generations(connection):
@@ -197,7 +198,7 @@ class Writer:
         writes.put_captions(connection, target.id, [(photo, c, None) for c in update.captions], row)
 
     def _append(self, connection: Connection, kind: Kind, vectors: np.ndarray) -> int:
-        """Adds vectors to the target's row file; the row of the first."""
+        """Adds vectors to the target's row file; returns the row of the first."""
         target = self._target().id
         count = queries.row_count(connection, target, kind)
         if not len(vectors):
@@ -212,7 +213,7 @@ class Writer:
         return count
 
     def activate(self, generation: Generation) -> None:
-        """Searches run on this generation from now on; all others are dropped, files too."""
+        """Makes searches use this generation, and drops all others with their files."""
         with self._commit() as connection:
             writes.keep_user_annotations(connection, generation.id)
             others = (generation.id,)
@@ -222,13 +223,13 @@ class Writer:
         self._remove_leftovers()
 
     def remember_root(self, path: bytes, options: str) -> None:
-        """Notes a folder or file that was indexed by name, in place of what was noted of it."""
+        """Stores a folder or file that was indexed by name, with its options."""
         with self._commit() as connection:
             new = upsert(schema.roots).values(path=path, options=options)
             connection.execute(new.on_conflict_do_update(index_elements=["path"], set_={"options": options}))
 
     def move(self, old: bytes, new: bytes) -> int:
-        """Notes that a file, or a folder with all below it, lies elsewhere now (absolute paths); how many
+        """Changes the path of a file, or of a folder with all below it (absolute paths); returns how many
         files that were.
 
         Raises:
@@ -238,7 +239,7 @@ class Writer:
             taken = writes.in_the_way(connection, old, new)
             if taken is not None:
                 raise InputError(
-                    f"the library knows {printable(taken)} already: if its photos were indexed there, "
+                    f"the library already has {printable(taken)}: if its photos were indexed there, "
                     f"forget {printable(old)}",
                     hint=f"virtue forget {printable(old)}",
                 )
@@ -267,14 +268,14 @@ class Writer:
             forgetting.drop_paths(connection, paths)
 
     def discard(self, hashes: Iterable[bytes]) -> None:
-        """Drops the vectors of these photos in every generation, so that the next indexing embeds
-        them again. What a user handed over for them is kept (`Snapshot.user_annotations`)."""
+        """Drops the vectors of these photos in every generation, so that the next indexing embeds them again.
+        The user's annotations are kept (`Snapshot.user_annotations`)."""
         with self._commit() as connection:
             writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, hashes).values())
 
     def repair(self) -> list[Fault]:
-        """Mends what can be mended, by discarding the vectors that are lost; what was wrong. Then makes anew
-        what indexes have lost.
+        """Repairs what it can, by dropping vectors that are lost, and builds lost indexes again; returns what
+        was wrong.
 
         Raises:
             DamagedError: the catalogue itself is damaged.
@@ -295,9 +296,9 @@ class Writer:
         texts: Callable[[], np.ndarray] | None = None,
         progress: ProgressCallback | None = None,
     ) -> list[TuningResult]:
-        """Brings the target's indexes up to date: makes one where there are too many rows to read them
-        all, adds rows that came since, and trains anew where that has become too old. Searches use
-        what was there until each is complete. New training is tuned at once. Several commits.
+        """Brings the target's indexes up to date: builds one if there are too many rows for a scan, adds new
+        rows, and trains again if the training is too old. Searches use the old ones until each is complete.
+        New training is tuned at once. Several commits.
 
         Args:
             max_scanned_floats: rows x dimensions up to which no index is made.
@@ -331,8 +332,8 @@ class Writer:
         target: float = 0.95,
         progress: ProgressCallback | None = None,
     ) -> list[TuningResult]:
-        """Measures how far searches must go in the index of this kind to find `target` of the ten best
-        rows, and stores it, for each kind of query by itself.
+        """Measures how much of the index of this kind searches must read to find `target` of the ten best
+        rows, and stores it, for each kind of query.
 
         Args:
             texts, images: (n, dim) float32, queries such as come; the first 500 are used. None: captions
@@ -355,8 +356,8 @@ class Writer:
         return indexes.tune(kind, texts, images, target, progress)
 
     def refresh_calibration(self, make_queries: MakeQueries) -> bool:
-        """Measures how rows score for sample queries, where that was never done or when the library was
-        a fifth smaller or larger; whether anything was due.
+        """Calibrates scores with sample queries, if that was never done or the library was a fifth smaller or
+        larger then; returns whether anything was due.
 
         Args:
             make_queries: gives them, so that the store need not know the model.
@@ -382,7 +383,7 @@ class Writer:
         return True
 
     def _indexed_kinds(self, max_scanned_floats: int = MAX_SCANNED_FLOATS) -> list[Kind]:
-        """The kinds that have an index, or are to have one."""
+        """Returns the kinds that have an index, or should have one."""
         if self.target is None:
             return []
         target = self.target
@@ -395,7 +396,7 @@ class Writer:
             ]
 
     def waste(self) -> Waste:
-        """What `compact` would free."""
+        """Returns what `compact` would free."""
         from virtue.store.compaction import Waste, waste
 
         with self._transaction() as connection:
@@ -403,8 +404,8 @@ class Writer:
             return waste(connection, active) if active else Waste()
 
     def compact(self) -> Waste:
-        """Drops the rows of the active generation that belong to nothing, and what is free in the
-        catalogue; what that freed. Indexes go with them: `refresh_indexes` makes them anew.
+        """Frees the tombstones of the active generation and the unused space in the catalogue; returns what
+        that freed. Indexes are dropped: `refresh_indexes` builds them again.
 
         Raises:
             DamagedError: rows are not what was written.

@@ -46,8 +46,8 @@ class Preprocessing:
         return self._process(_cut_middle(picture.pixels) if self._crops else picture.pixels)
 
     def preprocess_uncropped(self, picture: Picture) -> Mapping[str, Tensor]:
-        """As `preprocess`, but all of the picture: what it would crop is squeezed into the square instead, as
-        SigLIP does."""
+        """Prepares pictures as `preprocess` does, without cropping: the full picture is squeezed into the
+        square, as SigLIP does."""
         if not self._crops:
             return self._process(picture.pixels)
         size = {"height": self._side, "width": self._side}

@@ -48,7 +48,7 @@ def propose(
     fine = [level[None] for level in scene.fine]
 
     def find_boxes(some: list[Tensor]) -> list[Tensor]:
-        """For each point (3, 5): boxes around its masks, with scores; below zero: not good enough."""
+        """Finds for each point (3, 5): boxes around its masks, with scores; below zero: not good enough."""
         labels = torch.full((len(some), 1), POSITIVE, dtype=torch.int32)
         drawn = PromptBatch(upload(torch.stack(some)[:, None], device), upload(labels, device))
         logits, quality = segmentation.masks(scene.features[None], fine, drawn)

@@ -19,9 +19,8 @@ faiss: Any = library
 
 @contextmanager
 def faiss_threads(count: int | None = None) -> Iterator[None]:
-    """FAISS works with so many threads inside this block (None: `usable_cores`, no more than OMP_NUM_THREADS
-    allows), and as before after it: a program that uses virtue has its own opinion, and torch may
-    share the setting."""
+    """Lets FAISS use so many threads inside this block (None: `usable_cores`, at most OMP_NUM_THREADS), and
+    as many as before after it, since the setting is the program's and torch may share it."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(min(before, usable_cores()) if count is None else count)
     try:

@@ -83,7 +83,7 @@ def engine(path: Path) -> Engine:
 
 
 def driver_of(connection: AnyConnection) -> sqlite3.Connection:
-    """SQLite's own connection, in a transaction or about to begin one."""
+    """Returns SQLite's own connection, in a transaction or about to begin one."""
     if isinstance(connection, sqlite3.Connection):
         return connection
     driver: Any = connection.connection.dbapi_connection

@@ -96,7 +96,7 @@ def _gps_box(degrees: Sequence[float]) -> tuple[float, ...]:
 
 
 def matches(value: str | bytes, pattern: bytes) -> bool:
-    """SQLite's function `matches`: text, or the bytes of a path, against a regular expression."""
+    """Matches text, or the bytes of a path, with a regular expression: SQLite's function `matches`."""
     text = _with_slashes(os.fsdecode(value)) if isinstance(value, bytes) else value
     return _compile(pattern).match(_fold(text)) is not None
 

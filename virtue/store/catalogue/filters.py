@@ -28,8 +28,8 @@ MAX_SHOWN = 60
 
 
 class Comparison(NamedTuple):
-    """`value` is what the field read: per cent for `area`, bytes for `size`, the beginning of an ISO date
-    for `taken`, (south, west, north, east) in degrees for `gps`."""
+    """A comparison of a field with a value; `value` is what the field read: per cent for `area`, bytes for
+    `size`, the beginning of an ISO date for `taken`, (south, west, north, east) in degrees for `gps`."""
 
     field: str
     operator: str
@@ -55,7 +55,7 @@ region. only: these, and no other region."""
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Which rows of a kind a search may find.
+    """Says which rows of a kind a search may find.
 
     Attributes:
         where: None: whatever is in the photos.

@@ -79,13 +79,13 @@ class DeviceRows:
     def _score(self, queries: np.ndarray, usable: np.ndarray) -> torch.Tensor:
         """(n,) float32 scores on the device, -inf where a row may not appear."""
         columns = exact.used_columns(queries)
-        asked = torch.from_numpy(queries[:, columns].T.copy()).to(self._device)
+        on_device = torch.from_numpy(queries[:, columns].T.copy()).to(self._device)
         scores = torch.empty(len(usable), dtype=torch.float32, device=self._device)
 
         def score(first: int, stop: int) -> None:
             number, start = divmod(first, self._length)
             part = self._blocks[number][start : start + stop - first, columns].float()
-            scores[first:stop] = (part @ asked).amax(1)
+            scores[first:stop] = (part @ on_device).amax(1)
 
         run_in_blocks(len(usable), self._length, score)
         if not usable.all():
@@ -93,8 +93,8 @@ class DeviceRows:
         return scores
 
     def near(self, scores: torch.Tensor, queries: np.ndarray, count: int, rows: np.ndarray) -> np.ndarray:
-        """Ascending numbers of rows, with those among the best `count` that a scan would find: all that
-        score as high as the last of them here, less twice what rounding may amount to."""
+        """Finds rows, ascending, that include the best `count` of a scan: all that score as high here as the
+        last of those, less twice the greatest rounding error."""
         with self._computing(rows):
             whole, each = ROUNDING
             slack = (whole + each * self._dim) * float(np.linalg.norm(queries, axis=1).max())
