@@ -248,10 +248,12 @@ class CaptionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a library holds. `photos`: with a path that is still there. `files`: paths of photos that are still there.
-    `missing`: paths that are gone. `problems`: files that could not be read, some of them files of photos.
-    `regions`, `captions`: what searches can find. `bytes`: size on disk of the whole library.
-    `forgotten`: photos that indexing passes by, since they were forgotten."""
+    """What a library holds.
+
+    `photos`: with a path that is still there. `files`: paths of photos that are still there. `missing`: paths
+    that are gone. `problems`: files that could not be read, some of them files of photos. `regions`,
+    `captions`: what searches can find. `bytes`: size on disk of the whole library. `forgotten`: photos that
+    indexing passes by, since they were forgotten."""
 
     photos: int
     files: int
