@@ -477,17 +477,46 @@ class Library:
         """Checks the files of this library, and returns what is wrong, as found before any repair. An empty
         list: sound.
 
-        `repair` drops what is damaged and embeds the photos concerned anew, from their files.
+        `repair` drops what is damaged and embeds the photos concerned anew, from their files. If a file
+        cannot be read now, nothing is changed, and a fault of the kind "photo" says so.
+
+        Raises:
+            ModelError: the model is not there, so no photo can be embedded anew.
+            ModelMismatchError: it is another than the one that the library was made with.
         """
         faults = self.store.verify()
         if repair and faults:
             from virtue.indexer import index
 
             with self.store.write("virtue verify --repair") as writer:
+                if refusal := self._refuse_repair(faults):
+                    return [*faults, refusal]
                 writer.repair()
                 index(self.store, self.embedder, writer=writer)
                 self._refresh(writer)
         return faults
+
+    def _refuse_repair(self, faults: Sequence[Fault]) -> Fault | None:
+        """Returns why a repair would lose vectors that cannot be made again; None: it would not."""
+        lost = {hash for fault in faults for hash in fault.hashes}
+        if not lost:
+            return None
+        from virtue.indexer.indexing import require_model
+        from virtue.indexer.recovery import find_unrecoverable
+        from virtue.store import Fault
+
+        with self.store.read() as snapshot:
+            require_model(snapshot.generation, self.embedder)
+        gone = find_unrecoverable(self.store, lost, self.embedder.model.side)
+        if not gone:
+            return None
+        path, reason = gone[0]
+        return Fault(
+            "photo",
+            f"nothing was repaired, since the files of {len(gone)} photos that would lose their vectors "
+            f"cannot be read, such as {printable(path)} ({reason}): see to drive and rights, or forget them",
+            repairable=False,
+        )
 
     @property
     def store(self) -> Store:

@@ -280,3 +280,103 @@ def test_a_malformed_file_is_an_input_error(tmp_path: Path, content: str, messag
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         read_annotations(path)
+
+
+HUGE = "9" * 400
+
+BOXES = [f"{HUGE}, 1, 5, 5", f"1, 1, {HUGE}, 5", "1, 1, 1e400, 5", "0, 0, 1e-320, 5", "1, 1, 5, 1e-320",
+         f"1, 1, 5, {'9' * 5000}"]  # fmt: skip
+"""x, y, w, h that are numbers and no boxes."""
+
+
+def test_impossible_numbers_cost_their_annotations_alone(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    boxes = ["[Infinity, 1, 5, 5]", "[NaN, 1, 5, 5]", "[1, 1, Infinity, 5]", *(f"[{box}]" for box in BOXES)]
+    shapes = [
+        f"[[1, 1, {HUGE}, 5, 3, 3]]",
+        "[[1, 1, NaN, 5, 3, 3]]",
+        f'{{"size": [60, 80], "counts": [{HUGE}]}}',
+        f'{{"size": [60, 80], "counts": [{1 << 62}, {1 << 62}, {1 << 62}, {1 << 62}, 4800]}}',
+        f'{{"size": [60, 80], "counts": "{"o" * 100_000}"}}',
+        json.dumps([[1, 1, 5, 1, 5, 5]] * 100_000),
+        json.dumps([[1, 1, 5, 1, 5, 5] * 100_000]),
+    ]
+    entries = [f'{{"image_id": 1, "bbox": {box}}}' for box in boxes]
+    entries += [f'{{"image_id": 1, "segmentation": {shape}}}' for shape in shapes]
+    entries.append('{"image_id": 1, "bbox": [2, 2, 5, 5]}')
+    file = shelf.photos / "coco.json"
+    file.write_text(
+        '{"images": [{"id": 1, "file_name": "a.png", "width": 80, "height": 60}], '
+        f'"annotations": [{", ".join(entries)}]}}'
+    )
+    report = shelf.index(annotations=file, regions="none")
+    assert given_regions(shelf) == [((2, 2, 5, 5), None)]
+    assert [f"annotation {n} of a.png" in told for n, told in enumerate(report.warnings)] == [True] * 16
+
+
+@pytest.mark.parametrize("side", ["1e400", HUGE, "9" * 5000, "NaN", "3000000000"])
+def test_an_impossible_size_costs_its_image_alone(shelf: Shelf, side: str) -> None:
+    shelf.photo("a.png")
+    shelf.photo("b.png", "blue")
+    file = shelf.photos / "coco.json"
+    file.write_text(
+        f'{{"images": [{{"id": 1, "file_name": "b.png", "width": {side}, "height": {side}}}, '
+        '{"id": 2, "file_name": "a.png"}], '
+        '"annotations": [{"image_id": 1, "bbox": [1, 1, 5, 5]}, {"image_id": 2, "bbox": [2, 2, 5, 5]}]}'
+    )
+    (warning,) = shelf.index(annotations=file, regions="none").warnings
+    assert "b.png is annotated at an impossible size" in warning
+    assert given_regions(shelf) == [((2, 2, 5, 5), None)]
+
+
+@pytest.mark.parametrize("shape", [{"size": [100_000] * 2, "counts": [10**10]}, [[0, 0, 1e5, 0, 1e5, 1e5]]])
+def test_a_mask_far_larger_than_its_picture_takes_no_more_memory(shelf: Shelf, shape: Any) -> None:
+    resource = pytest.importorskip("resource")
+    shelf.photo("a.png", "red", (60, 60))
+    file = shelf.photos / "coco.json"
+    entries = [{"segmentation": shape}, {"bbox": [20_000, 20_000, 50_000, 50_000]}]
+    written(file, entries, (100_000, 100_000))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report = shelf.index(annotations=file, regions="none")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+    assert ((12, 12, 30, 30), None) in [(tuple(map(round, box)), c) for box, c in given_regions(shelf)]
+    assert len(report.warnings) == ("counts" in shape)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_impossible_boxes_cost_their_captions_alone(shelf: Shelf, form: str) -> None:
+    shelf.photo("a.png")
+    file = shelf.photos / f"captions.{form}"
+    if form == "csv":
+        lines = [
+            f"a.png,bad {n},{box}" for n, box in enumerate([*BOXES, "1,1,inf,5", "1,1,0,5", "nan,1,5,5"])
+        ]
+        lines.append("a.png,good,2,2,5,5")
+    else:
+        values = [dict(zip("xywh", box.split(", "), strict=True)) for box in BOXES]
+        lines = [
+            f'{{"path": "a.png", "caption": "bad {n}", '
+            + ", ".join(f'"{key}": {value}' for key, value in box.items())
+            + "}"
+            for n, box in enumerate(values)
+        ]
+        lines.append('{"path": "a.png", "caption": "good", "x": 2, "y": 2, "w": 5, "h": 5}')
+    file.write_text("\n".join(lines))
+    report = shelf.index(captions=file, regions="none")
+    assert given_regions(shelf) == [((2, 2, 5, 5), None)]
+    assert [text for _, _, text in shelf.captions()] == ["good"]
+    assert [f"line {n + 1}: " in told for n, told in enumerate(report.warnings)] == [True] * (len(lines) - 1)
+
+
+def test_annotations_survive_edits_into_any_size(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    file = written(
+        shelf.photos / "coco.json",
+        [{"segmentation": [[5, 5, 25, 5, 25, 25]]}, {"bbox": [40, 5, 30, 30], "caption": "far right"}],
+    )
+    shelf.index(annotations=file, regions="none")
+    for colour, size in (("green", (80, 60)), ("blue", (60, 80)), ("red", (50, 50)), ("white", (200, 100))):
+        shelf.photo("a.png", colour, size)
+        assert shelf.index().problems == []
+        assert ((5, 5, 20, 20), None) in given_regions(shelf)
+        assert ("a.png", "annotation", "far right") in shelf.captions()

@@ -170,7 +170,6 @@ def test_what_does_not_fit_is_told_and_costs_itself(shelf: Shelf) -> None:
         ("path,caption\n,x\n", "line 2: there is no path"),
         ("a.jpg,x\na.jpg,y,1,2\n", "line 2: a box needs four numbers"),
         ("a.jpg,x,1,2,3,four\n", "line 1: a box needs four numbers"),
-        ("a.jpg,x,1,2,3,0\n", "line 1: the box 1,2,3,0 has no size"),
         ("path,caption\na.jpg,x,y\n", "line 2: 3 values for the columns path,caption: put a caption"),
         ('{"path": "a.jpg", "caption": "x"}\n{"path"', "line 2: not JSON"),
         ('{"path": "a.jpg", "caption": "x"}\n[1]', "line 2: not an object"),

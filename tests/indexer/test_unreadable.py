@@ -263,3 +263,28 @@ def test_a_sub_folder_that_cannot_be_looked_at_keeps_what_is_below_it(
             counts = snapshot.counts()
         assert (counts.photos, counts.missing) == (2, 0)
         assert counts.problems >= 1
+
+
+def test_a_repair_that_would_lose_vectors_changes_nothing(virtue: Run, tmp_path: Path, photos: Path) -> None:
+    for path in sorted(photos.iterdir())[3:]:
+        path.unlink()
+    assert virtue("index", photos, "--regions", "none", "-d", "lib").returncode == 0
+    with open(tmp_path / "lib" / "regions-1.f16", "r+b") as rows:
+        rows.seek(100)
+        rows.write(b"\1")
+    before = (tmp_path / "lib" / "regions-1.f16").read_bytes()
+    locked = sorted(photos.glob("*.jpg"))[0]
+    for harm, mend in (
+        (lambda: photos.rename("away"), lambda: Path("away").rename(photos)),
+        (lambda: locked.chmod(0), lambda: locked.chmod(0o644)),
+    ):
+        harm()
+        done = virtue("verify", "--repair", "-d", "lib", before=POWERLESS)
+        mend()
+        assert done.returncode == 1
+        assert "nothing was repaired, since the files of" in done.stdout.decode()
+        assert (tmp_path / "lib" / "regions-1.f16").read_bytes() == before
+        with Store.open(tmp_path / "lib", read_only=True) as store, store.read() as snapshot:
+            assert snapshot.counts().regions == snapshot.counts().photos
+    assert virtue("verify", "--repair", "-d", "lib", before=POWERLESS).returncode == 0
+    assert virtue("verify", "-d", "lib").returncode == 0

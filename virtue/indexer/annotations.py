@@ -14,9 +14,15 @@ from PIL import Image
 from virtue.errors import InputError, PromptError
 from virtue.geometry import Box
 from virtue.indexer import masks
-from virtue.indexer.user_annotations import FittedAnnotations, clip_box
+from virtue.indexer.user_annotations import FittedAnnotations, clip_box, read_number
 from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
+
+MAX_SIDE = 1_000_000
+"""Pixels of a side of an annotated image."""
+MAX_CORNERS = 100_000
+MAX_POLYGONS = 1_000
+"""Of one annotation: each is drawn line by line of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,10 @@ class CocoImage:
         """Fits the annotations to the photo. One that does not fit is left out alone. If the file was made on
         a larger or smaller copy of the photo, everything is scaled."""
         declared = self.size or (width, height)
+        if max(declared) > MAX_SIDE:
+            return FittedAnnotations(
+                faults=(f"{self.origin}: {self.name} is annotated at an impossible size: left out",)
+            )
         scale = (width / declared[0], height / declared[1])
         if abs(scale[0] / scale[1] - 1) > 0.01:
             turned = "; it was annotated lying on its side" if declared == (height, width) else ""
@@ -64,7 +74,7 @@ class CocoImage:
         for annotation in self.annotations:
             try:
                 region = _region(annotation, declared, (width, height), scale)
-            except (PromptError, ValueError, TypeError) as error:
+            except (PromptError, ValueError, TypeError, OverflowError) as error:
                 faults.append(f"{self.origin}, annotation {annotation.id} of {self.name}: {error}: left out")
                 continue
             if annotation.caption:
@@ -84,7 +94,7 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, CocoImage]:
     origin = printable(os.fspath(path))
     try:
         with open(path, encoding="utf-8-sig") as stream:
-            content = json.load(stream)
+            content = json.load(stream, parse_int=read_number)
     except OSError as error:
         raise InputError(f"{origin}: {error.strerror or error}: name a file of annotations") from None
     except (ValueError, RecursionError) as error:
@@ -142,10 +152,18 @@ def _list(content: dict[str, Any], name: str, origin: str) -> list[Any]:
 def _image(entry: dict[str, Any], origin: str) -> CocoImage:
     size = None
     if entry.get("width") and entry.get("height"):
-        size = (int(entry["width"]), int(entry["height"]))
+        size = (_side(entry["width"]), _side(entry["height"]))
         if min(size) <= 0:
             raise ValueError(f"a size of {size}")
     return CocoImage(origin, str(entry["file_name"]), size)
+
+
+def _side(value: Any) -> int:
+    """Reads a side in pixels; one that is infinite, or no number, is larger than any picture's."""
+    try:
+        return min(int(value), MAX_SIDE + 1)
+    except (OverflowError, ValueError):
+        return MAX_SIDE + 1
 
 
 def _region(
@@ -182,6 +200,9 @@ def _mask(segmentation: Any, declared: tuple[int, int], actual: tuple[int, int])
         if declared != actual:
             mask = np.asarray(Image.fromarray(mask).resize(actual, Image.Resampling.NEAREST))
     else:
+        corner_count = sum(len(polygon) for polygon in segmentation) / 2
+        if corner_count > MAX_CORNERS or len(segmentation) > MAX_POLYGONS:
+            raise ValueError(f"its outline has {corner_count:,.0f} corners in {len(segmentation):,} polygons")
         mask = np.zeros(actual[::-1], bool)
         for polygon in segmentation:
             corners = np.asarray(polygon, float).reshape(-1, 2) * np.divide(actual, declared)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtue.errors import InputError, PromptError
-from virtue.indexer.user_annotations import FittedAnnotations, clip_box
+from virtue.indexer.user_annotations import FittedAnnotations, clip_box, read_number
 from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 
@@ -116,7 +116,7 @@ def _json_rows(stream: Iterator[str], origin: str) -> Iterator[tuple[int, dict[s
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
+            row = json.loads(text, parse_int=read_number)
         except (ValueError, RecursionError) as error:
             raise InputError(
                 f"{origin}, line {number}: not JSON ({error}): write one object a line, such as "
@@ -133,9 +133,14 @@ def _box(row: dict[str, Any], where: str) -> Box4 | None:
     if not given:
         return None
     try:
-        x, y, w, h = (float(value) for value in given)
+        x, y, w, h = (_float(value) for value in given)
     except (TypeError, ValueError):
         raise InputError(f"{where}: a box needs four numbers x, y, w, h in pixels") from None
-    if not all(math.isfinite(value) for value in (x, y, w, h)) or w <= 0 or h <= 0:
-        raise InputError(f"{where}: the box {x:g},{y:g},{w:g},{h:g} has no size")
     return x, y, w, h
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

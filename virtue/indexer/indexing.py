@@ -162,15 +162,20 @@ def index(
 
 
 def _target(snapshot: Snapshot, writer: Writer, embedder: PhotoEmbedder, reembed: bool) -> Generation:
-    active = snapshot.generation
-    if active is not None and active.fingerprint != embedder.fingerprint and not reembed:
+    if not reembed:
+        require_model(snapshot.generation, embedder)
+    return writer.generation(embedder.name, embedder.fingerprint, embedder.dim)
+
+
+def require_model(active: Generation | None, embedder: PhotoEmbedder) -> None:
+    """Raises an error if the vectors that searches use are of another model."""
+    if active is not None and active.fingerprint != embedder.fingerprint:
         other = f"model {active.model!r}" + (" of another version" if active.model == embedder.name else "")
         raise ModelMismatchError(
             f"the library holds vectors of {other}, not of {embedder.name!r}: reindex it with that model; "
             "searches use the old vectors until that is done",
             hint=f"virtue reindex --model {embedder.name}",
         )
-    return writer.generation(embedder.name, embedder.fingerprint, embedder.dim)
 
 
 def _find_tops(

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+MAX_PIXELS = 180_000_000
+"""Pixels of a mask: as many as a picture may have."""
+
 
 def fill(mask: np.ndarray, corners: np.ndarray) -> None:
     """Sets the pixels whose middles lie in a polygon (even-odd rule).
@@ -52,7 +55,11 @@ def decode(rle: dict[str, Any]) -> np.ndarray:
         runs = np.array(_unpack(counts) if isinstance(counts, str | bytes) else counts, np.int64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a run-length encoding ({error})") from None
-    if height <= 0 or width <= 0 or runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
+    pixels = height * width
+    if pixels > MAX_PIXELS:
+        raise ValueError(f"a mask of {width} x {height} pixels is larger than any picture")
+    sound = height > 0 and width > 0 and runs.ndim == 1 and ((runs >= 0) & (runs <= pixels)).all()
+    if not sound or runs.sum() != pixels:
         raise ValueError(f"the runs do not fill a mask of {width} x {height} pixels")
     values = np.arange(runs.size) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T
@@ -80,6 +87,8 @@ def _unpack(text: str | bytes) -> list[int]:
             raise ValueError("a character that does not belong there")
         value |= (bits & 0x1F) << shift
         shift += 5
+        if shift > 60:
+            raise ValueError("a number that no mask needs")
         if bits & 0x20:
             continue
         if bits & 0x10:

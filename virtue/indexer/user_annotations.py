@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from virtue.errors import PromptError
 from virtue.geometry import Box
 from virtue.store import NewCaption, NewRegion, UserAnnotations
 
+MIN_SIDE = 1e-3
+"""Pixels that a given box has at least, each way."""
 MAX_OVERHANG = 1.0
 """Pixels by which a given box may leave its picture and is clipped: COCO's own boxes do, by rounding."""
 
@@ -64,8 +67,9 @@ def join(first: FittedAnnotations, second: FittedAnnotations) -> FittedAnnotatio
 
 
 def fit_kept(given: UserAnnotations, width: int, height: int) -> tuple[FittedAnnotations, FittedAnnotations]:
-    """Returns what the catalogue keeps for a photo: from annotations, and from captions. What no longer fits
-    (the file was edited into another size) is left out."""
+    """Returns what the catalogue keeps for a photo: from annotations, and from captions. A box or mask that
+    does not fit any more (the file was edited into another size) is left out, and its caption is one of the
+    photo then."""
     captioned = {caption.region for caption in given.captions if caption.source == "file"}
     parts = []
     for of_captions in (False, True):
@@ -79,9 +83,10 @@ def fit_kept(given: UserAnnotations, width: int, height: int) -> tuple[FittedAnn
         captions = tuple(
             NewCaption(caption.text, caption.source, places.get(caption.region))
             for caption in given.captions
-            if (caption.source == "file") == of_captions and caption.region in places
+            if (caption.source == "file") == of_captions
         )
-        parts.append(FittedAnnotations(tuple(given.regions[index] for index in chosen), captions))
+        regions = tuple(_with_fitting_mask(given.regions[index], width, height) for index in chosen)
+        parts.append(FittedAnnotations(regions, captions))
     return parts[0], parts[1]
 
 
@@ -98,8 +103,19 @@ def clip_box(x: float, y: float, w: float, h: float, width: int, height: int) ->
         or box.x1 > width + MAX_OVERHANG
         or box.y1 > height + MAX_OVERHANG
     ):
-        return box.within(width, height)
-    return Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
+        box = box.within(width, height)
+    box = Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
+    if min(box.xywh[2:]) < MIN_SIDE:
+        raise PromptError(f"box x,y,w,h = {x:g},{y:g},{w:g},{h:g} is smaller than any part of a picture")
+    return box
+
+
+def read_number(text: str) -> float:
+    """Reads a whole number of JSON, of any length: Python refuses those of thousands of digits."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def match_to_files(
@@ -131,6 +147,12 @@ def match_to_files(
         else:
             result[found] = entry
     return result, lost
+
+
+def _with_fitting_mask(region: NewRegion, width: int, height: int) -> NewRegion:
+    if region.mask is None or json.loads(region.mask)["size"] == [height, width]:
+        return region
+    return replace(region, mask=None)
 
 
 def _fits(box: Box, width: int, height: int) -> bool:

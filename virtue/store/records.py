@@ -17,7 +17,7 @@ from virtue.geometry import Box
 Kind = Literal["regions", "captions"]
 Origin = Literal["whole", "proposal", "annotation"]
 Source = Literal["sidecar", "metadata", "file", "annotation"]
-FaultKind = Literal["catalogue", "rows", "checksum", "count", "orphan", "index"]
+FaultKind = Literal["catalogue", "rows", "checksum", "count", "orphan", "index", "photo"]
 QueryKind = Literal["text", "image"]
 """What a query was made from. The store knows no model; but texts lie elsewhere in the space than the
 rows do, and an index has to look further for them."""
