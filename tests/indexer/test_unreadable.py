@@ -238,6 +238,9 @@ def test_a_text_beside_a_photo_is_tried_again(virtue: Run, photos: Path) -> None
         return virtue("search", "a kite", "--find", "captions", "-d", "lib").stdout.decode()
 
     assert "a red kite" in found()
+    again = virtue("index", photos, "--regions", "2", "-d", "lib", before=POWERLESS)
+    assert b"embedded again" in again.stderr
+    assert "a red kite" in found()
     text.chmod(0o644)
     assert virtue(*command).returncode == 0
     assert "a blue kite!" in found() and "red" not in found()
@@ -263,6 +266,9 @@ def test_a_sub_folder_that_cannot_be_looked_at_keeps_what_is_below_it(
             counts = snapshot.counts()
         assert (counts.photos, counts.missing) == (2, 0)
         assert counts.problems >= 1
+    assert virtue(*command).returncode == 0
+    with Store.open(tmp_path / "lib", read_only=True) as store, store.read() as snapshot:
+        assert (snapshot.counts().missing, snapshot.counts().problems) == (0, 0)
 
 
 def test_a_repair_that_would_lose_vectors_changes_nothing(virtue: Run, tmp_path: Path, photos: Path) -> None:

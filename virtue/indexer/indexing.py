@@ -140,6 +140,8 @@ def index(
                         progress(Progress("indexing", done, count, problems, seconds, "indexing"))
                 pipeline.finish(plan)
             queue.finish()
+        if plan.dropped:
+            writer.drop_paths(plan.dropped)
         _drop_moved(store, writer, set(roots), known, plan, report)
         if reembed:
             _refuse_losses(store, target, report)

@@ -252,9 +252,12 @@ class Pipeline:
         given = join(annotations, captions)
         self._report.warnings += (*given.faults, *beside.faults)
         file = _as_read(found, hashed)
-        if not beside.is_complete:
+        texts = beside.texts
+        if not beside.is_complete:  # what was read before stays, and the next run tries again
             file = file._replace(stamp=UNREAD)
-        return Job(file, photo, decoded, str(settings), settings.regions, given, beside.texts)
+            with self._store.read() as snapshot:
+                texts += snapshot.sidecar_texts(photo)
+        return Job(file, photo, decoded, str(settings), settings.regions, given, texts)
 
     def _kept(
         self, photo: bytes | None, size: tuple[int, int]

@@ -18,12 +18,14 @@ from virtue.store.records import ForgottenPhoto
 class Plan:
     """What a run has to do. `opened`: to be read. `records`: known contents under new or returned paths, and
     what cannot be a photo. `recaptioned`: photos whose sidecars changed, with the records to keep along with
-    that. `problems`: those that no run met before; `known_problems` counts the others."""
+    that. `problems`: those that no run met before; `known_problems` counts the others. `dropped`: paths of
+    former problems where nothing is any more."""
 
     opened: list[Found] = field(default_factory=list)
     records: list[FileRecord] = field(default_factory=list)
     recaptioned: dict[bytes, list[FileRecord]] = field(default_factory=dict)
     missing: list[bytes] = field(default_factory=list)
+    dropped: list[bytes] = field(default_factory=list)
     problems: list[tuple[bytes, str]] = field(default_factory=list)
     known_problems: int = 0
     unchanged: int = 0
@@ -47,8 +49,11 @@ def make_plan(
         limit_of: how many proposals a path asks for.
         forgotten: photos to pass by, by their paths.
     """
-    plan = Plan(missing=find_missing(walk, roots, known))
-    gone = set(plan.missing)
+    gone = dict.fromkeys(find_gone(walk, roots, known))
+    plan = Plan(
+        missing=[path for path in gone if known[path].hash and not known[path].missing],
+        dropped=[path for path in gone if known[path].hash is None],
+    )
     for path, state in known.items():
         if state.hash is None or (state.missing and path not in walk.files) or path in gone:
             continue
@@ -101,15 +106,14 @@ def same_file(found: Found, state: FileState) -> bool:
     return (found.size, found.mtime_ns) == (state.size, state.mtime_ns)
 
 
-def find_missing(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -> list[bytes]:
-    """Returns paths below the roots that were there and no longer are. What lies below a folder that could
+def find_gone(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -> list[bytes]:
+    """Returns known paths below the roots where nothing is. What lies below a folder that could
     not be listed counts as still there."""
     tops, unlisted = set(roots), walk.unlisted
     return [
         path
-        for path, state in known.items()
-        if not state.missing
-        and path not in walk.files
+        for path in known
+        if path not in walk.files
         and path not in walk.problems
         and is_below_any(path, tops)
         and not (unlisted and is_below_any(path, unlisted))

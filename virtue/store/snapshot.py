@@ -159,6 +159,10 @@ class Snapshot:
         must be stored again with new vectors."""
         return regions.user_annotations(self.connection, hash)
 
+    def sidecar_texts(self, hash: bytes) -> tuple[str, ...]:
+        """Returns the captions of this photo that were read from files beside it."""
+        return regions.sidecar_texts(self.connection, hash)
+
     # -- searching ---------------------------------------------------------------------------------------
 
     def rank(

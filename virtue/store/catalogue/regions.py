@@ -93,6 +93,13 @@ def user_annotations(connection: AnyConnection, hash: bytes) -> UserAnnotations:
     )
 
 
+def sidecar_texts(connection: AnyConnection, hash: bytes) -> tuple[str, ...]:
+    photo = _first(fetch(connection, "SELECT id FROM photos WHERE hash = ?", (hash,)))
+    newest = _first(fetch(connection, _NEWEST, (photo,)))
+    sql = "SELECT text FROM captions WHERE photo_id = ? AND generation_id = ? AND source = ? ORDER BY id"
+    return tuple(text for (text,) in fetch(connection, sql, (photo, newest, "sidecar")))
+
+
 def _first(found: list[tuple[Any, ...]]) -> Any:
     return found[0][0] if found else None
 
