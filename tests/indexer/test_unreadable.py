@@ -294,3 +294,22 @@ def test_a_repair_that_would_lose_vectors_changes_nothing(virtue: Run, tmp_path:
             assert snapshot.counts().regions == snapshot.counts().photos
     assert virtue("verify", "--repair", "-d", "lib", before=POWERLESS).returncode == 0
     assert virtue("verify", "-d", "lib").returncode == 0
+
+
+def test_a_folder_whose_path_is_too_long_is_told(shelf: Shelf) -> None:
+    kept = shelf.photo("a.png")
+    here = os.getcwd()
+    try:
+        os.chdir(shelf.photos)
+        for _ in range(20):
+            os.mkdir("d" * 250)
+            shutil.copy(kept, "d" * 250)
+            os.chdir("d" * 250)
+    finally:
+        os.chdir(here)
+    report = shelf.index(regions="none")
+    assert report.problems
+    assert all("name too long" in why.lower() for _, why in report.problems)
+    again = shelf.index()
+    assert (again.problems, again.missing, again.unchanged) == ([], 0, report.indexed + report.relinked)
+    assert again.known_problems == len(report.problems)
