@@ -290,18 +290,18 @@ def _is_gone(path: bytes, listings: dict[bytes, set[bytes]]) -> bool:
 def _find_emptied(plan: Plan, tops: list[bytes], found: Walk) -> Iterator[tuple[bytes, int]]:
     """Finds folders without a photo that had some, and how many they had: of those walked, and of those below
     them that hold nothing at all, as the place of a drive that is not mounted."""
-    lost = Counter(folder for path in plan.missing for folder in _folders_above(path, tops))
-    emptied = {
-        folder
-        for folder in lost
-        if (folder in tops or _is_empty(folder)) and not any(is_below(path, folder) for path in found.files)
-    }
+    walked = set(tops)
+    lost = Counter(folder for path in plan.missing for folder in _folders_above(path, walked))
+    emptied = {folder for folder in lost if folder not in walked and _is_empty(folder)}
+    for folder in walked.intersection(lost):
+        if not any(is_below(path, folder) for path in found.files):
+            emptied.add(folder)
     for folder in sorted(emptied):
-        if not any(other != folder and is_below(folder, other) for other in emptied):
+        if not is_below_any(os.path.dirname(folder), emptied):
             yield folder, lost[folder]
 
 
-def _folders_above(path: bytes, tops: list[bytes]) -> Iterator[bytes]:
+def _folders_above(path: bytes, tops: set[bytes]) -> Iterator[bytes]:
     while path not in tops and os.path.dirname(path) != path:
         path = os.path.dirname(path)
         yield path
