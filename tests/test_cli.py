@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 from tests.conftest import Run
 from virtue import Library
+from virtue.cli import app
 from virtue.store import Store
 from virtue.store.catalogue.fields import FIELDS
 
@@ -307,6 +310,39 @@ def committed(library: Path) -> bool:
         return False
     with Store.open(library) as store, store.read() as snapshot:
         return snapshot.counts().photos > 0
+
+
+def test_what_may_lose_something_is_never_taken_from_the_environment() -> None:
+    def options(command: Any, name: str = "virtue") -> Iterator[tuple[str, Any]]:
+        for parameter in command.params:
+            yield name, parameter
+        for word, below in getattr(command, "commands", {}).items():
+            yield from options(below, f"{name} {word}")
+
+    found = set()
+    for command, parameter in options(typer.main.get_command(app)):
+        typed = {"--yes", "--force", "--undo", "--missing", "--repair"}.intersection(parameter.opts)
+        if typed:
+            assert parameter.envvar is None, (command, parameter.opts)
+            found |= typed
+    assert found == {"--yes", "--force", "--undo", "--missing", "--repair"}
+
+
+def test_forgetting_a_root_asks_on_a_terminal(virtue: Run, photos: Path) -> None:
+    for path in sorted(photos.glob("*.jpg"))[2:]:
+        path.unlink()
+    virtue("index", photos, "-d", "lib")
+    for answer, left in ((b"\n", 2), (b"n\n", 2), (b"\x04", 2), (b"y\n", 0)):
+        ours, theirs = os.openpty()
+        os.write(ours, answer)
+        command = [sys.executable, "-m", "virtue", "forget", photos, "-d", "lib"]
+        done = subprocess.run(command, stdin=theirs, capture_output=True, check=False)
+        os.close(ours)
+        os.close(theirs)
+        assert b"with all its photos? [y/N]" in done.stderr
+        assert (done.returncode, done.stdout) == (2 if left else 0, b"")
+        status = json.loads(virtue("status", "--json", "-d", "lib").stdout)
+        assert (status["photos"], status["forgotten"]) == (left, 0)
 
 
 def test_forget_takes_photos_out_and_leaves_the_files(virtue: Run, photos: Path) -> None:

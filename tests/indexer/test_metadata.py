@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from tests.indexer.shelf import Shelf
-from virtue.indexer.metadata import Metadata, read_metadata
+from virtue.indexer.embedding import MAX_CAPTION, MAX_CAPTIONS
+from virtue.indexer.metadata import MAX_TAG, MAX_TAGS, Metadata, read_metadata
 from virtue.phash import perceptual_hash
 from virtue.pictures import load, open_image
 
@@ -25,6 +26,11 @@ XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
 <dc:description><rdf:Alt><rdf:li xml:lang="x-default">Grandma's birthday</rdf:li></rdf:Alt></dc:description>
 <dc:subject><rdf:Bag><rdf:li>family</rdf:li><rdf:li>Köln</rdf:li></rdf:Bag></dc:subject>
 </rdf:Description></rdf:RDF></x:xmpmeta>""".encode()
+
+
+def keywords(*words: str) -> bytes:
+    listed = "".join(f"<rdf:li>{word}</rdf:li>" for word in words)
+    return XMP.replace(b"<rdf:li>family</rdf:li>", listed.encode())
 
 
 def exif() -> Image.Exif:
@@ -180,3 +186,29 @@ def test_the_perceptual_hash_survives_rescaling_and_tells_pictures_apart(tmp_pat
         assert (first ^ again).bit_count() <= 8
         assert all((first ^ other).bit_count() >= 12 for other in hashes)
         hashes.append(first)
+
+
+def test_tags_of_one_photo_are_bounded(shelf: Shelf) -> None:
+    words = ["x" * (MAX_TAG + 1), *(f"tag {n}" for n in range(MAX_TAGS + 50))]
+    shelf.photo("a.png", pnginfo=None).write_bytes(saved(xmp=keywords(*words)))
+    report = shelf.index()
+    assert report.indexed == 1 and not report.problems
+    (warning,) = report.warnings
+    assert "a.png: the first 1,000 tags" in warning and "of 1,052" in warning
+    assert shelf.index().warnings == []
+    with shelf.store.read() as snapshot:
+        (count,) = snapshot.connection.execute("SELECT count(*) FROM tags").fetchone()
+    assert count == MAX_TAGS
+
+
+def test_captions_of_one_photo_are_bounded(shelf: Shelf) -> None:
+    shelf.photo("a.png")
+    told = shelf.photos / "captions.csv"
+    lines = [f"a.png,caption {n}" for n in range(MAX_CAPTIONS + 7)]
+    told.write_text("\n".join(["path,caption", "a.png," + "y" * (MAX_CAPTION + 1), *lines]))
+    (shelf.photos / "a.txt").write_text("beside it")
+    report = shelf.index(captions=told)
+    (warning,) = [sentence for sentence in report.warnings if "captions" in sentence]
+    assert "a.png: the first 1,000 captions" in warning and "of 1,009" in warning
+    texts = [text for _, _, text in shelf.captions()]
+    assert len(texts) == MAX_CAPTIONS and "caption 0" in texts and "beside it" not in texts

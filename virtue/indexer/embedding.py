@@ -16,11 +16,17 @@ from virtue.indexer import masks
 from virtue.indexer.messages import Decoded
 from virtue.indexer.user_annotations import FittedAnnotations
 from virtue.indexer.walk import Found
+from virtue.paths import printable
 from virtue.pictures import Picture
 from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo
 
 MIN_SAME_IOU = 0.7
 """Overlap (intersection over union) from which on a proposal adds nothing to a given region."""
+
+MAX_CAPTIONS = 1_000
+"""Captions of a photo that are kept, the user's own first."""
+MAX_CAPTION = 100_000
+"""Characters of a caption: what is longer is left out."""
 
 
 class PhotoEmbedder(Protocol):
@@ -71,7 +77,7 @@ def _embed_batch(
     scenes = embedder.scenes([job.decoded.picture for job in jobs])
     regions = [_regions(embedder, job, scene) for job, scene in zip(jobs, scenes, strict=True)]
     region_vectors = _region_vectors(embedder, scenes, regions)
-    captions = embed_captions(embedder, [_captions(job) for job in jobs], warn)
+    captions = embed_captions(embedder, [_captions(job, warn) for job in jobs], warn)
     for job, own_regions, vectors, own_captions in zip(jobs, regions, region_vectors, captions, strict=True):
         yield EmbeddedPhoto(_info(job), job.settings, own_regions, vectors, *own_captions)
 
@@ -134,16 +140,23 @@ def _regions(embedder: PhotoEmbedder, job: Job, scene: Any) -> tuple[NewRegion, 
     return (full_image, *given, *proposals)
 
 
-def _captions(job: Job) -> tuple[NewCaption, ...]:
-    """Returns the captions of a photo, every text once, the user's own first. Regions are numbered from the
-    full image, which is 0."""
+def _captions(job: Job, warn: Callable[[str], None]) -> tuple[NewCaption, ...]:
+    """Returns the captions of a photo, every text once, the user's own first, within limits. Regions are
+    numbered from the full image, which is 0."""
     given = [
         NewCaption(caption.text, caption.source, None if caption.region is None else caption.region + 1)
         for caption in job.given.captions
     ]
     given += [NewCaption(text, "sidecar") for text in job.sidecars]
     given += [NewCaption(text, "metadata") for text in job.decoded.metadata.captions]
-    return tuple({(caption.text, caption.region): caption for caption in reversed(given)}.values())[::-1]
+    told = tuple({(caption.text, caption.region): caption for caption in reversed(given)}.values())[::-1]
+    kept = tuple(caption for caption in told if len(caption.text) <= MAX_CAPTION)[:MAX_CAPTIONS]
+    if len(kept) < len(told):
+        warn(
+            f"{printable(job.file.path)}: the first {MAX_CAPTIONS:,} captions of at most {MAX_CAPTION:,} "
+            f"characters are kept, of {len(told):,}"
+        )
+    return kept
 
 
 def _region_vectors(

@@ -16,6 +16,12 @@ from virtue.pictures import DAMAGE
 
 MAX_DESCRIPTION = 10_000
 """Characters of a description that are kept."""
+MAX_TAGS = 1_000
+"""Tags of a photo that are kept."""
+MAX_TAG = 1_000
+"""Characters of a tag: what is longer is none."""
+MAX_DESCRIPTIONS = 100
+"""Descriptions of a photo that are kept."""
 
 _Base, _GPS = ExifTags.Base, ExifTags.GPS
 _BOILERPLATE = re.compile(
@@ -30,7 +36,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """What a photo says about itself: `taken` is ISO 8601, with an offset if the camera knew one; latitude
-    and longitude are degrees, north and east positive; `rating` is 0 to 5."""
+    and longitude are degrees, north and east positive; `rating` is 0 to 5; `faults` are sentences on what was
+    left out."""
 
     taken: str | None = None
     camera: str | None = None
@@ -39,6 +46,7 @@ class Metadata:
     rating: int | None = None
     tags: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 def read_metadata(image: ImageFile.ImageFile) -> Metadata:
@@ -50,16 +58,24 @@ def read_metadata(image: ImageFile.ImageFile) -> Metadata:
     iptc = _or(lambda: IptcImagePlugin.getiptcinfo(image), None) or {}
     xmp: dict[str, Any] = _or(lambda: dict(_descriptions(image.getxmp())), {})
     place = _or(lambda: _position(gps), None)
+    tags = _distinct(_tags(exif, iptc, xmp))
+    short = tuple(tag for tag in tags if len(tag) <= MAX_TAG)
+    captions = tuple(filter(_is_worth_keeping, _distinct(_captions(exif, details, iptc, xmp))))
+    faults = []
+    if len(short[:MAX_TAGS]) < len(tags):
+        kept = f"the first {MAX_TAGS:,} tags of at most {MAX_TAG:,} characters are kept"
+        faults.append(f"{kept}, of {len(tags):,}")
+    if len(captions) > MAX_DESCRIPTIONS:
+        faults.append(f"the first {MAX_DESCRIPTIONS} descriptions are kept, of {len(captions):,}")
     return Metadata(
         taken=_first(_moments(exif, details, xmp)),
         camera=_or(lambda: _camera(exif), None),
         latitude=place[0] if place else None,
         longitude=place[1] if place else None,
         rating=_first(_ratings(exif, xmp)),
-        tags=_distinct(_tags(exif, iptc, xmp)),
-        captions=tuple(
-            text for text in _distinct(_captions(exif, details, iptc, xmp)) if _is_worth_keeping(text)
-        ),
+        tags=short[:MAX_TAGS],
+        captions=captions[:MAX_DESCRIPTIONS],
+        faults=tuple(faults),
     )
 
 

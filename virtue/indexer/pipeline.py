@@ -250,7 +250,8 @@ class Pipeline:
         if captioned:
             captions = fit_all(captioned, *size)
         given = join(annotations, captions)
-        self._report.warnings += (*given.faults, *beside.faults)
+        inside = [f"{printable(found.path)}: {fault}" for fault in decoded.metadata.faults]
+        self._report.warnings += (*given.faults, *beside.faults, *inside)
         file = _as_read(found, hashed)
         texts = beside.texts
         if not beside.is_complete:  # what was read before stays, and the next run tries again
