@@ -239,3 +239,22 @@ def test_on_the_command_line(virtue: Run, photos: Path) -> None:
     assert "1 photo can be indexed again" in run("forget", "--undo", one)
     assert "1 indexed" in run("index")
     assert run("forget", "--yes", photos) == "forgot 2 files\n"
+
+
+def test_the_list_moves_along_with_a_folder(shelf: Shelf, library: Library) -> None:
+    library.forget(shelf.photos / "1.png")
+    shelf.photos.rename(shelf.folder / "pictures")
+    library.move(shelf.photos, shelf.folder / "pictures")
+    shelf.photos = shelf.folder / "pictures"
+    assert (shelf.index().forgotten, shelf.index().unchanged) == (1, 2)
+    assert library.forget(shelf.photos / "1.png", undo=True) == 1
+
+
+def test_an_unreadable_photo_can_be_forgotten(shelf: Shelf, library: Library) -> None:
+    path = shelf.photos / "1.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
+    assert len(shelf.index().problems) == 1
+    library.forget(path)
+    path.write_bytes(whole)
+    assert shelf.index().forgotten == 1
