@@ -519,6 +519,8 @@ def forget(
                     f"kept {count:,} below {printable(folder)}, which is not there or empty: mount its disk, "
                     "if that is why"
                 )
+            if summary.back:
+                note(f"kept {summary.back:,} that are there again: virtue index finds what is not left out")
             count = summary.forgotten
         else:
             roots = [] if undo else library.roots_below(paths or ())

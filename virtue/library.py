@@ -357,13 +357,14 @@ class Library:
 
         with self.store.write("virtue forget --missing") as writer:
             with self.store.read() as snapshot:
-                missing = [path for path in snapshot.missing() if not os.path.lexists(path)]
+                known = snapshot.missing()
                 roots = {root.path for root in snapshot.roots()}
+            missing = [path for path in known if not os.path.lexists(path)]
             kept = find_out_of_reach(missing, roots)
             gone = [path for path in missing if path not in kept]
             if gone:
                 writer.drop_paths(gone)
-        return MissingSummary(len(gone), kept)
+        return MissingSummary(len(gone), kept, len(known) - len(missing))
 
     def roots_below(self, paths: PathLike | Iterable[PathLike]) -> list[bytes]:
         """Returns the folders that were indexed by name, at these paths or below them."""

@@ -16,10 +16,12 @@ class MissingSummary:
     Attributes:
         forgotten: how many were forgotten.
         kept: those that may be on a disk that is not mounted, each with the folder that says so.
+        back: how many are there again, and were kept for the next `index`.
     """
 
     forgotten: int
     kept: dict[bytes, bytes]
+    back: int
 
 
 def find_out_of_reach(paths: Iterable[bytes], roots: Collection[bytes]) -> dict[bytes, bytes]:
