@@ -377,7 +377,7 @@ def test_damaged_rows_do_not_travel(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("what was here")
     with Library(tmp_path / "one") as one:
         with pytest.raises(DamagedError, match=r"one is damaged .*verify the library"):
-            one.export_parquet(tmp_path / "x.parquet")
+            one.export_parquet(tmp_path / "x.parquet", force=True)
         with (
             Library(tmp_path / "two") as two,
             pytest.raises(DamagedError, match="verify the library"),
