@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.builders import filled, found
+from tests.store.builders import DIM, file, filled, found, photo
 from tests.store.hardship import POSIX, unwritable
 from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
 from virtue.store import Store, mounts
@@ -192,3 +193,39 @@ def test_reading_only_leaves_no_trace(tmp_path: Path) -> None:
     with Store.open(tmp_path / "library", read_only=True) as store, store.read() as snapshot:
         assert len(found(snapshot)) == 6
     assert sorted(path.name for path in (tmp_path / "library").iterdir()) == before
+
+
+def test_a_library_that_takes_the_place_of_another_is_not_written_to(tmp_path: Path) -> None:
+    """A backup that is put back while an index run goes on: its rows must not get into the other's files."""
+    folder, backup, away = tmp_path / "library", tmp_path / "backup", tmp_path / "away"
+    with Store.open(folder, create=True) as store, store.write("test") as writer:
+        writer.generation("mini", "fingerprint", DIM)
+        writer.commit([photo(1), photo(2)], [file("/1.jpg", 1), file("/2.jpg", 2)])
+    shutil.copytree(folder, backup)
+    with Store.open(backup) as other, other.write("test") as writer:
+        writer.commit([photo(n) for n in range(3, 9)], [file(f"/{n}.jpg", n) for n in range(3, 9)])
+
+    def content() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".db", ".f16")}
+
+    with Store.open(folder) as store:
+        with pytest.raises(StoreError, match="replaced by another"), store.write("test") as writer:
+            writer.commit([photo(20)], [file("/20.jpg", 20)])
+            folder.rename(away)
+            backup.rename(folder)
+            before = content()
+            writer.commit([photo(21)], [file("/21.jpg", 21)])
+        with pytest.raises(StoreError, match="replaced by another"), store.read():
+            pass
+        with pytest.raises(StoreError, match="replaced by another"), store.write("test"):
+            pass
+    assert content() == before
+    for place, photos in ((folder, 8), (away, 3)):
+        with Store.open(place) as store, store.read() as snapshot:
+            assert snapshot.faults() == []
+            assert snapshot.counts().photos == photos
+    with Store.open(folder) as store:
+        with pytest.raises(StoreError, match="not there any more"), store.write("test") as writer:
+            folder.rename(backup)
+            writer.commit([photo(21)], [file("/21.jpg", 21)])
+        assert not folder.exists()

@@ -72,6 +72,30 @@ def require_settled(folder: Path) -> None:
         )
 
 
+def identify(folder: Path) -> tuple[int, int]:
+    """Returns what tells a library's catalogue from another one that takes its place.
+
+    Raises:
+        StoreError: there is none any more.
+    """
+    try:
+        status = os.stat(folder / CATALOGUE)
+    except OSError as error:
+        raise StoreError(
+            f"the library {folder} is not there any more ({error.strerror}): mount its drive, if that is it"
+        ) from None
+    return status.st_dev, status.st_ino
+
+
+def require_same(folder: Path, identity: tuple[int, int]) -> None:
+    """Raises StoreError if another library has taken the place of the one that was opened."""
+    if identify(folder) != identity:
+        raise StoreError(
+            f"the library {folder} was replaced by another one while it was open (a backup that was put "
+            "back, a folder that was renamed): nothing was written into that; open it again"
+        )
+
+
 def prepare(folder: Path) -> None:
     """Makes the folder for a new library; refuses one with other files in it."""
     if folder.exists() and not folder.is_dir():

@@ -40,16 +40,19 @@ def writer_lock(folder: Path, command: str, *, timeout: float = 0.0) -> Iterator
     except OSError as error:
         raise StoreError(f"the library {folder} cannot be written to: {error.strerror}") from error
     note = folder / names.LOCK_NOTE
+    ours = None
     try:
-        _leave_note(note, command)
+        ours = _leave_note(note, command)
         yield
     finally:
         with suppress(OSError):
-            note.unlink()
+            if note.stat().st_ino == ours:  # the folder may be another library by now
+                note.unlink()
         lock.release()
 
 
-def _leave_note(note: Path, command: str) -> None:
+def _leave_note(note: Path, command: str) -> int | None:
+    """Writes the note; returns its number on the disk."""
     text = json.dumps(
         {
             "pid": os.getpid(),
@@ -61,6 +64,8 @@ def _leave_note(note: Path, command: str) -> None:
     # A courtesy: on a full disk the write itself has the better sentence.
     with suppress(OSError):
         note.write_text(text, encoding="utf-8")
+        return note.stat().st_ino
+    return None
 
 
 def _holder(folder: Path) -> str:

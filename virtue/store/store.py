@@ -52,6 +52,7 @@ class Store:
         self._connect = connect
         self._cache = StoreCache(folder, device)
         self._free: list[sqlite3.Connection] = []
+        self._identity = names.identify(folder)
 
     @classmethod
     def open(
@@ -95,6 +96,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
         """Opens a snapshot of the library as it is now, for as long as the block lasts."""
+        names.require_same(self.folder, self._identity)
         with database.translate_errors(self.folder), self._connected() as connection:
             connection.execute("BEGIN")
             snapshot = Snapshot(connection, self.folder, self._cache)
@@ -145,7 +147,7 @@ class Store:
         with writer_lock(self.folder, command):
             engine = database.engine(self.folder / names.CATALOGUE)
             try:
-                writer = Writer(self.folder, engine)
+                writer = Writer(self.folder, engine, self._identity)
                 yield writer
                 writer.drop_pathless_photos()
             finally:

@@ -57,8 +57,9 @@ class Writer:
 
     target: Generation | None
 
-    def __init__(self, folder: Path, engine: Engine) -> None:
+    def __init__(self, folder: Path, engine: Engine, identity: tuple[int, int]) -> None:
         self._folder = folder
+        self._identity = identity
         self._engine = engine
         self._turn = threading.Lock()
         with self._transaction() as connection:
@@ -207,7 +208,7 @@ class Writer:
         last = "SELECT crc FROM checksums WHERE generation_id = ? AND kind = ? AND block = ?"
         crc = connection.exec_driver_sql(last, (target, kind, count // row_files.BLOCK)).scalar() or 0
         path = self._folder / names.row_file(kind, target)
-        sums = row_files.append(path, count, crc, vectors)
+        sums = row_files.append(path, count, crc, vectors, self._require_same)
         writes.put_checksums(connection, target, kind, sums)
         connection.execute(schema.row_files.update().filter_by(**key).values(count=count + len(vectors)))
         return count
@@ -422,8 +423,10 @@ class Writer:
             if self.target is None or self.target.active:
                 self.target = replace(active, id=id)
             self._remove_leftovers()
+            self._require_same()
             # The copy that a migration made names rows that are gone now, and what was forgotten since.
             (self._folder / names.BACKUP).unlink(missing_ok=True)
+        self._require_same()
         freed = database.vacuum(self._folder)
         return replace(found, bytes=found.bytes + freed)
 
@@ -444,6 +447,7 @@ class Writer:
             translate_errors(self._folder),
             self._engine.begin() as connection,
         ):
+            self._require_same()
             yield connection
 
     @contextmanager
@@ -452,6 +456,10 @@ class Writer:
         with self._transaction() as connection:
             yield connection
             writes.count_commit(connection)
+
+    def _require_same(self) -> None:
+        """Raises StoreError if another library lies in the folder now: files there are not ours."""
+        names.require_same(self._folder, self._identity)
 
     def _target(self) -> Generation:
         if self.target is None:
@@ -465,6 +473,7 @@ class Writer:
             counted = queries.row_counts(connection)
             indexed = [file.id for _, _, file in segments.all_segments(connection)]
         kept = {self._folder / names.index_file(id) for id in indexed}
+        self._require_same()
         for generation, kind, count in counted:
             path = self._folder / names.row_file(kind, generation.id)
             kept.add(path)

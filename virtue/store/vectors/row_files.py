@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,14 @@ def encode(vectors: np.ndarray, count: int, dim: int, what: str) -> np.ndarray:
     return vectors.astype(DTYPE)
 
 
-def append(path: Path, count: int, crc: int, vectors: np.ndarray) -> dict[int, int]:
+def append(
+    path: Path, count: int, crc: int, vectors: np.ndarray, check: Callable[[], None] = lambda: None
+) -> dict[int, int]:
     """Writes vectors (n, dim) after the first `count` rows and waits until they are on the disk.
 
     Args:
         crc: the checksum of the last block so far, 0 if the count is a multiple of `BLOCK`.
+        check: called before anything is written, with the file open: raises if it is not the right one.
 
     Returns:
         The checksum of every block that changed.
@@ -58,7 +61,9 @@ def append(path: Path, count: int, crc: int, vectors: np.ndarray) -> dict[int, i
     start = count * vectors.shape[1] * DTYPE.itemsize
     if count and not path.exists():
         raise _gone(path)
-    with open(path, "r+b" if count else "wb", buffering=0) as file:
+    check()
+    with open(path, "r+b" if count else "ab", buffering=0) as file:
+        check()
         end = file.seek(0, os.SEEK_END)
         if end < start:
             raise _too_short(path)
