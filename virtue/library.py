@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
     from virtue.store.compaction import Waste
-    from virtue.store.records import Kind, ProgressCallback
+    from virtue.store.records import Kind, ProgressCallback, TextChecks
     from virtue.store.transfer.manifest import ExportSummary, ImportSummary
 
 PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
@@ -485,14 +485,14 @@ class Library:
             ModelError: the model is not there, so no photo can be embedded anew.
             ModelMismatchError: it is another than the one that the library was made with.
         """
-        faults = self.store.verify()
+        faults = self.store.verify(self._text_checks())
         if repair and faults:
             from virtue.indexer import index
 
             with self.store.write("virtue verify --repair") as writer:
                 if refusal := self._refuse_repair(faults):
                     return [*faults, refusal]
-                writer.repair()
+                writer.repair(self._text_checks())
                 index(self.store, self.embedder, writer=writer)
                 self._refresh(writer)
         return faults
@@ -518,6 +518,13 @@ class Library:
             f"cannot be read, such as {printable(path)} ({reason}): see to drive and rights, or forget them",
             repairable=False,
         )
+
+    def _text_checks(self) -> TextChecks:
+        from virtue.indexer.requirements import are_settings
+        from virtue.indexer.roots import Options, are_options
+        from virtue.store.records import TextChecks
+
+        return TextChecks(are_settings, are_options, Options().to_json())
 
     @property
     def store(self) -> Store:

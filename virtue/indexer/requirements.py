@@ -44,6 +44,15 @@ class SidecarTexts(NamedTuple):
     faults: tuple[str, ...]
 
 
+def are_settings(text: str) -> bool:
+    """Returns whether stored settings can be read."""
+    try:
+        Settings.parse(text)
+    except (ValueError, LookupError):
+        return False
+    return True
+
+
 class EmbeddingRequirements:
     """What all paths of a photo require of its embedding. Call `add` for every path before the other
     methods."""

@@ -40,6 +40,17 @@ class Options:
         return cls(content["regions"], tuple(content["exclude"]))
 
 
+def are_options(text: str) -> bool:
+    """Returns whether options of a root can be read."""
+    try:
+        options = Options.from_json(text)
+        return parse_regions(options.regions) is not None and all(
+            isinstance(pattern, str) for pattern in options.exclude
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return False
+
+
 def parse_regions(regions: str | int | None) -> Regions | None:
     """Checks how many regions a photo may have.
 

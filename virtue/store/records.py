@@ -17,7 +17,7 @@ from virtue.geometry import Box
 Kind = Literal["regions", "captions"]
 Origin = Literal["whole", "proposal", "annotation"]
 Source = Literal["sidecar", "metadata", "file", "annotation"]
-FaultKind = Literal["catalogue", "rows", "checksum", "count", "orphan", "index", "photo"]
+FaultKind = Literal["catalogue", "value", "rows", "checksum", "count", "orphan", "index", "photo"]
 QueryKind = Literal["text", "image"]
 """What a query was made from. The store knows no model; but texts lie elsewhere in the space than the
 rows do, and an index has to look further for them."""
@@ -280,6 +280,20 @@ class Ranking(Protocol):
 
     def top(self, count: int) -> Ranked:
         """Returns the best `count` rows, or all that may be found."""
+
+
+class TextChecks(NamedTuple):
+    """How to tell whether texts that the rooms above keep in the catalogue can be read.
+
+    Attributes:
+        is_settings: of the settings of a photo's embedding.
+        is_options: of the options of a root.
+        default_options: what takes the place of options that cannot be read.
+    """
+
+    is_settings: Callable[[str], bool]
+    is_options: Callable[[str], bool]
+    default_options: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from virtue.store import calibration
 from virtue.store import layout as names
+from virtue.store.ann import segments
 from virtue.store.cache import GenerationView, StoreCache
 from virtue.store.calibration import ScoreDistribution
 from virtue.store.catalogue import photos, queries, regions
@@ -36,6 +37,7 @@ from virtue.store.records import (
     Root,
     SamePicture,
     SearchParams,
+    TextChecks,
     UserAnnotations,
 )
 from virtue.store.vectors import exact, row_files
@@ -379,11 +381,24 @@ class Snapshot:
         too_many = any(self.row_count(kind) * dim > exact.MAX_SCANNED_FLOATS for kind in KINDS)
         return bool(self._view.indexes) or too_many
 
-    def faults(self) -> list[Fault]:
+    def faults(self, checks: TextChecks | None = None) -> list[Fault]:
         """Finds all that is wrong with this version. Reads every row of every generation."""
         from virtue.store.verify import find_faults
 
-        return find_faults(self.connection, self.folder)
+        return find_faults(self.connection, self.folder, checks)
+
+    def row_faults(self) -> list[Fault]:
+        """Finds what is wrong with the rows of the active generation. Reads them all."""
+        from virtue.store.verify import find_row_faults
+
+        if self.generation is None:
+            return []
+        return find_row_faults(self.connection, self.folder, self.generation)
+
+    def file_ids(self) -> frozenset[tuple[str, int]]:
+        """Returns the numbers of the row and index files of this version."""
+        rows = {("rows", each.id) for each in self.generations()}
+        return frozenset(rows | {("index", file.id) for _, _, file in segments.all_segments(self.connection)})
 
     def _id(self, target: Generation | None) -> int:
         chosen = target or self.generation

@@ -17,8 +17,9 @@ from virtue.store import layout as names
 from virtue.store import mounts
 from virtue.store.cache import StoreCache
 from virtue.store.catalogue import database
-from virtue.store.records import Fault
+from virtue.store.records import Fault, TextChecks
 from virtue.store.snapshot import Snapshot
+from virtue.store.vectors.row_files import damaged
 
 if TYPE_CHECKING:
     import torch
@@ -153,13 +154,41 @@ class Store:
             finally:
                 engine.dispose()
 
-    def verify(self) -> list[Fault]:
-        """Finds all that is wrong with the library. Reads all of it."""
+    def verify(self, checks: TextChecks | None = None) -> list[Fault]:
+        """Finds all that is wrong with the library. Reads all of it.
+
+        Args:
+            checks: how to tell whether texts of the rooms above can be read; None: they are not looked at.
+        """
         try:
-            with self.read() as snapshot:
-                return snapshot.faults()
+            while True:
+                with self.read() as snapshot:
+                    faults, seen = snapshot.faults(checks), snapshot.file_ids()
+                if not faults or not self._has_other_files(seen):
+                    return faults
         except DamagedError as error:
             return [Fault("catalogue", str(error), repairable=False)]
+
+    @contextmanager
+    def read_sound(self) -> Iterator[Snapshot]:
+        """Opens a snapshot as `read` does, after all rows of the active generation were checked.
+
+        Raises:
+            DamagedError: rows are not what was written.
+        """
+        while True:
+            with self.read() as snapshot:
+                faults, seen = snapshot.row_faults(), snapshot.file_ids()
+                if not faults:
+                    yield snapshot
+                    return
+            if not self._has_other_files(seen):
+                raise damaged(f"the library {self.folder} is damaged ({faults[0].what})")
+
+    def _has_other_files(self, seen: frozenset[tuple[str, int]]) -> bool:
+        """Returns whether a writer has replaced files since, so that they may have been missed."""
+        with self.read() as snapshot:
+            return snapshot.file_ids() != seen
 
     def close(self) -> None:
         while self._free:

@@ -12,16 +12,17 @@ from virtue.errors import DamagedError
 from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.ann.index_files import is_sound, map_index
-from virtue.store.catalogue import queries, writes
+from virtue.store.catalogue import queries, unreadable, writes
 from virtue.store.catalogue.database import AnyConnection
 from virtue.store.catalogue.queries import fetch
-from virtue.store.records import KINDS, Fault, FaultKind, Generation, Kind
+from virtue.store.records import KINDS, Fault, FaultKind, Generation, Kind, TextChecks
 from virtue.store.vectors import row_files
 
 
-def find_faults(connection: AnyConnection, folder: Path) -> list[Fault]:
+def find_faults(connection: AnyConnection, folder: Path, checks: TextChecks | None) -> list[Fault]:
     """Finds all that is wrong. Reads every row."""
     found = list(_find_catalogue_faults(connection))
+    found += unreadable.find_value_faults(connection, checks)
     for generation in queries.generations(connection):
         found += find_row_faults(connection, folder, generation)
     found += [fault for _, fault in _find_index_faults(connection, folder)]
@@ -62,11 +63,13 @@ def _find_file_faults(
     path = folder / names.row_file(kind, generation.id)
     if count == 0:
         return
-    if not path.exists():
+    try:
+        blocks = list(row_files.read_checksums(path, count, generation.dim))
+    except FileNotFoundError:
         yield _lost_rows(connection, "rows", f"{path.name} is gone", generation, kind, range(count))
         return
     noted = queries.checksums(connection, generation.id, kind)
-    for block, (held, crc) in enumerate(row_files.read_checksums(path, count, generation.dim)):
+    for block, (held, crc) in enumerate(blocks):
         numbers = range(block * row_files.BLOCK, min((block + 1) * row_files.BLOCK, count))
         if held < len(numbers):
             what = f"{path.name} ends too early: rows {numbers.start + held} to {count - 1} are gone"
@@ -126,13 +129,13 @@ def _lost_rows(
     return Fault(fault, what, hashes, paths)
 
 
-def repair(connection: Connection, folder: Path) -> list[Fault]:
+def repair(connection: Connection, folder: Path, checks: TextChecks | None) -> list[Fault]:
     """Repairs all faults except those of the catalogue itself; returns what they were.
 
     Raises:
         DamagedError: the catalogue itself is damaged.
     """
-    found = find_faults(connection, folder)
+    found = find_faults(connection, folder, checks)
     hopeless = [fault for fault in found if not fault.repairable]
     if hopeless:
         raise DamagedError(
@@ -144,6 +147,7 @@ def repair(connection: Connection, folder: Path) -> list[Fault]:
     segments.drop_segments(connection, [id for id, _ in _find_index_faults(connection, folder)])
     lost = {hash for fault in found for hash in fault.hashes}
     writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, lost).values())
+    unreadable.repair_values(connection, checks)
     for generation, kind, count in queries.row_counts(connection):
         _settle_tombstones(connection, generation, kind, count)
         _settle_file(connection, folder, generation, kind, count)

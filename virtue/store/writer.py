@@ -31,6 +31,7 @@ from virtue.store.records import (
     FileRecord,
     Generation,
     Kind,
+    TextChecks,
     TuningResult,
 )
 from virtue.store.vectors import row_files
@@ -274,9 +275,12 @@ class Writer:
         with self._commit() as connection:
             writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, hashes).values())
 
-    def repair(self) -> list[Fault]:
+    def repair(self, checks: TextChecks | None = None) -> list[Fault]:
         """Repairs what it can, by dropping vectors that are lost, and builds lost indexes again; returns what
         was wrong.
+
+        Args:
+            checks: as of `Store.verify`.
 
         Raises:
             DamagedError: the catalogue itself is damaged.
@@ -284,7 +288,7 @@ class Writer:
         from virtue.store.verify import repair
 
         with self._commit() as connection:
-            found = repair(connection, self._folder)
+            found = repair(connection, self._folder, checks)
         self._remove_leftovers()
         if any(fault.kind == "index" for fault in found):
             self.refresh_indexes()

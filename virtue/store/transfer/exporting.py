@@ -34,7 +34,7 @@ def export_parquet(store: Store, file: Path, *, force: bool = False) -> ExportSu
                 written += 1
                 yield each
 
-    with store.read() as snapshot:
+    with store.read_sound() as snapshot:
         manifest = read_manifest(snapshot, store.folder)
-        rows = write_parquet(file, manifest, count(read_photos(snapshot, store.folder)))
+        rows = write_parquet(file, manifest, count(read_photos(snapshot)))
         return ExportSummary(written, rows, snapshot.photo_count() - written)

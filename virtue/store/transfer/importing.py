@@ -84,6 +84,6 @@ def merge(store: Store, writer: Writer, other: Path) -> ImportSummary:
     """
     if os.path.realpath(other) == os.path.realpath(store.folder):
         raise InputError(f"{other} is the library itself: name another one to take photos from")
-    with Store.open(other, read_only=True) as source, source.read() as snapshot:
+    with Store.open(other, read_only=True) as source, source.read_sound() as snapshot:
         manifest = read_manifest(snapshot, other)
-        return import_photos(store, writer, manifest, read_photos(snapshot, other), str(other))
+        return import_photos(store, writer, manifest, read_photos(snapshot), str(other))

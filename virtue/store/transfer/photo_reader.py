@@ -14,8 +14,6 @@ from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo
 from virtue.store.snapshot import Snapshot
 from virtue.store.transfer.manifest import ExportManifest, PhotoExport
-from virtue.store.vectors.row_files import damaged
-from virtue.store.verify import find_row_faults
 
 BATCH_PHOTOS = 200
 """Photos in memory at once."""
@@ -48,18 +46,15 @@ def read_manifest(snapshot: Snapshot, folder: Path) -> ExportManifest:
     return ExportManifest(active.model, active.fingerprint, active.dim, tuple(snapshot.roots()))
 
 
-def read_photos(snapshot: Snapshot, folder: Path) -> Iterator[PhotoExport]:
+def read_photos(snapshot: Snapshot) -> Iterator[PhotoExport]:
     """Returns all photos that have vectors, in the order in which they came.
 
-    Raises:
-        DamagedError: rows are not what was written; raised before the first photo.
+    Args:
+        snapshot: one whose rows were checked (`Store.read_sound`).
     """
     generation = snapshot.generation
     if generation is None:
         return
-    damage = find_row_faults(snapshot.connection, folder, generation)
-    if damage:
-        raise damaged(f"the library {folder} is damaged ({damage[0].what})")
     last = 0
     while True:
         sql = (

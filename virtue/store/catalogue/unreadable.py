@@ -1,0 +1,130 @@
+"""Values in the catalogue that nothing wrote and that searches or indexing could not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from sqlalchemy import Float, LargeBinary
+from sqlalchemy.engine import Connection
+
+from virtue.store.catalogue import schema
+from virtue.store.catalogue.database import AnyConnection
+from virtue.store.catalogue.queries import fetch
+from virtue.store.records import Fault, TextChecks
+
+QUANTILES_BYTES = 4 * 201
+"""Of a distribution (`calibration.QUANTILE_LEVELS`)."""
+
+WRONG_SIZE = "width <= 0 OR height <= 0"
+WRONG_BOX = "NOT (x0 < x1 AND y0 < y1 AND x0 > -1e300 AND y0 > -1e300 AND x1 < 1e300 AND y1 < 1e300)"
+
+
+def find_value_faults(connection: AnyConnection, checks: TextChecks | None) -> Iterator[Fault]:
+    """Finds values of another type than their column's, and what is no path, size, box, text or settings."""
+    yield from _find_type_faults(connection)
+    for what, sql in (
+        ("photos have no size", f"SELECT hash FROM photos WHERE {WRONG_SIZE}"),
+        (
+            "regions are no boxes",
+            f"SELECT hash FROM regions JOIN photos ON photos.id = photo_id WHERE {WRONG_BOX}",
+        ),
+    ):
+        hashes = [hash for (hash,) in fetch(connection, sql)]
+        if hashes:
+            yield Fault("value", f"{len(hashes)} {what}", tuple(sorted(set(hashes))))
+    broken = _broken_distributions(connection)
+    if broken:
+        yield Fault("value", f"the distributions of scores of {len(broken)} kinds of query cannot be read")
+    if checks is None:
+        return
+    lost = tuple(sorted(_unreadable_settings(connection, checks)))
+    if lost:
+        yield Fault("value", f"the settings of {len(lost)} photos cannot be read", lost)
+    roots = _unreadable_roots(connection, checks)
+    if roots:
+        yield Fault(
+            "value", f"the options of {len(roots)} indexed folders cannot be read", paths=tuple(roots)
+        )
+
+
+def repair_values(connection: Connection, checks: TextChecks | None) -> None:
+    """Repairs what can be repaired of them. The vectors of photos that are concerned were dropped before."""
+    for table in ("files", "roots"):
+        connection.exec_driver_sql(
+            f"UPDATE OR IGNORE {table} SET path = CAST(path AS BLOB) WHERE typeof(path) = 'text'"
+        )
+        connection.exec_driver_sql(f"DELETE FROM {table} WHERE typeof(path) = 'text'")  # known rightly too
+    no_box = f"SELECT id FROM regions WHERE {WRONG_BOX}"
+    connection.exec_driver_sql(f"UPDATE captions SET region_id = NULL WHERE region_id IN ({no_box})")
+    connection.exec_driver_sql(f"DELETE FROM regions WHERE id IN ({no_box})")
+    for key in _broken_distributions(connection):
+        connection.exec_driver_sql(
+            "DELETE FROM distributions WHERE generation_id = ? AND find = ? AND asked = ?", key
+        )
+    if checks is not None:
+        for path in _unreadable_roots(connection, checks):
+            new = (checks.default_options, path)
+            connection.exec_driver_sql("UPDATE roots SET options = ? WHERE path = ?", new)
+
+
+def _find_type_faults(connection: AnyConnection) -> Iterator[Fault]:
+    for table in schema.metadata.sorted_tables:
+        for column in table.columns:
+            if column is schema.distributions.c.quantiles:  # which can be measured again
+                continue
+            name = f'"{column.name}"'
+            kind = _type_of(column.type)
+            sql = f"SELECT count(*) FROM {table.name} WHERE typeof({name}) NOT IN (?, 'null')"
+            ((wrong,),) = fetch(connection, sql, (kind,))
+            if wrong:
+                is_path = column.name == "path" and table.name in ("files", "roots")
+                texts = f"SELECT count(*) FROM {table.name} WHERE typeof({name}) = 'text'"
+                mendable = is_path and fetch(connection, texts)[0][0] == wrong
+                what = f"{wrong} values of {table.name}.{column.name} are of another type than {kind}"
+                yield Fault("value", what, repairable=mendable)
+            if kind == "text" and _has_no_text(connection, table.name, name):
+                what = f"values of {table.name}.{column.name} are no text"
+                yield Fault("value", what, repairable=False)
+
+
+def _type_of(type: object) -> str:
+    if isinstance(type, LargeBinary):
+        return "blob"
+    if isinstance(type, Float):
+        return "real"
+    return "text" if isinstance(type, schema.Text | schema.String) else "integer"
+
+
+def _has_no_text(connection: AnyConnection, table: str, column: str) -> bool:
+    sql = f"SELECT DISTINCT CAST({column} AS BLOB) FROM {table} WHERE typeof({column}) = 'text'"
+    for (content,) in fetch(connection, sql):
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError:
+            return True
+    return False
+
+
+def _broken_distributions(connection: AnyConnection) -> list[tuple[int, str, str]]:
+    sql = "SELECT generation_id, find, asked, CAST(quantiles AS BLOB) FROM distributions"
+    return [tuple(key) for *key, content in fetch(connection, sql) if not _are_quantiles(content)]
+
+
+def _are_quantiles(content: bytes) -> bool:
+    if len(content) != QUANTILES_BYTES:
+        return False
+    values = np.frombuffer(content, "<f4")
+    return bool(np.isfinite(values).all() and (values[1:] >= values[:-1]).all())
+
+
+def _unreadable_settings(connection: AnyConnection, checks: TextChecks) -> set[bytes]:
+    known = [text for (text,) in fetch(connection, "SELECT DISTINCT settings FROM embeddings")]
+    wrong = [text for text in known if not checks.is_settings(text)]
+    sql = "SELECT hash FROM embeddings JOIN photos ON photos.id = photo_id WHERE settings = ?"
+    return {hash for text in wrong for (hash,) in fetch(connection, sql, (text,))}
+
+
+def _unreadable_roots(connection: AnyConnection, checks: TextChecks) -> list[bytes]:
+    roots = fetch(connection, "SELECT path, options FROM roots")
+    return [path for path, options in roots if not checks.is_options(options)]
