@@ -36,7 +36,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, example_photos: Path) -> 
 
 
 BROKEN = {
-    "a path that is text": "UPDATE files SET path = CAST(path AS TEXT) WHERE hex(path) LIKE '%6361742E6A7067'",
+    "a path that is text": "UPDATE files SET path = CAST(path AS TEXT) WHERE hex(path) LIKE '%6361742E%'",
     "a root that is text": "UPDATE roots SET path = CAST(path AS TEXT)",
     "quantiles cut off": "UPDATE distributions SET quantiles = substr(quantiles, 1, 100)",
     "quantiles that do not rise": (
