@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import shutil
 from itertools import groupby
 from operator import itemgetter
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from tests.conftest import EXAMPLES, Run
 from tests.store.builders import DIM, file, name, photo
@@ -234,6 +235,42 @@ def test_a_copy_that_changed_since_is_not_removable(virtue: Run, one_photo: Path
     assert [removable for *_, removable in names(told(virtue)[0])] == [False, False]
     Path(copy).unlink()
     assert [removable for *_, removable in names(told(virtue)[0])] == [False, False]
+
+
+def receipt(number: int) -> Image.Image:
+    chance, page = random.Random(number), Image.new("RGB", (600, 1000), (250, 250, 245))
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(24)
+    for line in range(20):
+        words = chance.choice(("milk", "bread", "apples", "cheese")), f"{chance.randint(100, 999) / 100}"
+        for x, text in zip((40, 460), words, strict=True):
+            draw.text((x, 130 + line * 36), text, fill=(40, 40, 40), font=font)
+    return page
+
+
+def test_only_pixels_tell_that_pictures_are_the_same(virtue: Run, tmp_path: Path) -> None:
+    """Receipts of one shop have nearly one hash and nearly one vector."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        receipt(number).save(folder / f"receipt{number}.png")
+    receipt(1).resize((480, 800)).save(folder / "small1.jpg", quality=85)
+    assert virtue("index", folder, "--regions", "none").returncode == 0
+    groups = [{(tier, name) for tier, name, _ in names(group)} for group in told(virtue)]
+    assert {(None, "receipt1.png"), ("same-picture", "small1.jpg")} in [
+        {line for line in group if line[0] != "similar"} for group in groups
+    ]
+    assert sum(tier == "same-picture" for group in groups for tier, _ in group) == 1
+    (group,) = told(virtue, folder / "receipt1.png")
+    assert {(tier, name) for tier, name, _ in names(group)} == {
+        (None, "receipt1.png"),
+        ("same-picture", "small1.jpg"),
+        ("similar", "receipt0.png"),
+        ("similar", "receipt2.png"),
+    }
+    assert not any(removable for group in told(virtue) for *_, removable in names(group))
+    (folder / "receipt1.png").unlink()
+    tiers = {tier for group in told(virtue) for tier, name, _ in names(group) if name == "small1.jpg"}
+    assert "same-picture" not in tiers, "what cannot be opened cannot be compared"
 
 
 @POSIX

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from virtue.errors import InputError, PictureError
 from virtue.paths import absolute, printable
 from virtue.pictures import SUFFIXES
 from virtue.retrieval.one_file import are_copies, files_of, identify
+from virtue.retrieval.same_picture import look, same_picture
 from virtue.retrieval.search import check_model, nothing_indexed
 from virtue.store import Snapshot, Store
 from virtue.store.catalogue.filters import RowFilter
@@ -29,12 +31,16 @@ if TYPE_CHECKING:
 Tier = Literal["same-file", "same-bytes", "same-picture", "similar"]
 
 MAX_DISTANCE = 8
-"""Bits in which the hashes of the same picture may differ."""
+"""Bits in which the hashes of the same picture may differ. Those of others may, too, so pixels decide."""
 SAME = 0.55
-"""Dot product that the same picture must have too: photos of nearly one hash may show different things."""
+"""Dot product that the same picture must have: photos of nearly one hash may show different things."""
 SIMILAR = 0.8
 """Dot product from which on pictures are similar."""
 TIERS: tuple[Tier, ...] = ("same-file", "same-bytes", "same-picture", "similar")
+MAX_LOOKED_AT = 32
+"""Pictures of which an overview is kept to be compared, 2.4 MB at most."""
+MAX_COMPARED = 20
+"""Photos that one which only looks alike is compared with, to find its own copies."""
 DEPTH, DEEPER = 100, 4
 """Rows looked at first for similar photos, and by how many times more if all of them were."""
 
@@ -187,11 +193,16 @@ def _read_query(snapshot: Snapshot, embedder: Callable[[], Embedder], path: byte
 
 def _find_like(snapshot: Snapshot, query: _Query, names: Sequence[bytes], threshold: float) -> list[Similar]:
     found: dict[int, tuple[Tier, float]] = {}
-    near = snapshot.near_hashes(query.phash, MAX_DISTANCE)
+    near = [
+        image for image in snapshot.near_hashes(query.phash, MAX_DISTANCE) if image.photo_id != query.photo_id
+    ]
     scores = snapshot.scores("regions", [image.row for image in near], query.vector[None])
+    places = snapshot.copies([image.photo_id for image in near])
+    pixels = _Pixels()
     for image, score in zip(near, scores.tolist(), strict=True):
         if score >= SAME:
-            found.setdefault(image.photo_id, ("same-picture", score))
+            same = pixels.are_same([query.copy], places[image.photo_id])
+            found[image.photo_id] = ("same-picture" if same else "similar", score)
     for photo, score in _above(snapshot, query.vector, threshold):
         found.setdefault(photo, ("similar", score))
     found.pop(query.photo_id or 0, None)
@@ -232,6 +243,7 @@ def _find_groups(snapshot: Snapshot) -> list[list[Similar]]:
         near.setdefault(pair.other, {})[pair.one] = pair.score, pair.distance
     images = snapshot.full_images({*snapshot.repeated(), *near})
     copies = snapshot.copies([image.photo_id for image in images])
+    pixels = _Pixels()
     grouped: set[int] = set()
     groups = []
     for photo in (
@@ -240,19 +252,58 @@ def _find_groups(snapshot: Snapshot) -> list[list[Similar]]:
         if photo in grouped:
             continue
         grouped.add(photo)
-        members = {other: each for other, each in near.get(photo, {}).items() if other not in grouped}
-        grouped |= members.keys()
-        others = [
-            (_Member(other, "same-picture", score, distance), copies[other])
-            for other, (score, distance) in members.items()
-        ]
+        others: list[tuple[_Member, Sequence[Copy]]] = []
+        left = {other: each for other, each in near.get(photo, {}).items() if other not in grouped}
+        for other, (score, distance) in left.items():
+            same = pixels.are_same(copies[photo], copies[other])
+            # What only looks alike may have copies of its own, and then a group of its own.
+            if same or not _has_copies(other, near, copies, grouped, pixels):
+                grouped.add(other)
+                tier: Tier = "same-picture" if same else "similar"
+                others.append((_Member(other, tier, score, distance), copies[other]))
         group = _group(_Member(photo, None, 1, 0), [], copies[photo], others)
         if len(group) > 1:
             groups.append(group)
     return sorted(groups, key=lambda group: group[0].raw_path)
 
 
+def _has_copies(
+    photo: int,
+    near: Mapping[int, Mapping[int, tuple[float, int]]],
+    copies: Mapping[int, Sequence[Copy]],
+    grouped: Set[int],
+    pixels: _Pixels,
+) -> bool:
+    """Returns whether a photo lies in several files, or has the same picture as others in no group yet."""
+    if len(copies[photo]) > 1:
+        return True
+    nearest = sorted(near[photo], key=lambda other: near[photo][other], reverse=True)
+    left = [other for other in nearest if other not in grouped][:MAX_COMPARED]
+    return any(pixels.are_same(copies[photo], copies[other]) for other in left)
+
+
 # -- what both need ---------------------------------------------------------------------------------------
+
+
+class _Pixels:
+    """Compares photos by the pixels of their files, of which it keeps the last few."""
+
+    def __init__(self) -> None:
+        self._look = lru_cache(maxsize=MAX_LOOKED_AT)(look)
+        self._are_same = lru_cache(maxsize=None)(self._compare)
+
+    def are_same(self, one: Sequence[Copy], other: Sequence[Copy]) -> bool:
+        """Returns whether two photos are the same picture; False too where that cannot be told."""
+        return self._are_same(_openable(one), _openable(other))
+
+    def _compare(self, one: bytes, other: bytes) -> bool:
+        first, second = self._look(os.fsdecode(one)), self._look(os.fsdecode(other))
+        return first is not None and second is not None and same_picture(first, second)
+
+
+def _openable(copies: Sequence[Copy]) -> bytes:
+    """Returns the first path where there is a file; the first if there is none."""
+    return next((copy.path for copy in copies if os.path.isfile(copy.path)), copies[0].path)
 
 
 @dataclass(frozen=True, slots=True)
