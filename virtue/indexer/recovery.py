@@ -28,7 +28,7 @@ def find_unrecoverable(store: Store, photos: Collection[bytes], side: int | None
         try:
             found = walk(path)
         except InputError:
-            found = Walk(problems={path: "it is not there"})
+            found = Walk(problems={path: "it cannot be looked at"})
         files += found.files.values()
         for reason in found.problems.values():
             problems.setdefault(paths[path] or b"", (path, reason))
