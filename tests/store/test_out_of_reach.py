@@ -23,8 +23,8 @@ WORKS: dict[str, Callable[[Library, Path], object]] = {
     "export": lambda library, place: library.export_parquet(place / "y.parquet"),
     "import": lambda library, place: library.import_parquet(place / "x.parquet"),
     "merge": lambda library, place: library.merge(place / "other"),
-    "moved": lambda library, place: library.move("/photos", place),
     "forget": lambda library, place: library.forget(["/photos/2.jpg"]),
+    "moved": lambda library, place: library.move("/photos", place),
 }
 
 
