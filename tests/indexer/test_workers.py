@@ -140,6 +140,28 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     assert process.returncode == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("suffix", ["png", "webp", "avif"])
+def test_want_of_memory_is_no_verdict(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"large.{suffix}"
+    Image.new("RGB", (6000, 6000)).save(path)
+    limited = "from virtue.indexer import worker; worker.MAX_MEMORY = 330_000_000; worker.main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", limited], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stdout
+        channel = Channel(process.stdout, process.stdin)
+        assert channel.receive() == "ready"
+        channel.send(Task(os.fsencode(path), 6000, 30.0))
+        answer = channel.receive()
+        while not isinstance(answer, Refused | Decoded):
+            channel.send(True)
+            answer = channel.receive()
+        process.kill()
+    assert isinstance(answer, Refused)
+    assert not answer.is_verdict
+
+
 def test_very_large_pictures_are_read_one_at_a_time(shelf: Shelf) -> None:
     for number in range(3):
         shelf.photo(f"{number}.png", "red", (6000, 4000 + number), compress_level=1)

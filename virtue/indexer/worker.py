@@ -25,7 +25,7 @@ from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Ta
 from virtue.indexer.metadata import read_metadata
 from virtue.paths import changed_at
 from virtue.phash import perceptual_hash
-from virtue.pictures import Picture, check_file, decode, estimate_memory, open_image
+from virtue.pictures import MAX_DECODED, Picture, check_file, decode, estimate_memory, open_image
 
 MAX_LIGHT_BYTES = 120_000_000
 """Bytes of a decode from which on only one runs at a time, in all workers together."""
@@ -54,7 +54,8 @@ def main() -> None:
             with _limit_time(task.timeout):
                 read(task, channel)
         except PictureError as error:
-            channel.send(Refused(str(error), not isinstance(error, UnreadableError)))
+            is_verdict = not isinstance(error, UnreadableError) and _has_room()
+            channel.send(Refused(str(error), is_verdict))
         except MemoryError:
             channel.send(Refused("there is not enough memory to decode it"))
         except BrokenPipeError:
@@ -118,6 +119,15 @@ def _limit_time(timeout: float) -> Iterator[None]:
 def _set_alarm(seconds: float) -> None:
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _has_room() -> bool:
+    """Returns whether memory is left for a large picture. Some decoders call it damage if there is none."""
+    try:
+        np.empty(4 * MAX_DECODED, np.uint8)
+    except MemoryError:
+        return False
+    return True
 
 
 def _limit_memory() -> None:
