@@ -14,7 +14,7 @@ from PIL import Image
 from tests.retrieval.conftest import Fill, Painted
 from virtue import Box, Point, Query
 from virtue.embedder import Embedder
-from virtue.errors import InputError, PictureError, PromptError
+from virtue.errors import InputError, PromptError, UnreadableError
 from virtue.pictures import load
 from virtue.retrieval import search
 from virtue.retrieval.query_vectors import encode_query
@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[Any, type[InputError], str]] = {
     "blank text beside an image": (on_image(text=""), InputError, "the text is empty"),
     "text that is none": ({"text": 3}, InputError, "must be a str, not int"),
     "image that is none": ({"image": 7}, InputError, "int is not a valid image"),
-    "no such file": (Path("nowhere.jpg"), PictureError, "nowhere.jpg"),
+    "no such file": (Path("nowhere.jpg"), UnreadableError, "nowhere.jpg"),
     "prompt without image": ({"text": "dog", "box": (0, 0, 1, 1)}, PromptError, "need an image"),
     "box that leaves": (on_image(box=(0, 0, 41, 30)), PromptError, "leaves the picture"),
     "box without size": (on_image(box=(5, 5, 5, 9)), PromptError, "has no size"),
