@@ -34,8 +34,9 @@ MAX_ASPECT = 16
 """How many times its short side the long side of a picture may be, so that an overview shows something."""
 MAX_PIXELS = 50_000_000
 """Pixels of a picture that is compared at its full size: 600 MB for two of them."""
-MAX_SHIFT = 0.3
-"""Pixels by which any part of a copy may be shifted: resampling filters round. A crop shifts more."""
+MAX_SHIFT, MAX_TILE_SHIFT = 0.3, 0.6
+"""Pixels by which any part of a copy may be shifted, since resampling rounds: in an overview, and in a tile
+of the full size, where soft parts leave it uncertain. A crop shifts more."""
 WINDOW = 4
 """Pixels on each side of the windows that are compared; they overlap by half."""
 BANDS = 24
@@ -104,15 +105,17 @@ def same_picture(one: Source | Look, other: Source | Look) -> bool:
     short, long = sorted((small.width, small.height))
     if short < MIN_SIDE or long > MAX_ASPECT * short or large.width * large.height > MAX_PIXELS:
         return False
-    if not (_has_shape_of(small, large) and _are_copies(small.pixels, large.pixels)):
+    if not (_has_shape_of(small, large) and _are_copies(small.pixels, large.pixels, MAX_SHIFT)):
         return False
     if long <= OVERVIEW:
         return True
     try:
-        full = sorted((load(each.source).pixels for each in (first, second)), key=lambda pixels: pixels.size)
+        one_full, other_full = sorted(
+            (load(each.source).pixels for each in (first, second)), key=lambda pixels: pixels.size
+        )
     except PictureError:  # it was there a moment ago
         return False
-    return _are_copies(*full)
+    return _are_copies(one_full, other_full, MAX_TILE_SHIFT)
 
 
 def _has_shape_of(small: Picture, large: Picture) -> bool:
@@ -121,12 +124,12 @@ def _has_shape_of(small: Picture, large: Picture) -> bool:
     return min(abs(large.height / across - small.height), abs(large.width / down - small.width)) <= 1
 
 
-def _are_copies(small: np.ndarray, large: np.ndarray) -> bool:
+def _are_copies(small: np.ndarray, large: np.ndarray, max_shift: float) -> bool:
     """Whether pictures (h, w, 3) uint8 show the same at the size of the small one."""
     height, width = small.shape[:2]
     if large.shape != small.shape:
         large = np.asarray(Image.fromarray(large).resize((width, height), Image.Resampling.BICUBIC))
-    return all(_agree(small[tile], large[tile]) for tile in _tiles(height, width))
+    return all(_agree(small[tile], large[tile], max_shift) for tile in _tiles(height, width))
 
 
 def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
@@ -137,13 +140,13 @@ def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
             yield slice(max(0, top - MARGIN), bottom + MARGIN), slice(max(0, left - MARGIN), right + MARGIN)
 
 
-def _agree(one: np.ndarray, other: np.ndarray) -> bool:
+def _agree(one: np.ndarray, other: np.ndarray, max_shift: float) -> bool:
     """Whether two pictures (h, w, 3) of one size have the same frame, brightness, colours and grain."""
     (luma, *chroma), (other_luma, *other_chroma) = _planes(one), _planes(other)
     smooth, other_smooth = _blur(luma), _blur(other_luma)
     difference, shift = _align(smooth, other_smooth)
     return (
-        shift <= MAX_SHIFT
+        shift <= max_shift
         and _is_even(difference, smooth[1:-1, 1:-1], other_smooth[1:-1, 1:-1], MAX_LUMA_ERROR)
         and all(_is_even(b - a, a, b, MAX_CHROMA_ERROR) for a, b in zip(chroma, other_chroma, strict=True))
         and _has_same_grain(luma, other_luma)
