@@ -15,14 +15,15 @@ from virtue.embedder.inputs import Input, LoadedInput, ModelInput, is_single, lo
 from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, Scene
 from virtue.errors import InputError, ModelError
 from virtue.geometry import Box
-from virtue.pictures import Picture
 from virtue.vector_math import unit_rows
 
 if TYPE_CHECKING:
     import torch
 
+    from virtue.pictures import Picture
+
 OnError = Literal["raise", "skip"]
-Embed = Callable[[list[Item], list[Picture | None]], Iterable[np.ndarray]]
+Embed = Callable[[list[Item], list["Picture | None"]], Iterable[np.ndarray]]
 """What makes vectors of a batch of items and their pictures, one array for each."""
 
 BATCH_SIZE = 32

@@ -13,14 +13,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
-from PIL.Image import Image
 
 from virtue.errors import InputError, PromptError
 from virtue.geometry import Box, Point, Prompt
-from virtue.pictures import Picture, load, load_mask
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from virtue.pictures import Picture
 
 Input: TypeAlias = (
     "str | os.PathLike[str] | bytes | Image | np.ndarray | Picture | Mapping[str, Any] | ModelInput"
@@ -146,6 +149,8 @@ def load_input(
         raise InputError("a region or photo of a library has no vector outside of it: search that library")
     if given.image is None:
         return LoadedInput(None, None, given.text)
+    from virtue.pictures import load, load_mask  # late: a text needs no Pillow
+
     loaded = {} if loaded is None else loaded
     is_path = isinstance(given.image, os.PathLike)
     key = os.fspath(given.image) if is_path else id(given.image)
@@ -160,7 +165,13 @@ def load_input(
 
 
 def _is_image(value: Any) -> bool:
-    return isinstance(value, os.PathLike | bytes | Image | np.ndarray | Picture)
+    if isinstance(value, os.PathLike | bytes | np.ndarray):
+        return True
+    from PIL.Image import Image
+
+    from virtue.pictures import Picture
+
+    return isinstance(value, Image | Picture)
 
 
 def _read_points(values: Any) -> tuple[Point, ...]:

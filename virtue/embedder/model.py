@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from virtue.geometry import Box, Prompt
-from virtue.pictures import Picture
+
+if TYPE_CHECKING:
+    from virtue.pictures import Picture
 
 Find = Literal["regions", "photos", "captions"]
 """What a query looks for. A model may weigh the parts of its vectors by it."""

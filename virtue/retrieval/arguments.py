@@ -185,9 +185,12 @@ def _check_exists(name: str) -> Path:
 
 
 def _has_image_suffix(name: str) -> bool:
+    suffix = os.path.splitext(name)[1].lower()
+    if not suffix:  # as most words: then Pillow is not needed
+        return False
     from virtue.pictures import SUFFIXES
 
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    return suffix in SUFFIXES
 
 
 def _folder_error(name: str) -> InputError:

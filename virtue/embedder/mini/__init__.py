@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,8 +22,10 @@ from virtue.embedder.mini.text_encoder import TextEncoder
 from virtue.embedder.model import Find, Item
 from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt
-from virtue.pictures import Picture
 from virtue.vector_math import unit_rows
+
+if TYPE_CHECKING:
+    from virtue.pictures import Picture
 
 FOLDER = Path(__file__).parent
 
