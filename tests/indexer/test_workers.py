@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.indexer.shelf import Shelf
+from virtue.errors import VirtueError
 from virtue.indexer.messages import Channel, Decoded, Hashed, Refused, Task
 from virtue.indexer.walk import Found, walk
 from virtue.indexer.workers import Outcome, Pool
@@ -69,8 +71,39 @@ def test_a_killed_worker_costs_one_file(tmp_path: Path) -> None:
 
 
 def children() -> list[int]:
-    threads = Path("/proc/self/task").iterdir()
-    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    found: list[int] = []
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # a thread that ended
+            found += map(int, listed.read_text().split())
+    return found
+
+
+@pytest.mark.parametrize("killed", [1, 2])
+def test_a_worker_that_is_killed_while_it_starts_is_started_again(tmp_path: Path, killed: int) -> None:
+    photos(tmp_path, 3)
+    files = list(walk(os.fsencode(tmp_path)).files.values())
+    with Pool(files, 64, lambda found, hashed: True, 1) as outcomes:
+        kill_as_they_start(killed)
+        assert [o.problem for o in outcomes if o] == [None] * 3
+
+
+def test_a_worker_that_is_always_killed_ends_the_run_in_one_sentence(tmp_path: Path) -> None:
+    photos(tmp_path, 3)
+    files = list(walk(os.fsencode(tmp_path)).files.values())
+    with (
+        pytest.raises(VirtueError, match=r"^the process that reads photos did not start: SIGKILL$"),
+        Pool(files, 64, lambda found, hashed: True, 1) as outcomes,
+    ):
+        kill_as_they_start(3)
+        list(outcomes)
+
+
+def kill_as_they_start(count: int) -> None:
+    seen: set[int] = set()
+    while len(seen) < count:
+        for child in set(children()) - seen:
+            os.kill(child, signal.SIGKILL)
+            seen.add(child)
 
 
 def test_a_worker_that_hangs_is_ended_and_costs_one_file(tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ from virtue.indexer.walk import Found
 
 FILE_TIMEOUT = 60.0
 """Seconds that a worker may spend on one file."""
+START_TIMEOUT = 60.0
+"""Seconds that a worker may take to start."""
+MAX_STARTS = 3
+"""How often a worker may be killed while it starts before that ends the run."""
 TICK = 2.0
 """Seconds after which whoever waits for a result is told that there is none yet."""
 
@@ -132,9 +136,21 @@ class Pool:
         if worker is None or not worker.alive:
             if worker:
                 worker.close()
+            worker = self._start(number, log)
+        return worker
+
+    def _start(self, number: int, log: IO[bytes]) -> _Worker:
+        for attempt in range(1, MAX_STARTS + 1):
             worker = self._workers[number] = _Worker(log)
             if self._stopped.is_set():
                 worker.kill()
+            try:
+                worker.wait_until_ready()
+                break
+            except _WorkerLostError as error:
+                worker.close()
+                if attempt == MAX_STARTS or self._stopped.is_set():
+                    raise VirtueError(f"the process that reads photos did not start: {error}") from None
         return worker
 
     def _read(self, worker: _Worker, found: Found) -> Outcome:
@@ -162,7 +178,7 @@ class Pool:
 
 
 class _WorkerLostError(Exception):
-    """The worker died while it read a file, or was ended because it took too long."""
+    """The worker was killed, or ended because it took too long."""
 
 
 class _Worker:
@@ -175,6 +191,7 @@ class _Worker:
             "OMP_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "2",  # or threads of a decoder use up the address space it is limited to
         }
+        self._log = log
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "virtue.indexer.worker"],
             stdin=subprocess.PIPE,
@@ -185,15 +202,28 @@ class _Worker:
         assert self._process.stdin and self._process.stdout
         self._channel = Channel(self._process.stdout, self._process.stdin)
         self._late = False
+
+    def wait_until_ready(self) -> None:
+        """Waits until it can be asked.
+
+        Raises:
+            _WorkerLostError: it was killed, or took too long.
+            VirtueError: it cannot run here.
+        """
+        timer = threading.Timer(START_TIMEOUT, self._expire)
+        timer.start()
         try:
             self._channel.receive()
         except (EOFError, pickle.UnpicklingError):
-            self._process.wait()
-            log.seek(0)
-            output = log.read().decode("utf-8", "replace").strip().splitlines()
+            if self._process.wait() < 0:
+                raise _WorkerLostError(self._end()) from None
+            self._log.seek(0)
+            output = self._log.read().decode("utf-8", "replace").strip().splitlines()
             raise VirtueError(
                 "the process that reads photos did not start: " + (output[-1] if output else self._end())
             ) from None
+        finally:
+            timer.cancel()
 
     @property
     def alive(self) -> bool:
