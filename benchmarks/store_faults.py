@@ -3,17 +3,19 @@
     python -m benchmarks.store_faults [--rounds 200] [--seconds 300] [--readers 8] [--only append ...]
 
 A round copies a small library, starts a process that appends, extends an index, trains it anew, deletes,
-compacts or migrates, and kills it with SIGKILL at a random moment of the time that this usually takes. A
-fault is: a photo or a row that was committed and is lost, doubled or changed; a commit of which a part
-is there; anything `verify` finds; a file that belongs to nothing, after the next writer; a search that does
-not find what is there. The vectors are made up, so that everything can be compared with what it must be.
-Then `benchmarks.store_readers` runs for the seconds given. Prints one JSON object; the exit status is 1
-if there was a fault.
+compacts or migrates, and kills it with SIGKILL at a random moment of the time that this usually takes. In
+every second round it is suspended first, for a twentieth of a second. In every second pair of rounds
+another process appends all the while. A fault is: a photo or a row that either committed and that is
+lost, doubled or changed; a commit of which a part is there; anything `verify` finds; a file that belongs to
+nothing, after the next writer; a search that does not find what is there. The vectors are made up, so that
+everything can be compared with what it must be. Then `benchmarks.store_readers` runs for the seconds
+given. Prints one JSON object; the exit status is 1 if there was a fault.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -25,14 +27,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks import shelf, store_readers
 from benchmarks.shelf import WORTH, State
+from virtue.errors import LockedError
 from virtue.store import Store
 from virtue.store import layout as names
 from virtue.store.catalogue import database, migrate
@@ -48,6 +53,13 @@ PRELOADED = [
 PRELOADED += ["virtue.store.compaction", "virtue.store.catalogue.migrate", "virtue.store.lock", "alembic.op"]
 ENDLESS = 60.0
 """Seconds that no work takes."""
+SUSPENDED = 0.05
+"""Seconds that a child is suspended."""
+PAUSE = 0.02
+"""Seconds that the other writer leaves the library alone."""
+OTHERS = 1000
+"""The first step of the other writer: its photos are none of the first one's."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +174,54 @@ WORKS = {
 def work(name: str, folder: Path, said: Connection) -> None:
     """The child: says how many steps are done."""
     said.send(0)
-    with Store.open(folder) as store:
-        for k in range(WORKS[name].steps):
-            WORKS[name].step(store, k)
-            said.send(k + 1)
+    store = _in_turn(partial(Store.open, folder))
+    for k in range(WORKS[name].steps):
+        _in_turn(partial(WORKS[name].step, store, k))
+        said.send(k + 1)
+
+
+def append_beside(folder: Path, is_current: bool, said: Connection) -> None:
+    """The other writer: appends until it is killed, and says how many steps are done. A library that is not
+    current is brought up to date by who opens it first."""
+    if not is_current:
+        said.send(0)
+    store = _in_turn(partial(Store.open, folder))
+    if is_current:
+        said.send(0)
+    for k in itertools.count():
+        _in_turn(partial(_append, store, OTHERS + k))
+        said.send(k + 1)
+        time.sleep(PAUSE)
+
+
+def _in_turn(step: Callable[[], T]) -> T:
+    """What comes of a step, which waits for its turn."""
+    while True:
+        try:
+            return step()
+        except LockedError:
+            time.sleep(PAUSE / 10)
+
+
+def start(target: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """A child that has said that it is about to begin, and what it says."""
+    heard, said = FORKS.Pipe(duplex=False)
+    child = FORKS.Process(target=target, args=(*arguments, said))
+    child.start()
+    said.close()
+    heard.recv()
+    return child, heard
+
+
+def last(heard: Connection) -> int:
+    """The last number that was said, 0 if none was."""
+    number = 0
+    try:
+        while True:
+            number = heard.recv()
+    except EOFError:
+        heard.close()
+    return number
 
 
 class Trial:
@@ -175,34 +231,46 @@ class Trial:
         self.name, self.work, self.chance = name, WORKS[name], chance
         self.template, self.folder = scratch / f"{name}-template", scratch / name
         self.faults: list[str] = []
-        self.killed = self.within = 0
+        self.killed = self.within = self.suspended = self.beside = 0
         with Store.open(self.template, create=True) as store, store.write("prepare") as writer:
             writer.generation("made up", "made up", shelf.DIM)
             shelf.put(writer, self.work.start)
             writer.refresh_indexes(max_scanned_floats=WORTH)
         self.work.prepare(self.template)
         self.usual = ENDLESS
-        self.check("unharmed", self.run(ENDLESS))
+        self.check("unharmed", *self.run(ENDLESS))
 
     def round(self, number: int) -> None:
-        done = self.run(self.chance.uniform(0, 1.05) * self.usual)
-        self.check(f"{self.name}, round {number}", done)
+        moment = self.chance.uniform(0, 1.05) * self.usual
+        suspend_at = self.chance.uniform(0, moment) if number % 2 else None
+        steps = self.run(moment, suspend_at, beside=number % 4 > 1)
+        self.check(f"{self.name}, round {number}", *steps)
 
-    def run(self, kill_after: float) -> int:
-        """The steps that were done before the child was killed, or was through."""
+    def run(
+        self, kill_after: float, suspend_at: float | None = None, beside: bool = False
+    ) -> tuple[int, int]:
+        """The steps of the child, and those of the other writer, that were done before they were killed, or
+        the child was through."""
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.template, self.folder)
-        hear, said = FORKS.Pipe(duplex=False)
-        child = FORKS.Process(target=work, args=(self.name, self.folder, said))
-        child.start()
-        said.close()
-        hear.recv()
+        is_current = self.name != "migrate"
+        other, heard_of_other = start(append_beside, self.folder, is_current) if beside else (None, None)
+        child, heard = start(work, self.name, self.folder)
         began = time.monotonic()
-        child.join(kill_after)
+        if suspend_at is not None:
+            child.join(suspend_at)
+            if child.is_alive() and child.pid:
+                self.suspended += 1
+                os.kill(child.pid, signal.SIGSTOP)
+                time.sleep(SUSPENDED)
+                with suppress(ProcessLookupError):  # it had ended, and only now is known to have
+                    os.kill(child.pid, signal.SIGCONT)
+        child.join(max(0.0, kill_after - (time.monotonic() - began)))
         seconds = time.monotonic() - began
-        if child.is_alive():
-            child.kill()
-            child.join()
+        for process in (child, other):
+            if process and process.is_alive():
+                process.kill()
+                process.join()
         killed = child.exitcode == -signal.SIGKILL
         self.killed += killed
         # How long it takes changes with what else the machine does.
@@ -210,31 +278,39 @@ class Trial:
             self.usual = seconds if self.usual == ENDLESS else 0.7 * self.usual + 0.3 * seconds
         elif seconds > 0.9 * self.usual:
             self.usual *= 1.05
-        if child.exitcode not in (0, -signal.SIGKILL):
-            self.faults.append(f"{self.name}: the child ended with {child.exitcode}")
-        done = 0
-        try:
-            while True:
-                done = hear.recv()
-        except EOFError:
-            hear.close()
-        return done
+        for process in (child, other):
+            if process and process.exitcode not in (0, -signal.SIGKILL):
+                self.faults.append(f"{self.name}: a child ended with {process.exitcode}")
+        beside_done = last(heard_of_other) if heard_of_other else 0
+        self.beside += beside_done
+        return last(heard), beside_done
 
-    def check(self, where: str, done: int) -> None:
+    def check(self, where: str, done: int, beside_done: int) -> None:
         """Compares the library with what must be there after the steps that were acknowledged; of the next
-        one, all or nothing."""
+        one of each writer, all or nothing."""
         state = self.work.start
         for k in range(done):
             state = self.work.after(state, k)
         following = self.work.after(state, done) if done < self.work.steps else state
+        others: State = {}
+        for k in range(beside_done):
+            others = _appended(others, OTHERS + k)
+        following_others = _appended(others, OTHERS + beside_done)
+        first_of_others = min(following_others)
         with Store.open(self.folder) as store:
             for moment in ("as it was left", "after the next writer"):
                 with store.read() as snapshot:
                     found, wrong = shelf.held(snapshot)
                     wrong += self.unfound(snapshot, found)
-                if found not in (state, following):
-                    wrong.append(f"it holds {len(found)} photos: not what it held before or after a step")
-                self.within += moment == "as it was left" and found != state
+                ours = {number: edition for number, edition in found.items() if number < first_of_others}
+                theirs = {number: edition for number, edition in found.items() if number >= first_of_others}
+                if ours not in (state, following):
+                    wrong.append(f"it holds {len(ours)} photos: not what it held before or after a step")
+                if theirs not in (others, following_others):
+                    wrong.append(
+                        f"it holds {len(theirs)} photos of the other writer, which wrote {len(others)}"
+                    )
+                self.within += moment == "as it was left" and ours != state
                 self.faults += [f"{where}, {moment}: {sentence}" for sentence in wrong]
                 with store.write("tidy"):
                     pass
@@ -274,6 +350,8 @@ def main() -> int:
             result[name] = {
                 "killed_while_running": trial.killed,
                 "with_the_next_step_committed": trial.within,
+                "suspended": trial.suspended,
+                "commits_beside": trial.beside,
                 "faults": len(trial.faults),
                 "seconds": round(time.monotonic() - began, 1),
             }
