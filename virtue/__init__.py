@@ -6,6 +6,8 @@ The public names load on first use, so that `import virtue` costs milliseconds.
 import logging
 from typing import TYPE_CHECKING, Any
 
+from virtue.telemetry import turn_off_telemetry
+
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
     from virtue.errors import VirtueError
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 # A program that wants to know listens to "virtue"; without that nothing is printed.
 logging.getLogger("virtue").addHandler(logging.NullHandler())
+
+turn_off_telemetry()
 
 __version__ = "0.1.0"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -178,7 +180,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
 def test_want_of_memory_is_no_verdict(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"large.{suffix}"
     Image.new("RGB", (6000, 6000)).save(path)
-    limited = "from virtue.indexer import worker; worker.MAX_MEMORY = 330_000_000; worker.main()"
+    limited = "from virtue.indexer import confinement as c, worker; c.MAX_MEMORY = 330_000_000; worker.main()"
     with subprocess.Popen(
         [sys.executable, "-c", limited], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -199,3 +201,54 @@ def test_very_large_pictures_are_read_one_at_a_time(shelf: Shelf) -> None:
     for number in range(3):
         shelf.photo(f"{number}.png", "red", (6000, 4000 + number), compress_level=1)
     assert shelf.index().indexed == 3
+
+
+CONFINED = """
+import errno, os, resource, socket, subprocess, sys
+from virtue.indexer.confinement import confine
+confine()
+for attempt in (
+    lambda: socket.socket(),
+    lambda: socket.socket(socket.AF_UNIX),
+    lambda: subprocess.run([sys.executable, "--version"]),
+    lambda: os.execv(sys.executable, [sys.executable, "--version"]),
+    lambda: os.write(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), b"stolen"),
+    lambda: bytearray(3 << 30),
+):
+    try:
+        print(attempt())
+    except (OSError, MemoryError) as error:
+        print(errno.errorcode[error.errno] if isinstance(error, OSError) else "no memory")
+print(open(sys.argv[2]).read(), resource.getrlimit(resource.RLIMIT_CORE))
+"""
+
+
+def test_a_worker_can_read_files_and_nothing_else(tmp_path: Path) -> None:
+    """No network, no programs, no files of its own, no core dump, no more memory than it needs."""
+    (tmp_path / "read").write_text("as before")
+    done = subprocess.run(
+        [sys.executable, "-c", CONFINED, tmp_path / "written", tmp_path / "read"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    refused = ["EPERM", "EPERM", "EPERM", "EPERM", "EFBIG", "no memory"]
+    assert done.stdout.splitlines() == [*refused, "as before (0, 0)"]
+    assert (tmp_path / "written").read_bytes() == b""
+
+
+class Foreign:
+    """What a worker might send that a file took over."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("made-by-a-pickle",)
+
+
+@pytest.mark.parametrize(
+    "stream", [pickle.dumps(Foreign()), b"\x80\x05K\x01\x93.", b"cnumpy\nno_such\n.", b"R.", b""]
+)
+def test_messages_run_no_code(stream: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((pickle.UnpicklingError, EOFError)):
+        Channel(io.BytesIO(stream), io.BytesIO()).receive()
+    assert list(tmp_path.iterdir()) == []

@@ -40,8 +40,29 @@ class Decoded:
     phash: int
 
 
+_NAMES = {
+    ("virtue.indexer.messages", "Task"),
+    ("virtue.indexer.messages", "Hashed"),
+    ("virtue.indexer.messages", "Heavy"),
+    ("virtue.indexer.messages", "Refused"),
+    ("virtue.indexer.messages", "Decoded"),
+    ("virtue.indexer.metadata", "Metadata"),
+    ("virtue.pictures", "Picture"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("numpy", "dtype"),
+}
+"""All that a pickle may name. A worker that a file took over must not have code run on the other side."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _NAMES:
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of a message")
+        return super().find_class(module, name)
+
+
 class Channel:
-    """Sends and receives pickles through two pipes."""
+    """Sends and receives pickles of messages through two pipes."""
 
     def __init__(self, incoming: IO[bytes], outgoing: IO[bytes]) -> None:
         self._incoming, self._outgoing = incoming, outgoing
@@ -51,5 +72,8 @@ class Channel:
         self._outgoing.flush()
 
     def receive(self) -> Any:
-        """Receives a message; raises EOFError or UnpicklingError when the other side is gone."""
-        return pickle.load(self._incoming)
+        """Receives a message; raises EOFError or UnpicklingError if the other side is gone or sends none."""
+        try:
+            return _Unpickler(self._incoming).load()
+        except (AttributeError, ImportError, LookupError, TypeError, ValueError, OverflowError) as error:
+            raise pickle.UnpicklingError(str(error)) from error

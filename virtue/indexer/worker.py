@@ -21,6 +21,7 @@ import numpy as np
 from PIL import AvifImagePlugin
 
 from virtue.errors import PictureError, UnreadableError
+from virtue.indexer.confinement import confine
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.metadata import read_metadata
 from virtue.paths import changed_at
@@ -29,8 +30,6 @@ from virtue.pictures import MAX_DECODED, Picture, check_file, decode, estimate_m
 
 MAX_LIGHT_BYTES = 120_000_000
 """Bytes of a decode from which on only one runs at a time, in all workers together."""
-MAX_MEMORY = 3 << 30
-"""Bytes of address space of a worker: a header that lies is then an error, not a full machine."""
 
 
 def main() -> None:
@@ -42,7 +41,7 @@ def main() -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     warnings.simplefilter("ignore")
-    _limit_memory()
+    confine()
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a worker for every core
     channel.send("ready")
     while True:
@@ -128,16 +127,6 @@ def _has_room() -> bool:
     except MemoryError:
         return False
     return True
-
-
-def _limit_memory() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    limit = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 if __name__ == "__main__":
