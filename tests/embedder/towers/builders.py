@@ -13,7 +13,10 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 SIDE, PATCH, HIDDEN = 48, 8, 32
-WORDS = ("<pad>", "<unk>", "<s>", "</s>", "a", "red", "blue", "mug", "dog", "cat", "on", "the", "desk")
+WORDS = (
+    "<pad>", "<unk>", "<s>", "</s>", "a", "red", "blue", "mug", "dog", "cat", "on", "the", "desk",
+    "A", "Red", "Mug",
+)  # fmt: skip
 VISION = {
     "image_size": SIDE, "patch_size": PATCH, "hidden_size": HIDDEN, "intermediate_size": 64,
     "num_hidden_layers": 3, "num_attention_heads": 4,

@@ -55,6 +55,11 @@ def test_a_text_is_what_transformers_makes_of_it(embedder, folder):
     np.testing.assert_allclose(embedder.encode(TEXTS), wanted, atol=1e-5)
 
 
+def test_siglip_reads_words_in_lower_case_as_it_was_trained(embedder, folder):
+    alike = np.array_equal(embedder.encode("A Red Mug"), embedder.encode("a red mug"))
+    assert alike == (folder.name != "clip")  # whose own tokenizer does so; this small one does not
+
+
 def test_an_image_with_a_text_lies_halfway(embedder):
     image, text, both = (embedder.encode(each) for each in (WIDE, "a cat", {"image": WIDE, "text": "a cat"}))
     np.testing.assert_allclose(both, (image + text) / np.linalg.norm(image + text), atol=1e-5)

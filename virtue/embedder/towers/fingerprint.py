@@ -16,10 +16,10 @@ SAMPLES_PER_TENSOR = 64
 the same for all models that were trained on from one; and hashing gigabytes costs seconds at every start."""
 
 
-def compute_fingerprint(model: nn.Module, settings: Iterable[Path], variant: str) -> str:
-    """Computes the fingerprint of a model: from values of every tensor, its settings, and how regions are
-    read."""
-    digest = hashlib.sha256(f"{READING_VERSION} {variant}".encode())
+def compute_fingerprint(model: nn.Module, settings: Iterable[Path], reading: str) -> str:
+    """Computes the fingerprint of a model: from values of every tensor, its settings, and how texts and
+    regions are read."""
+    digest = hashlib.sha256(f"{READING_VERSION} {reading}".encode())
     for file in settings:
         digest.update(file.name.encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())

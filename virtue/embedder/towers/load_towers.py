@@ -52,11 +52,13 @@ def load(folder: Path, name: str, *, variant: str = "attend", device: torch.devi
     vision = VISION_ENCODERS[model.config.model_type](model, pooling)
     side = getattr(model.config.vision_config, "image_size", None) or _naflex_side(processor)
     files = [folder / file for file in SETTINGS_FILES if (folder / file).is_file()]
+    text = TextTower(model, tokenizer)
+    reading = f"{variant} lower-case" if text.lowercases else variant
     return TwoTowerModel(
         name,
-        compute_fingerprint(model, files, variant),
+        compute_fingerprint(model, files, reading),
         vision,
-        TextTower(model, tokenizer),
+        text,
         Preprocessing(processor, side),
         variant=cast(Variant, variant),
         side=SIDE_FACTOR * side,
@@ -94,10 +96,9 @@ def _translate_errors(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        package = getattr(error, "name", None) or "sentencepiece"
-        raise ModelError(
-            f"{what} of {folder} needs {package}, which is not installed: pip install {package}"
-        ) from None
+        # transformers says in several lines what is missing, for whom, and how to install it.
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{what} of {folder} cannot be read: {reason}") from None
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{what} of {folder} cannot be read ({reason}): download it again") from None

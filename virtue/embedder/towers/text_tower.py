@@ -24,8 +24,12 @@ class TextTower:
         # A fast tokenizer keeps how it pads in itself, and fails when two threads set that at once.
         self._one_at_a_time = threading.Lock()
         self.limit = int(model.config.text_config.max_position_embeddings)
+        is_siglip = model.config.model_type != "clip"
         # SigLIP was trained on texts padded to one length and takes no mask of the padding.
-        self._padding = "longest" if model.config.model_type == "clip" else "max_length"
+        self._padding = "max_length" if is_siglip else "longest"
+        self.lowercases = is_siglip and not _ignores_case(tokenizer)
+        """Whether texts are lower-cased here: SigLIP and SigLIP 2 were trained on such (arXiv 2502.14786),
+        and Gemma's tokenizer, which comes with most of the latter, leaves that to the caller."""
 
     def check_length(self, text: str) -> None:
         """Checks that the model can read the whole text.
@@ -34,7 +38,7 @@ class TextTower:
             InputError: the text is longer than the model reads.
         """
         with self._one_at_a_time:
-            length = len(self._tokenizer(text)["input_ids"])
+            length = len(self._tokenizer(self._prepare(text))["input_ids"])
         if length > self.limit:
             raise InputError(
                 f"a text of {length} tokens is too long: this model reads {self.limit}; shorten it"
@@ -47,7 +51,17 @@ class TextTower:
     def _features(self, texts: Sequence[str]) -> Sequence[Tensor]:
         with self._one_at_a_time:
             words = self._tokenizer(
-                list(texts), padding=self._padding, max_length=self.limit, return_tensors="pt"
+                [self._prepare(text) for text in texts],
+                padding=self._padding,
+                max_length=self.limit,
+                return_tensors="pt",
             )
         placed = {name: upload(value, self._model.device) for name, value in words.items()}
         return list(self._model.get_text_features(**placed).pooler_output)
+
+    def _prepare(self, text: str) -> str:
+        return text.lower() if self.lowercases else text
+
+
+def _ignores_case(tokenizer: Any) -> bool:
+    return bool(tokenizer("A Red Mug")["input_ids"] == tokenizer("a red mug")["input_ids"])
