@@ -2,10 +2,12 @@
 
 import inspect
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 import transformers
 from hypothesis import given, settings
@@ -58,6 +60,37 @@ def test_a_text_is_what_transformers_makes_of_it(embedder, folder):
 def test_siglip_reads_words_in_lower_case_as_it_was_trained(embedder, folder):
     alike = np.array_equal(embedder.encode("A Red Mug"), embedder.encode("a red mug"))
     assert alike == (folder.name != "clip")  # whose own tokenizer does so; this small one does not
+
+
+def test_the_first_siglip_has_a_tokenizer_of_sentencepiece(folders, tmp_path):
+    copy = copy_without_tokenizer(folders["siglip"], tmp_path)
+    (tmp_path / "corpus").write_text("a red mug\na bad dog\n" * 50)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "corpus"), model_prefix=str(copy / "spiece"),
+        model_type="char", vocab_size=len(WORDS), hard_vocab_limit=False,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    (copy / "tokenizer_config.json").write_text('{"tokenizer_class": "SiglipTokenizer"}')
+    embedder = Embedder.from_pretrained(copy)
+    a, b, other = embedder.encode(["A Red Mug", "a red mug", "a bad dog"])
+    assert np.array_equal(a, b)
+    assert not np.allclose(a, other, atol=1e-3)
+
+
+def test_what_a_tokenizer_needs_is_said_in_its_own_words(folders, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise ImportError("\nFooTokenizer requires the Foo library but it was not found.\nInstall it.\n")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", fail)
+    with pytest.raises(ModelError, match=r"FooTokenizer requires the Foo library.*Install it\.$"):
+        Embedder.from_pretrained(folders["siglip"])
+
+
+def copy_without_tokenizer(model: Path, place: Path) -> Path:
+    copy = Path(shutil.copytree(model, place / "copy"))
+    for file in copy.glob("*token*"):
+        file.unlink()
+    return copy
 
 
 def test_an_image_with_a_text_lies_halfway(embedder):
@@ -337,8 +370,6 @@ def test_a_device_that_is_not_there_is_refused(folder):
 
 
 def test_damaged_folders_are_named(folder, tmp_path):
-    import shutil
-
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
