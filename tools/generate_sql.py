@@ -14,6 +14,8 @@ HEAD = '''"""The SQL of searches, generated from statements.py by `python -m too
 def hot_sql() -> str:
     """The text of the module."""
     parts = [f'{name} = """\n{statements.as_sqlite(made)}\n"""' for name, made in statements.HOT.items()]
+    columns = "".join(f'        "{column}",\n' for column in statements.columns())
+    parts.append(f"COLUMNS = frozenset(\n    (\n{columns}    )\n)")
     lines = [line.rstrip() for line in "\n".join([HEAD, *parts]).splitlines()]
     return "# ruff: noqa: E501\n" + "\n".join(lines) + "\n"
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from virtue.store.catalogue import hot_sql
-from virtue.store.catalogue.database import AnyConnection
-from virtue.store.catalogue.queries import dead_rows, fetch, row_count
+from virtue.store.catalogue.database import AnyConnection, WrongValueError
+from virtue.store.catalogue.queries import are_quantiles, dead_rows, fetch, row_count
 from virtue.store.records import FINDS, Find, Kind, QueryKind
 from virtue.store.vectors import exact
 
@@ -88,7 +88,7 @@ class _Sample:
 def finds_due(connection: AnyConnection, generation: int) -> list[Find]:
     """Returns what was never measured, or when the library had many fewer rows, or many more."""
     sql = "SELECT find, max(rows) FROM distributions WHERE generation_id = ? GROUP BY find"
-    known = dict(fetch(connection, sql, (generation,)))
+    known = dict(fetch(connection, sql, (generation,), (str, int)))
     late = []
     for find, kind in FINDS.items():
         count = row_count(connection, generation, kind)
@@ -136,7 +136,7 @@ def _sample(
         f"SELECT photo_id FROM json_each(?) wanted CROSS JOIN {kind} ON row = wanted.value "
         "AND generation_id = ? ORDER BY row"
     )
-    photos = fetch(connection, sql, (str(chosen.tolist()), generation))
+    photos = fetch(connection, sql, (str(chosen.tolist()), generation), (int,))
     return _Sample(exact.decode(stored[chosen]), np.array(photos, np.int64).reshape(-1))
 
 
@@ -161,5 +161,9 @@ def load(
 ) -> ScoreDistribution | None:
     """Returns the last measurement; None: there is none."""
     values = {"generation": generation, "find": find, "query_kind": query_kind}
-    found = fetch(connection, hot_sql.SCORE_QUANTILES, values)
-    return ScoreDistribution(np.frombuffer(found[0][0], "<f4")) if found else None
+    found = fetch(connection, hot_sql.SCORE_QUANTILES, values, (bytes,))
+    if not found:
+        return None
+    if not are_quantiles(found[0][0]):
+        raise WrongValueError("a distribution of scores cannot be read")
+    return ScoreDistribution(np.frombuffer(found[0][0], "<f4"))

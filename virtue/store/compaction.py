@@ -47,7 +47,7 @@ class Waste:
 
 def waste(connection: Connection, generation: Generation) -> Waste:
     sql = "SELECT count(*) FROM tombstones WHERE generation_id = ?"
-    ((dead,),) = fetch(connection, sql, (generation.id,))
+    ((dead,),) = fetch(connection, sql, (generation.id,), (int,))
     total = sum(queries.row_count(connection, generation.id, kind) for kind in KINDS)
     return Waste(dead, total, dead * generation.dim * row_files.DTYPE.itemsize)
 

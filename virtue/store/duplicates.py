@@ -43,7 +43,7 @@ class FullImages:
             "CROSS JOIN regions r ON r.photo_id = p.id AND r.generation_id = ? "
             "WHERE p.live AND r.origin = 'whole' AND r.row IS NOT NULL ORDER BY p.id"
         )
-        found = np.array(fetch(connection, sql, (generation,)), np.int64).reshape(-1, 4)
+        found = np.array(fetch(connection, sql, (generation,), (int,) * 4), np.int64).reshape(-1, 4)
         ids, rows, phashes, areas = np.ascontiguousarray(found.T)
         return cls(ids, rows, phashes.view(np.uint64), areas)
 

@@ -18,6 +18,9 @@ LOCK_NOTE = "writer.json"
 
 _ROW_FILE = re.compile(r"(?:regions|captions)-\d+\.f16")
 _INDEX_FILE = re.compile(r"index-\d+\.faiss(?:\.new)?")
+_OURS = re.compile(
+    rf"{re.escape(CATALOGUE)}.*|{re.escape(LOCK)}|{re.escape(LOCK_NOTE)}|{_ROW_FILE.pattern}|{_INDEX_FILE.pattern}"
+)
 
 
 def row_file(kind: Kind, generation: int) -> str:
@@ -60,6 +63,21 @@ def require(folder: Path) -> None:
     raise LibraryNotFoundError(
         f"there is no library in {folder}: make one by indexing photos", hint="virtue index PATH"
     )
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises an error if a file of the library is a link, a pipe or the like.
+
+    Writing would change, and cutting off what is too long would empty, whatever a stranger's link leads to;
+    reading a pipe would wait for ever.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _OURS.fullmatch(entry.name) and not entry.is_file(follow_symlinks=False):
+                raise StoreError(
+                    f"the library {folder} cannot be used, since {entry.name} in it is a link or no regular "
+                    "file: put the file itself there"
+                )
 
 
 def require_settled(folder: Path) -> None:

@@ -32,6 +32,10 @@ KINDS: tuple[Kind, ...] = ("regions", "captions")
 QUERY_KINDS: tuple[QueryKind, ...] = ("image", "text")
 FINDS: dict[Find, Kind] = {"regions": "regions", "photos": "regions", "captions": "captions"}
 """The rows that each is looked for among."""
+MAX_SIDE = 1 << 31
+"""Pixels that a side of a photo may have."""
+MAX_DIM = 1 << 16
+"""Dimensions that a vector may have."""
 USER_SOURCES: tuple[Source, ...] = ("file", "annotation")
 """Captions that a user handed over once: the catalogue is the only place that has them."""
 INDEXED_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")

@@ -42,6 +42,10 @@ from virtue.store.records import (
 )
 from virtue.store.vectors import exact, row_files
 
+_FILE_STATE = (
+    bytes, int, int, str | None, bytes | None, str | None, int, str | None, str | None,
+)  # fmt: skip
+
 
 class Snapshot:
     """The library as it was when this snapshot was made, whatever is written meanwhile. Made by
@@ -73,7 +77,9 @@ class Snapshot:
         return queries.generations(self.connection)
 
     def roots(self) -> list[Root]:
-        found = queries.fetch(self.connection, "SELECT path, options FROM roots ORDER BY path")
+        found = queries.fetch(
+            self.connection, "SELECT path, options FROM roots ORDER BY path", types=(bytes, str)
+        )
         return [Root(*values) for values in found]
 
     def counts(self) -> Counts:
@@ -99,11 +105,12 @@ class Snapshot:
     def problems(self) -> list[tuple[bytes, str]]:
         """Returns (path, reason) of the files that are there and cannot be read."""
         sql = "SELECT path, problem FROM files WHERE problem IS NOT NULL AND NOT missing ORDER BY path"
-        return [(path, problem) for path, problem in queries.fetch(self.connection, sql)]
+        return [(path, problem) for path, problem in queries.fetch(self.connection, sql, types=(bytes, str))]
 
     def missing(self) -> list[bytes]:
         """Returns the paths where a photo was that is no longer there."""
-        found = queries.fetch(self.connection, "SELECT path FROM files WHERE missing ORDER BY path")
+        sql = "SELECT path FROM files WHERE missing ORDER BY path"
+        found = queries.fetch(self.connection, sql, types=(bytes,))
         return [path for (path,) in found]
 
     def found_elsewhere(self) -> list[tuple[bytes, bytes]]:
@@ -112,12 +119,13 @@ class Snapshot:
             "SELECT gone.path, here.path FROM files gone "
             "JOIN files here ON here.photo_id = gone.photo_id AND NOT here.missing WHERE gone.missing"
         )
-        return [(gone, here) for gone, here in queries.fetch(self.connection, sql)]
+        return [(gone, here) for gone, here in queries.fetch(self.connection, sql, types=(bytes, bytes))]
 
     def forgotten(self) -> list[ForgottenPhoto]:
         """Returns the photos that indexing passes by, since they were forgotten, by their paths."""
         sql = "SELECT hash, path, size, mtime_ns, forgotten_at FROM forgotten ORDER BY path"
-        return [ForgottenPhoto(*values) for values in queries.fetch(self.connection, sql)]
+        found = queries.fetch(self.connection, sql, types=(bytes, bytes, int, int, str))
+        return [ForgottenPhoto(*values) for values in found]
 
     def files(self, target: Generation | None = None) -> dict[bytes, FileState]:
         """Returns every path the catalogue knows.
@@ -130,7 +138,7 @@ class Snapshot:
             "LEFT JOIN photos ON photos.id = files.photo_id "
             "LEFT JOIN embeddings e ON e.photo_id = files.photo_id AND e.generation_id = ?"
         )
-        found = queries.fetch(self.connection, sql, (self._id(target),))
+        found = queries.fetch(self.connection, sql, (self._id(target),), _FILE_STATE)
         return {
             path: FileState(size, time, sidecar, hash, problem, missing == 1, settings, judge)
             for path, size, time, sidecar, hash, problem, missing, settings, judge in found
@@ -143,7 +151,7 @@ class Snapshot:
             "SELECT hash, settings FROM photos CROSS JOIN embeddings ON photo_id = photos.id "
             "WHERE generation_id = ? AND hash IN ({})"
         )
-        found = queries.fetch_for(self.connection, sql, set(hashes), (self._id(target),))
+        found = queries.fetch_for(self.connection, sql, set(hashes), (self._id(target),), (bytes, str))
         return {hash: settings for hash, settings in found}
 
     def photo_count(self) -> int:
@@ -154,7 +162,7 @@ class Snapshot:
     def known_paths(self, paths: Iterable[bytes]) -> set[bytes]:
         """Returns which of these paths the catalogue knows."""
         sql = "SELECT path FROM files WHERE path IN ({})"
-        return {path for (path,) in queries.fetch_for(self.connection, sql, paths)}
+        return {path for (path,) in queries.fetch_for(self.connection, sql, paths, types=(bytes,))}
 
     def user_annotations(self, hash: bytes) -> UserAnnotations:
         """Returns the regions and captions that a user gave for this photo. They exist nowhere else, so they
@@ -371,7 +379,7 @@ class Snapshot:
             "UNION SELECT category FROM regions WHERE generation_id = ?1 AND category IS NOT NULL "
             "UNION SELECT tag FROM tags) ORDER BY random() LIMIT ?2"
         )
-        return [text for (text,) in queries.fetch(self.connection, sql, (self._id(None), count))]
+        return [text for (text,) in queries.fetch(self.connection, sql, (self._id(None), count), (str,))]
 
     def is_large(self) -> bool:
         """Returns whether there is an index, or more rows than are quick to read one by one."""

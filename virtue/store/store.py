@@ -84,6 +84,7 @@ class Store:
         device = _device(vectors_device) if vectors_device else None
         if not read_only:
             mounts.refuse_network(place)
+        names.refuse_links(place)
         if create and not read_only and not (place / names.CATALOGUE).exists():
             _make(place)
         names.require(place)

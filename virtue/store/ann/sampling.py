@@ -61,5 +61,5 @@ def sample_rows(
         f"SELECT row FROM {source} WHERE generation_id = ?1 AND row IS NOT NULL AND photo_id = "
         f"(SELECT photo_id FROM {source} WHERE generation_id = ?1 AND row = ?2)"
     )
-    own = [np.array(fetch(connection, sql, (generation, int(row))), np.int64)[:, 0] for row in chosen]
+    own = [np.array(fetch(connection, sql, (generation, int(row)), (int,)), np.int64)[:, 0] for row in chosen]
     return Sample(queries, tuple(own))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from virtue.store.catalogue import hot_sql
-from virtue.store.catalogue.database import AnyConnection
-from virtue.store.catalogue.queries import fetch
+from virtue.store.catalogue.database import AnyConnection, WrongValueError
+from virtue.store.catalogue.queries import MAX_ROWS, fetch
 from virtue.store.records import Kind, QueryKind, SearchParams
 
 if TYPE_CHECKING:
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 """First row, and the row after the last."""
+
+MAX_EFFORT = 1_000_000
+"""Lists that a search may read, and candidates that it may score for each hit."""
+
+_TRAINING = (int, int, float, int, float, float)
+_SEGMENT = (int, int, int, int, float, int, int)
+_TUNED = (str, int, int, float | None, float | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +91,30 @@ class IndexRecord:
 
 
 def find_index(connection: AnyConnection, generation: int, kind: Kind) -> IndexRecord | None:
-    found = fetch(connection, hot_sql.INDEX, {"generation": generation, "kind": kind})
+    found = fetch(connection, hot_sql.INDEX, {"generation": generation, "kind": kind}, _TRAINING)
     if not found:
         return None
     id, *training = found[0]
-    segments = tuple(IndexSegment(*values) for values in fetch(connection, hot_sql.SEGMENTS, {"index": id}))
-    tuned = tuple(
-        (query_kind, SearchParams(*values))
-        for query_kind, *values in fetch(connection, hot_sql.SEARCH_PARAMS, {"index": id})
+    segments = fetch(connection, hot_sql.SEGMENTS, {"index": id}, _SEGMENT)
+    tuned = fetch(connection, hot_sql.SEARCH_PARAMS, {"index": id}, _TUNED)
+    return IndexRecord(
+        id,
+        Training(*training),
+        tuple(_segment(*values) for values in segments),
+        tuple((query_kind, _search_params(*values)) for query_kind, *values in tuned),
     )
-    return IndexRecord(id, Training(*training), segments, tuned)
+
+
+def _segment(id: int, first: int, stop: int, *values: Any) -> IndexSegment:
+    if not 0 <= first < stop <= MAX_ROWS:
+        raise WrongValueError(f"an index covers the rows from {first} to {stop}")
+    return IndexSegment(id, first, stop, *values)
+
+
+def _search_params(nprobe: int, refine_factor: int, *measured: float | None) -> SearchParams:
+    if not (1 <= nprobe <= MAX_EFFORT and 1 <= refine_factor <= MAX_EFFORT):
+        raise WrongValueError(f"a search reads {nprobe} lists and {refine_factor} candidates for a hit")
+    return SearchParams(nprobe, refine_factor, *measured)
 
 
 def all_segments(connection: AnyConnection) -> list[tuple[int, Kind, IndexSegment]]:
@@ -102,7 +123,8 @@ def all_segments(connection: AnyConnection) -> list[tuple[int, Kind, IndexSegmen
         "SELECT generation_id, kind, r.id, first, stop, encoded, r.residual, size, crc "
         "FROM index_ranges r JOIN indexes ON indexes.id = index_id ORDER BY r.id"
     )
-    return [(generation, kind, IndexSegment(*values)) for generation, kind, *values in fetch(connection, sql)]
+    found = fetch(connection, sql, types=(int, str, *_SEGMENT))
+    return [(generation, kind, _segment(*values)) for generation, kind, *values in found]
 
 
 def uncovered_spans(segments: Iterable[IndexSegment], count: int) -> list[Span]:

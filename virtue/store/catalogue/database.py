@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from virtue.errors import DamagedError, InternalError, LockedError, SchemaError, StoreError, VirtueError
 from virtue.store import layout as names
-from virtue.store.catalogue import hot_sql
+from virtue.store.catalogue import form, hot_sql
 from virtue.store.disk import disk_full, sync_folder
 
 if TYPE_CHECKING:
@@ -32,16 +32,24 @@ SCHEMA = "0004"
 can be told to be older or newer by comparing them."""
 MIN_FREE_PAGES = 1 / 5
 """Share of free pages from which on the catalogue is written anew."""
+MAX_VALUE_BYTES = 200_000_000
+"""Bytes that a text or blob of a catalogue may have."""
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for SQLite's own short locks, which the writer's lock does not cover."""
 
 
+class WrongValueError(sqlite3.DatabaseError):
+    """A value in the catalogue that nothing wrote: text where bytes belong, a box without size."""
+
+
 def connect(path: Path, mode: Mode) -> sqlite3.Connection:
-    """Returns a connection that begins no transaction by itself."""
+    """Returns a connection that begins no transaction by itself, and runs nothing that the file brings."""
     uri = f"{path.as_uri()}?{'mode=ro&immutable=1' if mode == 'frozen' else 'mode=rw'}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False, isolation_level=None
     )
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    connection.execute("PRAGMA trusted_schema = OFF")
     if mode == "look":
         connection.execute("PRAGMA query_only = ON")
     if mode == "write":
@@ -108,6 +116,12 @@ def translate_errors(folder: Path) -> Iterator[None]:
 def _translate(folder: Path, error: sqlite3.Error) -> VirtueError:
     if isinstance(error, sqlite3.ProgrammingError):
         return _internal(folder, error)
+    if isinstance(error, WrongValueError):
+        return DamagedError(
+            f"the catalogue of the library {folder} is damaged ({error}): verify the library, or put "
+            f"{names.CATALOGUE} back from a backup",
+            hint="virtue verify --repair",
+        )
     match (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return damaged(folder, str(error))
@@ -188,17 +202,26 @@ def is_current(connection: sqlite3.Connection, folder: Path) -> bool:
 
     Raises:
         SchemaError: it is newer.
-        DamagedError: it is no catalogue at all.
+        DamagedError: it is no catalogue at all, or holds what none does.
     """
     with translate_errors(folder):
         ((known,),) = connection.execute(hot_sql.HAS_SCHEMA_VERSION)
         found = connection.execute(hot_sql.SCHEMA_VERSION).fetchone() if known else None
     schema = found[0] if found else "0000"
-    if not known or not re.fullmatch(r"\d{4}", schema):
+    if not known or not isinstance(schema, str) or not re.fullmatch(r"[0-9]{4}", schema):
         raise damaged(folder, "it is another database")
     if schema > SCHEMA:
         raise SchemaError(
             f"the library {folder} was written by a newer virtue (schema {schema}, this one knows "
             f"{SCHEMA}): upgrade virtue"
         )
+    require_form(connection, folder, is_current=schema == SCHEMA)
     return bool(schema == SCHEMA)
+
+
+def require_form(connection: sqlite3.Connection, folder: Path, *, is_current: bool = True) -> None:
+    """Raises DamagedError if something is in the catalogue that does not belong there."""
+    with translate_errors(folder):
+        stranger = form.find_stranger(connection, is_current=is_current)
+    if stranger is not None:
+        raise damaged(folder, stranger)

@@ -15,6 +15,8 @@ from virtue.store.catalogue.queries import fetch, fetch_for
 Files = dict[bytes, tuple[int | None, bool]]
 """The photo at each path, and whether the path is missing."""
 
+_FILE = (bytes, int | None, int)
+
 
 def forget(connection: Connection, paths: Collection[bytes]) -> int:
     """Drops these paths and all below them, the roots among them, and photos that are left without a path
@@ -27,7 +29,7 @@ def forget(connection: Connection, paths: Collection[bytes]) -> int:
         InputError: the library knows nothing at one of the paths; then nothing is forgotten.
     """
     paths = [path.rstrip(SEPARATOR) for path in paths]
-    roots = {root for (root,) in fetch(connection, "SELECT path FROM roots")}
+    roots = {root for (root,) in fetch(connection, "SELECT path FROM roots", types=(bytes,))}
     going: Files = {}
     named: Files = {}
     for path in paths:
@@ -54,13 +56,14 @@ def forget(connection: Connection, paths: Collection[bytes]) -> int:
 def drop_paths(connection: Connection, paths: Iterable[bytes]) -> None:
     """Drops paths, and the photos left without any. They do not go on the list."""
     sql = "SELECT path, photo_id, missing FROM files WHERE path IN ({})"
-    _drop(connection, {path: (photo, missing) for path, photo, missing in fetch_for(connection, sql, paths)})
+    found = fetch_for(connection, sql, paths, types=_FILE)
+    _drop(connection, {path: (photo, missing == 1) for path, photo, missing in found})
 
 
 def _files_below(connection: Connection, path: bytes) -> Files:
     place, inside = writes.below(path)
     sql = f"SELECT path, photo_id, missing FROM files WHERE {inside}"
-    return {path: (photo, missing == 1) for path, photo, missing in fetch(connection, sql, place)}
+    return {path: (photo, missing == 1) for path, photo, missing in fetch(connection, sql, place, _FILE)}
 
 
 def _list(connection: Connection, named: Files, going: Files) -> None:
@@ -68,7 +71,7 @@ def _list(connection: Connection, named: Files, going: Files) -> None:
     photos = {photo for photo, _ in named.values() if photo is not None}
     present = {photo for photo, missing in named.values() if not missing}
     sql = "SELECT path, photo_id, missing FROM files WHERE photo_id IN ({})"
-    others = [found for found in fetch_for(connection, sql, photos) if found[0] not in going]
+    others = [found for found in fetch_for(connection, sql, photos, types=_FILE) if found[0] not in going]
     kept = {photo for _, photo, missing in others if not missing or photo not in present}
     for path, photo, missing in others:
         if photo not in kept:

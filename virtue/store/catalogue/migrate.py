@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy.exc import DBAPIError
 
 from virtue.store import layout as names
 from virtue.store.catalogue import database
@@ -25,7 +26,16 @@ def upgrade(folder: Path, revision: str = "head") -> None:
                 config = Config()
                 config.set_main_option("script_location", "virtue:migrations")
                 config.attributes["connection"] = connection
-                command.upgrade(config, revision)
+                try:
+                    command.upgrade(config, revision)
+                except DBAPIError as error:
+                    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_ERROR:
+                        raise
+                    raise database.damaged(
+                        folder, f"it has not the form of its schema: {error.orig}"
+                    ) from error
+                if revision == "head":
+                    database.require_form(database.driver_of(connection), folder)
         finally:
             engine.dispose()
 

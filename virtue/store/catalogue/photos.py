@@ -6,11 +6,14 @@ from collections.abc import Collection, Iterator
 
 from virtue.store.catalogue.database import AnyConnection
 from virtue.store.catalogue.queries import fetch, fetch_for
+from virtue.store.catalogue.regions import require_size
 from virtue.store.records import Copy
+
+_COPY = (int, bytes, int, int)
 
 
 def photo_id(connection: AnyConnection, hash: bytes) -> int | None:
-    found = fetch(connection, "SELECT id FROM photos WHERE hash = ?", (hash,))
+    found = fetch(connection, "SELECT id FROM photos WHERE hash = ?", (hash,), (int,))
     return int(found[0][0]) if found else None
 
 
@@ -20,7 +23,7 @@ def repeated(connection: AnyConnection) -> list[int]:
         "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND NOT missing "
         "GROUP BY photo_id HAVING count(*) > 1 ORDER BY photo_id"
     )
-    return [photo for (photo,) in fetch(connection, sql)]
+    return [photo for (photo,) in fetch(connection, sql, types=(int,))]
 
 
 def copies(connection: AnyConnection, photos: Collection[int]) -> dict[int, list[Copy]]:
@@ -30,8 +33,8 @@ def copies(connection: AnyConnection, photos: Collection[int]) -> dict[int, list
         "WHERE NOT missing AND photo_id IN ({})"
     )
     found: dict[int, list[Copy]] = {}
-    for photo, *copy in _by_path(fetch_for(connection, sql, photos)):
-        found.setdefault(photo, []).append(Copy(*copy))
+    for photo, path, width, height in _by_path(fetch_for(connection, sql, photos, types=_COPY)):
+        found.setdefault(photo, []).append(Copy(path, *require_size(width, height)))
     return found
 
 

@@ -41,6 +41,7 @@ from virtue.store.catalogue.schema import (
     index_ranges,
     indexes,
     library,
+    metadata,
     photos,
     regions,
     row_files,
@@ -210,8 +211,9 @@ def _filtered(owners: Table, full_images: FullImages = "any") -> Select[Any]:
 
 def _has_schema_version() -> Select[Any]:
     """1: the database has the table that says which schema it has."""
-    master = table("sqlite_master", column("name"))
-    return select(func.count()).where(master.c.name == text_value(alembic_version.name))
+    master = table("sqlite_master", column("type"), column("name"))
+    is_table = master.c.type == text_value("table")
+    return select(func.count()).where(is_table, master.c.name == text_value(alembic_version.name))
 
 
 def _schema_version() -> Select[Any]:
@@ -275,3 +277,14 @@ HOT: dict[str, ClauseElement] = {
 def as_sqlite(statement: ClauseElement) -> str:
     """Returns the text of a statement, with parameters as `:name`."""
     return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
+
+
+def columns() -> list[str]:
+    """Returns every column of the catalogue as `table.column TYPE NOT NULL`."""
+    dialect = sqlite.dialect()
+    return [
+        f"{table.name}.{column.name} {column.type.compile(dialect=dialect)}"
+        + (" NOT NULL" if not column.nullable else "")
+        for table in (*metadata.sorted_tables, alembic_version)
+        for column in table.columns
+    ]

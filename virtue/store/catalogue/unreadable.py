@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 from sqlalchemy import Float, LargeBinary
 from sqlalchemy.engine import Connection
 
 from virtue.store.catalogue import schema
 from virtue.store.catalogue.database import AnyConnection
-from virtue.store.catalogue.queries import fetch
-from virtue.store.records import Fault, TextChecks
+from virtue.store.catalogue.queries import are_quantiles, fetch
+from virtue.store.records import MAX_SIDE, Fault, TextChecks
 
-QUANTILES_BYTES = 4 * 201
-"""Of a distribution (`calibration.QUANTILE_LEVELS`)."""
-
-WRONG_SIZE = "width <= 0 OR height <= 0"
+WRONG_SIZE = f"NOT (width BETWEEN 1 AND {MAX_SIDE} AND height BETWEEN 1 AND {MAX_SIDE})"
 WRONG_BOX = "NOT (x0 < x1 AND y0 < y1 AND x0 > -1e300 AND y0 > -1e300 AND x1 < 1e300 AND y1 < 1e300)"
 
 
 def find_value_faults(connection: AnyConnection, checks: TextChecks | None) -> Iterator[Fault]:
     """Finds values of another type than their column's, and what is no path, size, box, text or settings."""
-    yield from _find_type_faults(connection)
+    of_type = list(_find_type_faults(connection))
+    yield from of_type
+    if not all(fault.repairable for fault in of_type):
+        return
     for what, sql in (
         ("photos have no size", f"SELECT hash FROM photos WHERE {WRONG_SIZE}"),
         (
@@ -108,14 +107,7 @@ def _has_no_text(connection: AnyConnection, table: str, column: str) -> bool:
 
 def _broken_distributions(connection: AnyConnection) -> list[tuple[int, str, str]]:
     sql = "SELECT generation_id, find, asked, CAST(quantiles AS BLOB) FROM distributions"
-    return [tuple(key) for *key, content in fetch(connection, sql) if not _are_quantiles(content)]
-
-
-def _are_quantiles(content: bytes) -> bool:
-    if len(content) != QUANTILES_BYTES:
-        return False
-    values = np.frombuffer(content, "<f4")
-    return bool(np.isfinite(values).all() and (values[1:] >= values[:-1]).all())
+    return [tuple(key) for *key, content in fetch(connection, sql) if not are_quantiles(content)]
 
 
 def _unreadable_settings(connection: AnyConnection, checks: TextChecks) -> set[bytes]:

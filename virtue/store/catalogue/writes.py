@@ -33,7 +33,7 @@ _MOVED = "CAST(? || substr(path, ?) AS BLOB)"
 
 def photo_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
     sql = "SELECT hash, id FROM photos WHERE hash IN ({})"
-    return {hash: id for hash, id in fetch_for(connection, sql, set(hashes))}
+    return {hash: id for hash, id in fetch_for(connection, sql, set(hashes), types=(bytes, int))}
 
 
 def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes, int]:
@@ -111,7 +111,7 @@ def drop_files(connection: Connection, paths: Iterable[bytes]) -> None:
 
 def _photos_at(connection: Connection, paths: Iterable[bytes]) -> set[int]:
     sql = "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND path IN ({})"
-    return {photo for (photo,) in fetch_for(connection, sql, paths)}
+    return {photo for (photo,) in fetch_for(connection, sql, paths, types=(int,))}
 
 
 def settle_live(connection: Connection, photos: Ids | None = None) -> None:
@@ -280,7 +280,7 @@ def pathless(connection: Connection) -> list[int]:
     sql = (
         "SELECT id FROM photos WHERE live = 0 AND NOT EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id)"
     )
-    return [photo for (photo,) in fetch(connection, sql)]
+    return [photo for (photo,) in fetch(connection, sql, types=(int,))]
 
 
 def count_commit(connection: Connection) -> None:

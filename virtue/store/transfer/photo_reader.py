@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from virtue.errors import EmptyLibraryError
-from virtue.geometry import Box
-from virtue.store.catalogue.queries import fetch, fetch_for
+from virtue.store.catalogue.queries import Types, fetch, fetch_for
+from virtue.store.catalogue.regions import read_box
 from virtue.store.records import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo
 from virtue.store.snapshot import Snapshot
 from virtue.store.transfer.manifest import ExportManifest, PhotoExport
@@ -32,6 +32,13 @@ _CAPTIONS = (
     "SELECT photo_id, id, row, text, source, region_id FROM captions "
     "WHERE generation_id = ? AND photo_id IN ({}) ORDER BY 1, 2"
 )
+
+_PHOTO = (
+    int, bytes, int, int, str | None, str | None, float | None, float | None, int | None, int, str,
+)  # fmt: skip
+_FILE = (int, bytes, int, int, str | None, int)
+_REGION = (int, int, int, float, float, float, float, str, str | None, str | None)
+_CAPTION = (int, int, int, str, str, int | None)
 
 
 def read_manifest(snapshot: Snapshot, folder: Path) -> ExportManifest:
@@ -62,7 +69,7 @@ def read_photos(snapshot: Snapshot) -> Iterator[PhotoExport]:
             "FROM photos CROSS JOIN embeddings ON photo_id = id AND generation_id = ? "
             "WHERE id > ? ORDER BY id LIMIT ?"
         )
-        found = fetch(snapshot.connection, sql, (generation.id, last, BATCH_PHOTOS))
+        found = fetch(snapshot.connection, sql, (generation.id, last, BATCH_PHOTOS), _PHOTO)
         if not found:
             return
         yield from _complete(snapshot, generation.id, found)
@@ -73,10 +80,10 @@ def _complete(
     snapshot: Snapshot, generation: int, photos: Sequence[tuple[Any, ...]]
 ) -> Iterator[PhotoExport]:
     ids = [values[0] for values in photos]
-    files = _by_photo(snapshot, _FILES, ids)
-    tags = _by_photo(snapshot, _TAGS, ids)
-    regions = _by_photo(snapshot, _REGIONS, ids, generation)
-    captions = _by_photo(snapshot, _CAPTIONS, ids, generation)
+    files = _by_photo(snapshot, _FILES, ids, _FILE)
+    tags = _by_photo(snapshot, _TAGS, ids, (int, str))
+    regions = _by_photo(snapshot, _REGIONS, ids, _REGION, generation)
+    captions = _by_photo(snapshot, _CAPTIONS, ids, _CAPTION, generation)
     for id, hash, width, height, taken, camera, latitude, longitude, rating, phash, settings in photos:
         own_regions, own_captions, own_files = regions.get(id, []), captions.get(id, []), files.get(id, [])
         numbers: dict[int | None, int | None] = {None: None}
@@ -88,7 +95,7 @@ def _complete(
                     tuple(tag for (tag,) in tags.get(id, [])), phash % (1 << 64),
                 ),
                 settings,
-                tuple(NewRegion(Box(*values[2:6]), *values[6:]) for values in own_regions),
+                tuple(NewRegion(read_box(*values[2:6]), *values[6:]) for values in own_regions),
                 snapshot.vectors_of("regions", [row for _, row, *_ in own_regions]),
                 tuple(NewCaption(text, source, numbers[of]) for _, _, text, source, of in own_captions),
                 snapshot.vectors_of("captions", [row for _, row, *_ in own_captions]),
@@ -99,7 +106,7 @@ def _complete(
 
 
 def _by_photo(
-    snapshot: Snapshot, sql: str, photos: Iterable[int], *values: int
+    snapshot: Snapshot, sql: str, photos: Iterable[int], types: Types, *values: int
 ) -> dict[int, list[tuple[Any, ...]]]:
-    found = fetch_for(snapshot.connection, sql, photos, values)
+    found = fetch_for(snapshot.connection, sql, photos, values, types)
     return {photo: [values[1:] for values in some] for photo, some in groupby(found, itemgetter(0))}
