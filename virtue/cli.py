@@ -156,6 +156,13 @@ def index(
             "--exclude", metavar="GLOB", help='Names or paths to leave out; repeatable; "": none any more.'
         ),
     ] = None,
+    follow_links: Annotated[
+        bool | None,
+        option(
+            "--follow-links/--no-follow-links",
+            help="Follow links that lead out of the folders. Default: as indexed before, else not.",
+        ),
+    ] = None,
     annotations: Annotated[
         Path | None, option("--annotations", metavar="FILE", help="COCO JSON with boxes, masks, captions.")
     ] = None,
@@ -179,6 +186,7 @@ def index(
             paths or (),
             regions=regions,
             exclude=exclude or (),
+            follow_links=follow_links,
             annotations=annotations,
             captions=captions,
             rehash=rehash,

@@ -85,6 +85,7 @@ class Library:
         *,
         regions: str | int | None = None,
         exclude: Sequence[str] = (),
+        follow_links: bool | None = None,
         annotations: str | os.PathLike[str] | None = None,
         captions: str | os.PathLike[str] | None = None,
         rehash: bool = False,
@@ -98,6 +99,8 @@ class Library:
             regions: `"auto"`, `"none"`, or the most proposals a photo may have. None: as these
                 folders were last indexed.
             exclude: glob patterns of names or paths to leave out; `[""]`: none any more.
+            follow_links: whether links that lead out of the indexed folders are followed, but for those to a
+                folder above. None: as these folders were last indexed, else not.
             annotations: a COCO JSON file whose boxes and masks become regions.
             captions: a CSV or JSONL file with path, caption and perhaps x, y, w, h.
             rehash: open files of unchanged size and time too.
@@ -120,6 +123,7 @@ class Library:
                 _as_list(paths),
                 regions=regions,
                 exclude=exclude,
+                follow_links=follow_links,
                 annotations=annotations,
                 captions=captions,
                 rehash=rehash,

@@ -33,7 +33,7 @@ def told(shelf: Shelf) -> Shelf:
     shelf.photo("b.png", "blue")
     words = shelf.folder / "words.csv"
     words.write_text("path,caption,x,y,w,h\nphotos/a.png,a red door,10,10,20,20\n")
-    assert shelf.index(captions=words, regions=2).indexed == 2
+    assert shelf.index(captions=words, regions=2, follow_links=True).indexed == 2
     return shelf
 
 
@@ -191,7 +191,7 @@ def test_a_link_that_leads_nowhere_keeps_what_was_below_it(shelf: Shelf) -> None
     drive.mkdir()
     shelf.photo("b.png", "blue").rename(drive / "b.png")
     (shelf.photos / "linked").symlink_to(drive)
-    assert shelf.index().indexed == 2
+    assert shelf.index(follow_links=True).indexed == 2
     drive.rename(shelf.folder / "away")
     report = shelf.index()
     assert [(os.path.basename(path), why) for path, why in report.problems] == [

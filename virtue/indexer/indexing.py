@@ -46,6 +46,7 @@ def index(
     *,
     regions: str | int | None = None,
     exclude: Iterable[str] = (),
+    follow_links: bool | None = None,
     annotations: Path | None = None,
     captions: Path | None = None,
     rehash: bool = False,
@@ -64,6 +65,8 @@ def index(
         regions: proposals for each photo: "auto", "none" or their number. None: as before, else "auto".
         exclude: shell patterns on names, or paths relative to a root, to leave out. None
             given: as before; an empty one: leave out nothing any more.
+        follow_links: whether links that lead out of the indexed folders are followed, but for those to a
+            folder above. None: as before, else not.
         annotations: a file of COCO JSON with regions and captions.
         captions: a CSV or JSONL file with path, caption, and perhaps x, y, w, h.
         rehash: open every file, also those of the same size and time.
@@ -94,11 +97,12 @@ def index(
         requested = [absolute(path) for path in named]
         tops = _find_tops(requested, roots, known, reembed, report)
         scope = set(requested or tops)
-        new_options = _choose_options(scope, roots, wanted, exclude)
+        new_options = _choose_options(scope, roots, wanted, exclude, follow_links)
         found = _walk_all(tops, requested, roots, progress, started)
         requirements = EmbeddingRequirements(
             _match_entries(annotated, annotations, tops, found, True, report),
             _match_entries(captioned, captions, [], found, False, report),
+            roots.link_rule,
         )
 
         def limit_of(path: bytes, state: FileState | None) -> int:
@@ -111,6 +115,11 @@ def index(
 
         passed = {photo.path: photo for photo in forgotten if photo.path not in requested}
         plan = make_plan(found, tops, known, requirements, limit_of, rehash, passed)
+        behind = _find_behind_links(found, known)
+        if behind and reembed:
+            _refuse_unfollowed(behind, known, found)
+        if behind or (found.not_followed and requested and follow_links is None):
+            report.warnings.append(_describe_unfollowed(found.not_followed, len(behind)))
         for folder, lost in _find_lost_folders(found, known) if reembed else ():
             raise InputError(
                 f"{printable(folder)} holds no photos, and had {lost}, which would lose their vectors: mount "
@@ -220,13 +229,17 @@ def _drop_moved(
 
 
 def _choose_options(
-    named: Iterable[bytes], roots: Roots, regions: Regions | None, exclude: Iterable[str]
+    named: Iterable[bytes],
+    roots: Roots,
+    regions: Regions | None,
+    exclude: Iterable[str],
+    follow_links: bool | None,
 ) -> list[tuple[bytes, Options]]:
     given = tuple(exclude)
     # An empty pattern alone says that nothing is left out any more.
     patterns = tuple(filter(None, given)) if given else None
     folders = [path for path in named if os.path.isdir(path)]
-    return [chosen for folder in folders for chosen in roots.choose(folder, regions, patterns)]
+    return [chosen for folder in folders for chosen in roots.choose(folder, regions, patterns, follow_links)]
 
 
 def _walk_all(
@@ -242,14 +255,14 @@ def _walk_all(
     found, known, listings = Walk(), set(roots), dict[bytes, set[bytes]]()
     nested = [root for root in known.difference(tops) if is_below_any(root, set(tops))]
     for top in tops + nested:
-        options = roots.of(top) or Options()
+        options, links = roots.of(top) or Options(), roots.link_rule(top)
         if top in asked:
-            walk(top, options.exclude, found, known)
+            walk(top, options.exclude, found, known, links)
         elif top in known and not os.path.isdir(top):
             found.unlisted.add(top)
         elif top in known or os.path.exists(top):
             try:
-                walk(top, options.exclude, found, known)
+                walk(top, options.exclude, found, known, links)
             except InputError:
                 found.add_unreadable(top, "folder that cannot be listed")
         elif not _is_gone(top, listings):
@@ -314,6 +327,41 @@ def _is_empty(folder: bytes) -> bool:
         return False
 
 
+def _find_behind_links(found: Walk, known: dict[bytes, FileState]) -> list[bytes]:
+    """Finds the photos of the library that lie behind links that are not followed."""
+    links = found.not_followed
+    return [
+        path
+        for path, state in known.items()
+        if links and state.hash and not state.missing and is_below_any(path, links)
+    ]
+
+
+def _describe_unfollowed(links: set[bytes], behind: int) -> str:
+    many = len(links) > 1
+    what = f"{len(links)} links that lead" if many else "a link that leads"
+    kept = (
+        f" and {behind:,} photo{'s' * (behind > 1)} of the library behind kept as they were" if behind else ""
+    )
+    return (
+        f"{what} out of what is indexed, such as {printable(min(links))}: not followed{kept}; index with "
+        "follow_links (--follow-links) to follow all but those to a folder above"
+    )
+
+
+def _refuse_unfollowed(behind: list[bytes], known: dict[bytes, FileState], found: Walk) -> None:
+    """Raises an error if photos behind links that are not followed would lose their vectors."""
+    live = {known[path].hash for path in found.files if path in known}
+    for path in behind:
+        if known[path].hash not in live:
+            raise InputError(
+                f"{printable(path)} lies behind a link that leads out of what is indexed, and would lose its "
+                "vectors: index its folder with follow_links, or forget it; searches use the old vectors "
+                "until then",
+                hint="virtue index FOLDER --follow-links",
+            )
+
+
 def _find_lost_folders(found: Walk, known: dict[bytes, FileState]) -> Iterator[tuple[bytes, int]]:
     """Finds folders whose photos are all gone, in this run or before, and how many those are: folders that
     hold nothing, or are not there. Photos that lie elsewhere as well are not gone."""
@@ -322,10 +370,7 @@ def _find_lost_folders(found: Walk, known: dict[bytes, FileState]) -> Iterator[t
     lost = Counter(
         os.path.dirname(path)
         for path, state in known.items()
-        if state.hash
-        and state.hash not in live
-        and path not in found.problems
-        and not (found.unlisted and is_below_any(path, found.unlisted))
+        if state.hash and state.hash not in live and path not in found.problems and not found.hides(path)
     )
     for folder in sorted(lost.keys() - there):
         if not os.path.isdir(folder) or _is_empty(folder):

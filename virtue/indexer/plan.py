@@ -108,15 +108,15 @@ def same_file(found: Found, state: FileState) -> bool:
 
 def find_gone(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -> list[bytes]:
     """Returns known paths below the roots where nothing is. What lies below a folder that could
-    not be listed counts as still there."""
-    tops, unlisted = set(roots), walk.unlisted
+    not be listed, or behind a link that is not followed, counts as still there."""
+    tops = set(roots)
     return [
         path
         for path in known
         if path not in walk.files
         and path not in walk.problems
         and is_below_any(path, tops)
-        and not (unlisted and is_below_any(path, unlisted))
+        and not walk.hides(path)
     ]
 
 

@@ -3,6 +3,8 @@ and captions; the settings say what its embedding was made with."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,6 +12,7 @@ from typing import NamedTuple
 from virtue.errors import InputError
 from virtue.indexer.annotations import CocoImage
 from virtue.indexer.captions import PhotoCaptions
+from virtue.indexer.links import LinkRule
 from virtue.indexer.sidecar import read_sidecar
 from virtue.indexer.user_annotations import digest
 from virtue.indexer.walk import find_sidecar
@@ -57,8 +60,14 @@ class EmbeddingRequirements:
     """What all paths of a photo require of its embedding. Call `add` for every path before the other
     methods."""
 
-    def __init__(self, annotated: dict[bytes, CocoImage], captioned: dict[bytes, PhotoCaptions]) -> None:
+    def __init__(
+        self,
+        annotated: dict[bytes, CocoImage],
+        captioned: dict[bytes, PhotoCaptions],
+        link_rule: Callable[[bytes], LinkRule],
+    ) -> None:
         self._annotated, self._captioned = annotated, captioned
+        self._link_rule = link_rule
         self._regions: dict[bytes, int] = {}
         self._beside: dict[bytes, dict[bytes, None]] = {}
         self._paths: dict[bytes, dict[bytes, None]] = {}
@@ -103,7 +112,14 @@ class EmbeddingRequirements:
         faults: list[str] = []
         complete = True
         for path in self._beside.get(photo, ()):
-            beside, _ = find_sidecar(path)
+            links = self._link_rule(path)
+            beside, _ = find_sidecar(path, links)
+            if beside and os.path.islink(beside) and not links.admits(beside):
+                faults.append(
+                    f"{printable(beside)}: a link that leads out of what is indexed: its caption is left out"
+                )
+                complete = False
+                continue
             try:
                 text = read_sidecar(beside) if beside else None
             except InputError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from virtue.errors import InputError
+from virtue.indexer.links import LinkRule
 from virtue.paths import is_below
 from virtue.store import Root
 
@@ -20,10 +21,12 @@ MAX_AUTO_REGIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a folder is indexed with: regions of a photo, and patterns of names or paths to leave out."""
+    """What a folder is indexed with: regions of a photo, patterns of names or paths to leave out, and whether
+    links that lead out of it are followed."""
 
     regions: Regions = "auto"
     exclude: tuple[str, ...] = ()
+    follow_links: bool = False
 
     @property
     def limit(self) -> int:
@@ -32,20 +35,25 @@ class Options:
         return MAX_AUTO_REGIONS if self.regions == "auto" else self.regions
 
     def to_json(self) -> str:
-        return json.dumps({"regions": self.regions, "exclude": list(self.exclude)})
+        return json.dumps(
+            {"regions": self.regions, "exclude": list(self.exclude), "follow_links": self.follow_links}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Options:
         content = json.loads(text)
-        return cls(content["regions"], tuple(content["exclude"]))
+        # Libraries of before have no word on links.
+        return cls(content["regions"], tuple(content["exclude"]), content.get("follow_links", False))
 
 
 def are_options(text: str) -> bool:
     """Returns whether options of a root can be read."""
     try:
         options = Options.from_json(text)
-        return parse_regions(options.regions) is not None and all(
-            isinstance(pattern, str) for pattern in options.exclude
+        return (
+            parse_regions(options.regions) is not None
+            and all(isinstance(pattern, str) for pattern in options.exclude)
+            and isinstance(options.follow_links, bool)
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return False
@@ -89,8 +97,19 @@ class Roots:
             self._near[path] = self.of(above) if above != path else None
         return self._near[path]
 
+    def link_rule(self, path: bytes) -> LinkRule:
+        """Returns which links are followed at a path: within the folders indexed by name that it lies in, or
+        else within its own."""
+        folders = [folder for folder in self._options if is_below(path, folder)]
+        options = self.of(path) or Options()
+        return LinkRule(folders or [os.path.dirname(path)], options.follow_links)
+
     def choose(
-        self, folder: bytes, regions: Regions | None, exclude: Iterable[str] | None
+        self,
+        folder: bytes,
+        regions: Regions | None,
+        exclude: Iterable[str] | None,
+        follow_links: bool | None,
     ) -> list[tuple[bytes, Options]]:
         """Sets the options of a folder (None: as before), and returns what is new and should be remembered:
         for this folder and for those below it that it overrides."""
@@ -100,13 +119,19 @@ class Roots:
             options = replace(options, regions=regions)
         if exclude is not None:
             options = replace(options, exclude=tuple(exclude))
+        if follow_links is not None:
+            options = replace(options, follow_links=follow_links)
         changed = [] if options == before else [(folder, options)]
-        if regions is not None:
-            changed += [
-                (other, replace(known, regions=regions))
-                for other, known in self._options.items()
-                if other != folder and is_below(other, folder) and known.regions != regions
-            ]
+        for other, known in self._options.items():
+            if other == folder or not is_below(other, folder):
+                continue
+            overridden = replace(
+                known,
+                regions=known.regions if regions is None else regions,
+                follow_links=known.follow_links if follow_links is None else follow_links,
+            )
+            if overridden != known:
+                changed.append((other, overridden))
         self._options.update(changed)
         self._near.clear()
         return changed

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from virtue.errors import InputError, PictureError, UnreadableError
-from virtue.paths import changed_at, printable
+from virtue.indexer.links import LinkRule
+from virtue.paths import changed_at, is_below_any, printable
 from virtue.pictures import SUFFIXES, check_file
 
 SKIPPED = (b".", b"@eaDir")
@@ -43,12 +44,17 @@ class Found(NamedTuple):
 class Walk:
     """The files found below the given roots, by path; `problems` are paths that should be photos and are not
     files, and folders that cannot be listed. Those that are `unreadable` cannot be looked at now, and may be
-    photos all the same; nor can what lies below `unlisted`."""
+    photos all the same; nor can what lies below `unlisted`. Links `not_followed` may be photos or folders."""
 
     files: dict[bytes, Found] = field(default_factory=dict)
     problems: dict[bytes, str] = field(default_factory=dict)
     unreadable: set[bytes] = field(default_factory=set)
     unlisted: set[bytes] = field(default_factory=set)
+    not_followed: set[bytes] = field(default_factory=set)
+
+    def hides(self, path: bytes) -> bool:
+        """Returns whether a path may be there, unseen by the walk."""
+        return any(places and is_below_any(path, places) for places in (self.unlisted, self.not_followed))
 
     def add_unreadable(self, path: bytes, reason: str) -> None:
         self.problems[path] = reason
@@ -57,9 +63,13 @@ class Walk:
 
 
 def walk(
-    root: bytes, exclude: Iterable[str] = (), into: Walk | None = None, apart: Container[bytes] = ()
+    root: bytes,
+    exclude: Iterable[str] = (),
+    into: Walk | None = None,
+    apart: Container[bytes] = (),
+    links: LinkRule | None = None,
 ) -> Walk:
-    """Looks through a folder (absolute path), or at one file.
+    """Looks through a folder (absolute path), or at one file; either may be a link.
 
     Folders are entered once, also when links lead to them twice or in circles.
 
@@ -68,6 +78,7 @@ def walk(
         exclude: shell patterns on a name or on a path relative to the root, of files and of folders.
         into: what was found before, to add to.
         apart: folders below the root that are left to walks of their own.
+        links: which are followed. None: those that lead to something below the root.
 
     Raises:
         InputError: the root does not exist or cannot be listed.
@@ -82,8 +93,9 @@ def walk(
             hint="virtue forget FOLDER",
         ) from None
     if not stat.S_ISDIR(status.st_mode):
-        _add_single(result, root, status)
+        _add_single(result, root, status, links or LinkRule([os.path.dirname(root)]))
         return result
+    links = links or LinkRule([root])
     excluded, start = _matcher(exclude), len(os.path.join(root, b""))
     seen: set[tuple[int, int]] = set()
     folders, linked = [root], list[bytes]()
@@ -106,13 +118,18 @@ def walk(
             hidden = entry.name.startswith(SKIPPED) or excluded(entry.name, entry.path[start:])
             if hidden or entry.path in apart:
                 continue
-            _visit(entry, names, result, linked if entry.is_symlink() else folders)
+            if not entry.is_symlink():
+                _visit(entry, names, result, folders, links)
+            elif links.admits(entry.path):
+                _visit(entry, names, result, linked, links)
+            elif _is_pictured(entry.name) or not os.path.isfile(entry.path):
+                result.not_followed.add(entry.path)
     return result
 
 
-def find_sidecar(path: bytes) -> tuple[bytes, str] | tuple[None, None]:
+def find_sidecar(path: bytes, links: LinkRule) -> tuple[bytes, str] | tuple[None, None]:
     """Finds the text file beside a photo, `photo.jpg.txt` or else `photo.txt`, and its stamp."""
-    return next(_stamped(path + b".txt", os.path.splitext(path)[0] + b".txt"), (None, None))
+    return next(_stamped(path + b".txt", os.path.splitext(path)[0] + b".txt", links=links), (None, None))
 
 
 def _visit(
@@ -120,8 +137,9 @@ def _visit(
     names: set[bytes],
     result: Walk,
     folders: list[bytes],
+    links: LinkRule,
 ) -> None:
-    pictured = entry.name.lower().endswith(_SUFFIXES)
+    pictured = _is_pictured(entry.name)
     try:
         is_folder = entry.is_dir()
         if not (is_folder or pictured):
@@ -145,10 +163,14 @@ def _visit(
     elif stat.S_ISREG(status.st_mode):
         beside = [name for name in _sidecar_names(entry.name) if name in names]
         paths = [entry.path[: len(entry.path) - len(entry.name)] + name for name in beside]
-        sidecar, stamp = next(_stamped(*paths), (None, None))
+        sidecar, stamp = next(_stamped(*paths, links=links), (None, None))
         result.files[entry.path] = Found(entry.path, status.st_size, changed_at(status), sidecar, stamp)
     else:
         result.problems[entry.path] = "not a regular file"
+
+
+def _is_pictured(name: bytes) -> bool:
+    return name.lower().endswith(_SUFFIXES)
 
 
 def _is_real_folder(entry: os.DirEntry[bytes]) -> bool:
@@ -158,9 +180,9 @@ def _is_real_folder(entry: os.DirEntry[bytes]) -> bool:
         return False
 
 
-def _add_single(result: Walk, path: bytes, status: os.stat_result) -> None:
+def _add_single(result: Walk, path: bytes, status: os.stat_result, links: LinkRule) -> None:
     if stat.S_ISREG(status.st_mode):
-        result.files[path] = Found(path, status.st_size, changed_at(status), *find_sidecar(path))
+        result.files[path] = Found(path, status.st_size, changed_at(status), *find_sidecar(path, links))
     else:
         result.problems[path] = "not a regular file"
 
@@ -169,8 +191,11 @@ def _sidecar_names(name: bytes) -> tuple[bytes, bytes]:
     return name + b".txt", os.path.splitext(name)[0] + b".txt"
 
 
-def _stamped(*paths: bytes) -> Iterator[tuple[bytes, str]]:
+def _stamped(*paths: bytes, links: LinkRule) -> Iterator[tuple[bytes, str]]:
     for path in paths:
+        if os.path.islink(path) and not links.admits(path):
+            yield path, UNREAD
+            continue
         try:
             status = os.stat(path)
         except OSError as error:
