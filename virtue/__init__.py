@@ -6,6 +6,7 @@ The public names load on first use, so that `import virtue` costs milliseconds.
 import logging
 from typing import TYPE_CHECKING, Any
 
+from virtue.escaping import escape_record
 from virtue.telemetry import turn_off_telemetry
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # A program that wants to know listens to "virtue"; without that nothing is printed.
 logging.getLogger("virtue").addHandler(logging.NullHandler())
+logging.getLogger("virtue").addFilter(escape_record)
 
 turn_off_telemetry()
 

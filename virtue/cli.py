@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from virtue.display.streams import OutputError, ReaderGone, guard_streams, silence_stdout
+from virtue.display.streams import OutputError, ReaderGone, guard_streams, note, silence_stdout
 from virtue.errors import InputError, VirtueError
 from virtue.paths import printable
 
@@ -324,7 +324,7 @@ def search(
         )
         any_matches = bool(hits) or library.fits(where, find=find)
     if files or null:
-        print_paths(hits, b"\0" if null else b"\n")
+        print_paths(hits, "\0" if null else "\n")
     else:
         print_hits(hits, as_json=as_json)
     if preview:
@@ -402,10 +402,12 @@ def verify(
     debug: Debug = False,
 ) -> int:
     """Check files, checksums and counts. Exit status 0: sound, 1: damaged."""
+    from virtue.display.console import print_fields
+
     with library_at(database, read_only=read_only) as library:
         faults = library.verify(repair=repair)
         for fault in faults:
-            print(fault.what + (f" ({len(fault.hashes)} photos)" if fault.hashes else ""))
+            print_fields(fault.what + (f" ({len(fault.hashes)} photos)" if fault.hashes else ""))
         left = library.verify() if repair and faults else faults
     if not left:
         note("repaired" if faults else "sound")
@@ -580,11 +582,12 @@ def pull(
     debug: Debug = False,
 ) -> int:
     """Download a model, for use offline. Says its size and licence first."""
+    from virtue.display.console import print_fields
     from virtue.embedder import pull
 
     folder = pull(name, note=note)
     if folder is not None:
-        print(folder)
+        print_fields(os.fsencode(folder))
     return FOUND
 
 
@@ -606,10 +609,6 @@ def library_at(folder: Path | None, **settings: Any) -> Library:
     from virtue.library import Library
 
     return Library(folder, **settings)
-
-
-def note(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -642,7 +641,8 @@ def _run(words: list[str]) -> int:
         raise
     except typer.TyperException as error:
         hint = " (a text that starts with - goes after --, as in: virtue search -- -40 degrees)"
-        what = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+        said = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+        what = " ".join(said.split())
         note(f"virtue: {what}{hint if type(error).__name__ == 'NoSuchOption' else ''}")
         return ERROR
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no "nothing found"

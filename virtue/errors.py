@@ -17,9 +17,12 @@ and says what to do next.
         └── ModelMismatchError         its vectors are of another model
 """
 
+from virtue.escaping import escape
+
 
 class VirtueError(Exception):
-    """The root of virtue's errors: catching it catches all of them and nothing else.
+    """The root of virtue's errors: catching it catches all of them and nothing else. Its sentence is
+    escaped, whatever names it quotes.
 
     Attributes:
         hint: what to type on a command line, such as "virtue index PATH"; None: the sentence says it all.
@@ -27,7 +30,7 @@ class VirtueError(Exception):
     """
 
     def __init__(self, *sentence: object, hint: str | None = None) -> None:
-        super().__init__(*sentence)
+        super().__init__(*(escape(str(part)) for part in sentence))
         self.hint = hint
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Collection
 
 from virtue.errors import InputError
+from virtue.escaping import escape
 
 SEPARATOR = os.fsencode(os.sep)
 
@@ -51,13 +53,22 @@ def changed_at(status: os.stat_result) -> int:
 
 
 def printable(path: str | bytes) -> str:
-    """Returns a path as text that can be shown anywhere; bytes that cannot be decoded become \\xNN."""
-    if isinstance(path, bytes):
-        return path.decode("utf-8", "backslashreplace")
+    """Returns a path as text that can be shown anywhere, escaped."""
     try:
-        return os.fsencode(path).decode("utf-8", "backslashreplace")
+        return escape(os.fsencode(path).decode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:  # text that is no path here, as JSON may hold it
-        return path.encode("utf-8", "backslashreplace").decode()
+        return escape(os.fsdecode(path))
+
+
+def quote(path: str | bytes) -> str:
+    """Quotes a path for a shell (bash, zsh): as it is, in quotes, or, if it cannot be decoded or would break
+    the line or mislead, as $'…' with escaped bytes."""
+    raw = os.fsencode(path)
+    shown = printable(raw)
+    if not shown.isprintable() or shown.encode() != raw:
+        plain = (chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in raw)
+        return "$'" + "".join(plain) + "'"
+    return shlex.quote(f"./{shown}" if shown.startswith("-") else shown)
 
 
 def hash_file(path: bytes) -> bytes | None:

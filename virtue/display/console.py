@@ -1,7 +1,9 @@
-"""What people see: progress on stderr, results on stdout. Paths go out as the bytes they are."""
+"""What people see: progress on stderr, results on stdout. To a file or a pipe names go out as they are, to a
+terminal escaped."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -9,11 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from virtue.display.streams import note
+from virtue.escaping import draw_on, escape
 from virtue.paths import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
@@ -35,18 +41,22 @@ class IndexProgress:
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
+            console = Console(file=draw_on(sys.stderr))
             self._bar = Bar(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[problems]}"),
-                console=Console(stderr=True),
+                console=console,
+                redirect_stdout=False,
+                redirect_stderr=False,
                 transient=True,
             )
             self._task = self._bar.add_task(self._first, total=None, rate="", problems="")
             self._bar.start()
+            self._stderr, sys.stderr = sys.stderr, _AboveTheBar(console, sys.stderr)
         return self
 
     def __call__(self, progress: Progress) -> None:
@@ -55,7 +65,7 @@ class IndexProgress:
         count = progress.problems
         self._bar.update(
             self._task,
-            description=progress.what,
+            description=escape(progress.what),
             total=progress.total,
             completed=progress.done,
             rate=f"{progress.rate:.1f} photos/s" if progress.rate else "",
@@ -69,18 +79,50 @@ class IndexProgress:
         trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
+            sys.stderr.flush()
+            sys.stderr = self._stderr
             self._bar.stop()
+
+
+class _AboveTheBar(io.TextIOBase):
+    """stderr while a bar is shown: what is printed appears above it, escaped."""
+
+    def __init__(self, console: Console, stderr: TextIO) -> None:
+        self._console, self._stderr = console, stderr
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._print(line)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._begun:
+            self._print(self._begun)
+            self._begun = ""
+
+    def isatty(self) -> bool:
+        return self._stderr.isatty()
+
+    def fileno(self) -> int:
+        return self._stderr.fileno()
+
+    def _print(self, line: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(escape(line)), soft_wrap=True)
 
 
 def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
     """Prints problems and a summary to stderr; with `as_json` the summary goes to stdout as one object."""
     if not quiet:
         for path, reason in report.problems:
-            print(f"{printable(path)}: {reason}", file=sys.stderr)
+            note(f"{printable(path)}: {reason}")
         for warning in report.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            note(f"warning: {warning}")
         hint = "; virtue status --problems lists them" if report.known_problems else ""
-        print(report.summary() + hint, file=sys.stderr)
+        note(report.summary() + hint)
     if as_json:
         fields = {key: value for key, value in asdict(report).items() if key != "problems"}
         fields["problems"] = [{"path": os.fsdecode(p), "reason": reason} for p, reason in report.problems]
@@ -95,15 +137,13 @@ def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
         return
     for hit in hits:
         box = ",".join(f"{value:.0f}" for value in hit.box.xywh)
-        line = f"{hit.rank}\t{hit.score:.3f}\t{box}\t".encode() + hit.raw_path
-        if hit.caption:
-            line += b"\t" + " ".join(hit.caption.split()).encode()
-        write(line + b"\n")
+        caption = [" ".join(hit.caption.split())] if hit.caption else []
+        print_fields(str(hit.rank), f"{hit.score:.3f}", box, hit.raw_path, *caption)
 
 
-def print_paths(hits: Iterable[Hit], end: bytes) -> None:
+def print_paths(hits: Iterable[Hit], end: str) -> None:
     for hit in hits:
-        write(hit.raw_path + end)
+        print_fields(hit.raw_path, end=end)
 
 
 def print_similar(groups: Iterable[Sequence[Similar]], *, as_json: bool) -> None:
@@ -117,15 +157,14 @@ def print_similar(groups: Iterable[Sequence[Similar]], *, as_json: bool) -> None
             if as_json:
                 print(json.dumps({"group": number, **file.as_json()}))
             else:
-                fields = f"{file.tier or '-'}\t{file.distance}\t{file.score:.3f}\t"
-                write(fields.encode() + file.raw_path + b"\n")
+                print_fields(file.tier or "-", str(file.distance), f"{file.score:.3f}", file.raw_path)
 
 
 def print_previews(hits: Sequence[Hit]) -> None:
     from virtue.display.terminal import preview
 
     if hits and not all([preview(hit) for hit in hits]):
-        print("no previews: stdout is not a terminal", file=sys.stderr)
+        note("no previews: stdout is not a terminal")
 
 
 def print_problems(problems: Iterable[tuple[bytes, str]], *, as_json: bool) -> None:
@@ -133,7 +172,7 @@ def print_problems(problems: Iterable[tuple[bytes, str]], *, as_json: bool) -> N
         if as_json:
             print(json.dumps({"path": os.fsdecode(path), "reason": reason}))
         else:
-            write(path + b"\t" + reason.encode("utf-8", "replace") + b"\n")
+            print_fields(path, reason)
 
 
 def print_missing(paths: Iterable[bytes], *, as_json: bool) -> None:
@@ -141,7 +180,7 @@ def print_missing(paths: Iterable[bytes], *, as_json: bool) -> None:
         if as_json:
             print(json.dumps({"path": os.fsdecode(path)}))
         else:
-            write(path + b"\n")
+            print_fields(path)
 
 
 def print_forgotten(photos: Iterable[ForgottenPhoto], *, as_json: bool) -> None:
@@ -150,7 +189,7 @@ def print_forgotten(photos: Iterable[ForgottenPhoto], *, as_json: bool) -> None:
             fields = {"path": os.fsdecode(photo.path), "photo": photo.hash.hex(), "at": photo.forgotten_at}
             print(json.dumps(fields))
         else:
-            write(photo.path + b"\t" + photo.forgotten_at.encode() + b"\n")
+            print_fields(photo.path, photo.forgotten_at)
 
 
 def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
@@ -169,15 +208,17 @@ def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
     for name, value in facts.items():
         if name == "roots":
             for root in snapshot.roots():
-                write(b"root         " + root.path + b"\n")
+                print_fields(b"root         " + root.path)
         elif name == "bytes":
-            print(f"{'size':<12} {value / 1e6:.1f} MB")
+            print_fields(f"{'size':<12} {value / 1e6:.1f} MB")
+        elif name == "library":
+            print_fields(b"library      " + os.fsencode(folder.absolute()))
         else:
-            print(f"{name:<12} {'-' if value is None else value}")
+            print_fields(f"{name:<12} {'-' if value is None else value}")
     if counts.missing:
-        print(f"see the {counts.missing} missing files with: virtue status --missing", file=sys.stderr)
+        note(f"see the {counts.missing} missing files with: virtue status --missing")
     if counts.problems:
-        print(f"see the {counts.problems} problems with: virtue status --problems", file=sys.stderr)
+        note(f"see the {counts.problems} problems with: virtue status --problems")
 
 
 def print_tunings(tunings: Iterable[TuningResult], *, as_json: bool) -> None:
@@ -222,10 +263,18 @@ def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:
         else:
             here = "on this machine" if model["installed"] else "to be pulled"
             size = f"{model['size'] / 1e9:.2g} GB"
-            print(model["name"], model["dim"], size, model["licence"], model["what"], here, sep="\t")
+            print_fields(model["name"], str(model["dim"]), size, model["licence"], model["what"], here)
 
 
-def write(line: bytes) -> None:
-    """Writes bytes to stdout, in order with what `print` wrote."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(line)
+def print_fields(*fields: str | bytes, end: str = "\n") -> None:
+    """Prints a line of tab-separated fields: to a file or a pipe as the bytes that they are, to a terminal
+    escaped."""
+    if sys.stdout.isatty():
+        print(*map(printable, fields), sep="\t", end=end)
+    else:
+        sys.stdout.flush()  # so that it stays in order with what `print` wrote
+        sys.stdout.buffer.write(b"\t".join(map(_encode, fields)) + end.encode())
+
+
+def _encode(field: str | bytes) -> bytes:
+    return field if isinstance(field, bytes) else field.encode("utf-8", "backslashreplace")

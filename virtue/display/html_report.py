@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes
 
 from PIL import Image
 
+from virtue import escaping
 from virtue.display.draw import part_thumbnail, thumbnail
 from virtue.display.shell import search_command
 from virtue.errors import InputError, PictureError
@@ -35,7 +36,7 @@ PAGE = """<!doctype html>
 <meta name="generator" content="virtue">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
 <title>{title}</title>
 <style>
 {style}</style>
@@ -121,8 +122,9 @@ def _page(query: Query, hits: Sequence[Hit], side: int, database: bytes | None) 
 
 
 def escape(text: str) -> str:
-    """Returns text that is safe in HTML and in UTF-8, whatever a caption or a path holds."""
-    return html.escape(text.encode("utf-8", "backslashreplace").decode())
+    """Returns text that is safe in HTML and in UTF-8, and does not mislead, whatever a caption or a path
+    holds."""
+    return html.escape(escaping.escape(text, keep="\n\r\t"))
 
 
 def _facts(hits: Sequence[Hit]) -> str:

@@ -1,4 +1,5 @@
-"""stdout and stderr of a command: what happens when they are full, closed, or nobody reads them any more."""
+"""stdout and stderr of a command: escaped for terminals, and what happens when they are full, closed, or
+nobody reads them any more."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from errno import EPIPE
 from typing import TextIO
 
 from virtue.errors import VirtueError
+from virtue.escaping import EscapingFile, escape
 
 
 class ReaderGone(Exception):
@@ -20,15 +22,24 @@ class OutputError(VirtueError):
 
 
 def guard_streams() -> None:
-    """Gives stdout and stderr errors of their own. Where one was closed, its number is taken, or the next
-    file that is opened would get it, and with it what is printed."""
+    """Gives stdout and stderr errors of their own, and escapes what goes to a terminal or to stderr. Where
+    one was closed, its number is taken, or the next file that is opened would get it, and with it what is
+    printed."""
     if os.name != "posix" or sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         return  # a program has put something else in their place, which is its own affair
     while (spare := os.open(os.devnull, os.O_RDONLY)) <= 2:
         pass
     os.close(spare)
-    sys.stdout = _text(_Results(1, "w", closefd=False), sys.stdout, "surrogateescape")
-    sys.stderr = _text(_Notes(2, "w", closefd=False), sys.stderr, "backslashreplace")
+    encoding = _encoding(sys.stdout)
+    results = _Results(1, encoding, escaping=os.isatty(1))
+    sys.stdout = _text(results, encoding, "surrogateescape", line_buffering=os.isatty(1))
+    encoding = _encoding(sys.stderr)
+    sys.stderr = _text(_Notes(2, encoding), encoding, "backslashreplace", line_buffering=True)
+
+
+def note(sentence: str) -> None:
+    """Prints a sentence to stderr: one line, whatever it quotes."""
+    print(escape(sentence), file=sys.stderr)
 
 
 def silence_stdout() -> None:
@@ -38,10 +49,10 @@ def silence_stdout() -> None:
     os.close(null)
 
 
-class _Results(io.FileIO):
-    def write(self, data: object) -> int:
+class _Results(EscapingFile):
+    def put(self, data: memoryview) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            return super().put(data)
         except OSError as error:
             if error.errno == EPIPE:
                 raise ReaderGone from None
@@ -51,21 +62,21 @@ class _Results(io.FileIO):
             ) from None
 
 
-class _Notes(io.FileIO):
+class _Notes(EscapingFile):
     """Notes that nobody can read are no reason to stop the work."""
 
-    def write(self, data: object) -> int:
+    def put(self, data: memoryview) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            return super().put(data)
         except OSError:
-            return len(memoryview(data))  # type: ignore[arg-type]
+            return len(data)
 
 
-def _text(raw: io.FileIO, before: TextIO | None, errors: str) -> TextIO:
-    encoding = before.encoding if before is not None else "utf-8"
+def _encoding(stream: TextIO | None) -> str:
+    return stream.encoding if stream is not None else "utf-8"
+
+
+def _text(raw: io.FileIO, encoding: str, errors: str, *, line_buffering: bool) -> TextIO:
     if encoding.lower().replace("-", "") != "utf8":
         errors = "backslashreplace"
-    is_terminal = raw.isatty()
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding, errors, line_buffering=is_terminal or raw.fileno() == 2
-    )
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=line_buffering)

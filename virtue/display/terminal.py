@@ -11,6 +11,7 @@ from PIL import Image
 
 from virtue.display.draw import draw_box
 from virtue.errors import PictureError
+from virtue.escaping import draw_on
 from virtue.pictures import Picture, load
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def preview(hit: Hit, stream: TextIO | None = None) -> bool:
     except PictureError as error:
         stream.write(f"(no preview: {error})\n")
         return True
-    show(picture, hit.box, choose_renderer(), stream)
+    drawn = draw_on(stream)
+    show(picture, hit.box, choose_renderer(), drawn)
+    drawn.flush()
     return True
 
 

@@ -6,13 +6,16 @@ Nothing is asked of the network while the files are there. `HF_HOME`, `HF_HUB_OF
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from virtue.errors import ModelError
+from virtue.escaping import draw_on, escape
 
 REPOSITORY_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.yaml", "*.safetensors", "*.pth"]
@@ -99,8 +102,21 @@ def download(wanted: Card) -> Path:
                 revision=wanted.revision,
                 allow_patterns=_allow_patterns(wanted.files),
                 ignore_patterns=IGNORED_PATTERNS,
+                tqdm_class=_bar_class(),
             )
         )
+
+
+def _bar_class() -> type:
+    """Returns the hub's progress bar, drawn beside the escapes of stderr."""
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *items: Any, **settings: Any) -> None:
+            described = escape(settings.pop("desc", None) or "")
+            super().__init__(*items, **settings, desc=described, file=draw_on(sys.stderr))
+
+    return Bar
 
 
 def get_folder(name: str, revision: str | None = None, *, offline: bool = False) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Literal
 
 from virtue.errors import InputError, PictureError, PromptError
 from virtue.geometry import Box, Point
-from virtue.paths import printable
+from virtue.paths import printable, quote
 from virtue.retrieval.query import Part, Query
 
 WEIGHTED = re.compile(r"(.+)::([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
@@ -178,8 +177,7 @@ def _check_exists(name: str) -> Path:
         check_file(name)
     except PictureError as reason:
         raise InputError(
-            f"{printable(name)}: {reason}; correct the path, or if these are words, say --text "
-            + printable(shlex.quote(name))
+            f"{printable(name)}: {reason}; correct the path, or if these are words, say --text " + quote(name)
         ) from None
     return Path(name)
 
@@ -194,7 +192,7 @@ def _has_image_suffix(name: str) -> bool:
 
 
 def _folder_error(name: str) -> InputError:
-    shown = printable(shlex.quote(name))
+    shown = quote(name)
     return InputError(
         f"{printable(name)} is a folder: make it searchable with `virtue index {shown}`, then search for "
         f"what is in it; if you mean the word, say --text {shown}"

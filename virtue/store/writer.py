@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
 from virtue.errors import InputError
-from virtue.paths import printable
+from virtue.paths import printable, quote
 from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.catalogue import database, forgetting, queries, schema, writes
@@ -243,7 +243,7 @@ class Writer:
                 raise InputError(
                     f"the library already has {printable(taken)}: if its photos were indexed there, "
                     f"forget {printable(old)}",
-                    hint=f"virtue forget {printable(old)}",
+                    hint=f"virtue forget {quote(old)}",
                 )
             return writes.move(connection, old, new)
 

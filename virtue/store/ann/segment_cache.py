@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Collection, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from virtue.paths import printable
 from virtue.store import layout as names
 from virtue.store.ann.index_files import is_sound, map_index
 from virtue.store.ann.segments import IndexRecord, IndexSegment
@@ -61,7 +63,8 @@ class SegmentCache:
         if content is None or not is_sound(content, segment):
             self._unsound.add(segment.id)
             warnings.warn(
-                f"the index file {names.index_file(segment.id)} of the library {self._folder} is "
+                f"the index file {names.index_file(segment.id)} of the library "
+                f"{printable(os.fspath(self._folder))} is "
                 f"{'gone' if content is None else 'damaged'}: searches read the rows it covers one by one "
                 "until `virtue verify --repair` rebuilds it",
                 stacklevel=7,
