@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from virtue.display.streams import note
 from virtue.escaping import draw_on, escape
@@ -42,6 +42,8 @@ class IndexProgress:
             from rich.progress import Progress as Bar
 
             console = Console(file=draw_on(sys.stderr))
+            if console.is_dumb_terminal:
+                return self
             self._bar = Bar(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -101,6 +103,10 @@ class _AboveTheBar(io.TextIOBase):
         if self._begun:
             self._print(self._begun)
             self._begun = ""
+
+    @property
+    def buffer(self) -> BinaryIO:
+        return self._stderr.buffer
 
     def isatty(self) -> bool:
         return self._stderr.isatty()

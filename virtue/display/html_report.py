@@ -124,7 +124,7 @@ def _page(query: Query, hits: Sequence[Hit], side: int, database: bytes | None) 
 def escape(text: str) -> str:
     """Returns text that is safe in HTML and in UTF-8, and does not mislead, whatever a caption or a path
     holds."""
-    return html.escape(escaping.escape(text, keep="\n\r\t"))
+    return html.escape(escaping.escape(text, keep="\n\t"))
 
 
 def _facts(hits: Sequence[Hit]) -> str:
