@@ -70,7 +70,7 @@ def test_what_the_library_has_behind_them_is_kept(linked: Shelf, change: Callabl
     change(linked)
     for _ in range(2):
         report = linked.index()
-        assert (report.missing, report.problems, report.unchanged + report.recaptioned) == (0, [], 1)
+        assert (report.missing, report.problems, report.recaptioned) == (0, [], 0)
         assert "3 photos of the library behind kept as they were" in " ".join(report.warnings)
         assert paths(linked) == before
         assert linked.captions() == {("own.png", "sidecar", "a red door")}
@@ -113,6 +113,17 @@ def test_links_within_the_folder_are_followed_whatever_it_is_called(shelf: Shelf
     inner = shelf.index(name / "2024", regions=3)
     assert (inner.reembedded, inner.relinked, inner.warnings) == (1, 1, []), "2023 is indexed too"
     assert "../name/2024/last/a.png" in paths(shelf)
+
+
+def test_a_link_that_is_named_is_a_folder_of_its_own(linked: Shelf) -> None:
+    linked.index()
+    (linked.folder / "elsewhere" / "again.png").symlink_to("one.png")
+    assert linked.index(linked.photos / "folder").indexed == 2
+    everything = ["folder/again.png", "folder/one.png", "folder/two.png", "own.png"]
+    assert paths(linked) == everything
+    for again in (linked.index(), linked.index(linked.photos)):
+        assert (again.unchanged, again.missing) == (4, 0)
+    assert paths(linked) == everything
 
 
 def test_a_photo_that_is_named_may_be_a_link(linked: Shelf) -> None:

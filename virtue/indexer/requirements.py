@@ -116,7 +116,7 @@ class EmbeddingRequirements:
             beside, _ = find_sidecar(path, links)
             if beside and os.path.islink(beside) and not links.admits(beside):
                 faults.append(
-                    f"{printable(beside)}: a link that leads out of what is indexed: its caption is left out"
+                    f"{printable(beside)}: a link that leads out of what is indexed, and is not read"
                 )
                 complete = False
                 continue

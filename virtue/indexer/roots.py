@@ -43,17 +43,15 @@ class Options:
     def from_json(cls, text: str) -> Options:
         content = json.loads(text)
         # Libraries of before have no word on links.
-        return cls(content["regions"], tuple(content["exclude"]), content.get("follow_links", False))
+        return cls(content["regions"], tuple(content["exclude"]), content.get("follow_links", False) is True)
 
 
 def are_options(text: str) -> bool:
     """Returns whether options of a root can be read."""
     try:
         options = Options.from_json(text)
-        return (
-            parse_regions(options.regions) is not None
-            and all(isinstance(pattern, str) for pattern in options.exclude)
-            and isinstance(options.follow_links, bool)
+        return parse_regions(options.regions) is not None and all(
+            isinstance(pattern, str) for pattern in options.exclude
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return False
@@ -121,7 +119,9 @@ class Roots:
             options = replace(options, exclude=tuple(exclude))
         if follow_links is not None:
             options = replace(options, follow_links=follow_links)
-        changed = [] if options == before else [(folder, options)]
+        # Behind a link that leads out a folder is walked only as one of its own.
+        is_reached = folder in self._options or self.link_rule(folder).admits(folder)
+        changed = [] if options == before and is_reached else [(folder, options)]
         for other, known in self._options.items():
             if other == folder or not is_below(other, folder):
                 continue
