@@ -165,7 +165,7 @@ def test_what_is_no_model_is_named(tmp_path):
     for name in ("maxi", "a b/c", "https://example.org/x"):
         with pytest.raises(ModelError, match="there is no model called"):
             load_model(name)
-    with pytest.raises(ModelError, match=r"holds no config\.json"):
+    with pytest.raises(ModelError, match=r"config\.json is missing"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelError, match="is a 'bert' model: virtue knows clip, siglip, siglip2, VIRTUE"):

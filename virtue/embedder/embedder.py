@@ -30,6 +30,10 @@ BATCH_SIZE = 32
 """Inputs held in memory at once, unless the caller says otherwise."""
 
 
+UNIT_TOLERANCE = 0.01
+"""What the length of a vector may differ from 1 by; half precision needs a thousandth."""
+
+
 class Embedder:
     """Turns texts, images and prompts on images into unit vectors of one space.
 
@@ -232,7 +236,7 @@ class Embedder:
         return self.model.propose(scene, limit)
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
-        return self.model.embed(items)
+        return self._check_units(self.model.embed(items))
 
     # -- the common path -------------------------------------------------------------------------------
 
@@ -351,8 +355,20 @@ class Embedder:
                 except InputError as error:
                     faults[place] = error
         for place, result in made.items():
-            results[place] = result
+            results[place] = self._check_units(result)
         return results, faults
+
+    def _check_units(self, vectors: np.ndarray) -> np.ndarray:
+        """Returns the vectors. NaN would be stored, and found by nothing.
+
+        Raises:
+            ModelError: one is no unit vector.
+        """
+        if not (np.abs(np.linalg.norm(vectors, axis=-1) - 1) < UNIT_TOLERANCE).all():
+            raise ModelError(
+                f"the model {self.name} made vectors that are none: its weights are damaged, get it again"
+            )
+        return vectors
 
     def _to_items(
         self, inputs: Sequence[LoadedInput], instruction: str | None, prefix: str | None

@@ -3,7 +3,6 @@ only when they are needed."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 from virtue.distribution import install_hint
 from virtue.embedder import hub
 from virtue.embedder.model import Model
+from virtue.embedder.model_folder import check_folder, find_inside, read_json
 from virtue.embedder.model_names import KNOWN_MODELS, MINI, ModelName
 from virtue.errors import ModelError
 
@@ -196,12 +196,12 @@ def _download(name: ModelName, note: Callable[[str], None]) -> Path:
 
 def _missing_segmentation_model(folder: Path) -> str | None:
     """The hub's name of the SAM 2.1 weights that a published VIRTUE model stands on and does not hold."""
-    settings = _read_config(folder).get("virtue_sam")
+    settings = read_json(folder / "config.json").get("virtue_sam")
     if not isinstance(settings, Mapping):
         return None
     named = str(settings.get("checkpoint"))
     # As `published_layout` looks for it; the connector's file begins with "sam2" too.
-    if (folder / named).is_file() or any([*folder.glob("sam2*.pt"), *folder.glob("sam2*/config.json")]):
+    if find_inside(folder, named) or any([*folder.glob("sam2*.pt"), *folder.glob("sam2*/config.json")]):
         return None
     size = re.search(r"_(t|tiny|s|small|l|large)\.", named)
     return f"facebook/sam2.1-hiera-{SAM_SIZES[size[1][0]] if size else 'base-plus'}"
@@ -223,7 +223,8 @@ def _load_from_folder(name: ModelName, options: Options) -> Model:
     folder = Path(name.source)
     if not name.is_folder:
         folder = hub.get_folder(name.source, name.revision, offline=options.offline)
-    config = _read_config(folder)
+    check_folder(folder)
+    config = read_json(folder / "config.json")
     family = next((family for family in FAMILIES if family.accepts(folder, config)), None)
     if family is None:
         kind, models = config.get("model_type"), ", ".join(family.models for family in FAMILIES)
@@ -237,18 +238,6 @@ def _load_from_folder(name: ModelName, options: Options) -> Model:
 
 def _cannot_compile(name: ModelName) -> ModelError:
     return ModelError(f"compile=True is for VIRTUE alone: leave it out for {name}")
-
-
-def _read_config(folder: Path) -> Mapping[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder} holds no config.json: it is not the folder of a model") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'config.json'} cannot be read ({error})") from None
-    if not isinstance(config, Mapping):
-        raise ModelError(f"{folder / 'config.json'} holds no configuration")
-    return config
 
 
 def _find_device(name: ModelName, device: str | None, threads: int | None) -> str:

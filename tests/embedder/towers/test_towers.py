@@ -373,10 +373,10 @@ def test_damaged_folders_are_named(folder, tmp_path):
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(ModelError, match=r"the weights of .*copy cannot be read"):
+    with pytest.raises(ModelError, match=r"copy/model.safetensors cannot be read"):
         Embedder.from_pretrained(copy)
     weights.unlink()
-    with pytest.raises(ModelError, match=r"the weights of .*copy cannot be read"):
+    with pytest.raises(ModelError, match=r"copy holds no weights"):
         Embedder.from_pretrained(copy)
 
 
@@ -391,7 +391,7 @@ def test_weights_that_are_missing_are_never_made_up(folders, tmp_path):
     for file in model.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"do not fit its config\.json.*visual_projection"):
+    with pytest.raises(ModelError, match=r"do not fit its configuration; missing: visual_projection"):
         Embedder.from_pretrained(copy)
 
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Siglip2Config,
+    Siglip2Model,
+    SiglipConfig,
+    SiglipModel,
+)
 
-from virtue.embedder.torch_runtime import silence_transformers
+from virtue.embedder.model_folder import read_json, reading, shown
 from virtue.embedder.towers.fingerprint import compute_fingerprint
 from virtue.embedder.towers.preprocessing import Preprocessing
 from virtue.embedder.towers.text_tower import TextTower
 from virtue.embedder.towers.two_towers import TwoTowerModel, Variant
 from virtue.embedder.towers.vision_tower import VISION_ENCODERS, RegionPooling
+from virtue.embedder.weights import build_backbone, build_config, read_folder
 from virtue.errors import ModelError
 
 SIDE_FACTOR = 4
@@ -25,7 +35,14 @@ SETTINGS_FILES = (
     "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model",
 )  # fmt: skip
 """Files, beside the weights, that vectors depend on."""
-MAX_NAMED = 5
+MAX_SIDE = 4096
+"""Pixels on the side of what a vision tower may see; those that are published see at most 512."""
+MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
+    "clip": (CLIPConfig, CLIPModel),
+    "siglip": (SiglipConfig, SiglipModel),
+    "siglip2": (Siglip2Config, Siglip2Model),
+}
+"""`model_type` of a config.json -> its classes. Not an Auto class, which would follow other settings too."""
 
 
 def load(folder: Path, name: str, *, variant: str = "attend", device: torch.device) -> TwoTowerModel:
@@ -44,61 +61,51 @@ def load(folder: Path, name: str, *, variant: str = "attend", device: torch.devi
             f"{name}: {variant!r} is not a way to embed regions; choose one of {', '.join(get_args(Variant))}"
         )
     model = _load_model(folder).to(device).eval().requires_grad_(False)
-    with _translate_errors(folder, "the image processor (preprocessor_config.json)"):
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
-    with _translate_errors(folder, "the tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with reading(f"the image processor (preprocessor_config.json) of {shown(folder)}"):
+        processor = AutoImageProcessor.from_pretrained(
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
+        side = _find_side(model.config.vision_config, processor)
+        preprocessing = Preprocessing(processor, side)
+        preprocessing.check(model.config.vision_config)
+    with reading(f"the tokenizer of {shown(folder)}"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        text = TextTower(model, tokenizer)
+        text.check_length("a")
     pooling: RegionPooling = "roi" if variant == "roi" else "attend"
     vision = VISION_ENCODERS[model.config.model_type](model, pooling)
-    side = getattr(model.config.vision_config, "image_size", None) or _naflex_side(processor)
     files = [folder / file for file in SETTINGS_FILES if (folder / file).is_file()]
-    text = TextTower(model, tokenizer)
-    reading = f"{variant} lower-case" if text.lowercases else variant
+    way = f"{variant} lower-case" if text.lowercases else variant
     return TwoTowerModel(
         name,
-        compute_fingerprint(model, files, reading),
+        compute_fingerprint(model, files, way),
         vision,
         text,
-        Preprocessing(processor, side),
+        preprocessing,
         variant=cast(Variant, variant),
         side=SIDE_FACTOR * side,
         device=device,
     )
 
 
-def _naflex_side(processor: Any) -> int:
-    return int(processor.max_num_patches**0.5) * int(processor.patch_size)
-
-
 def _load_model(folder: Path) -> Any:
-    with _translate_errors(folder, "the weights"), silence_transformers():
-        model, info = AutoModel.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,  # they come back in `info`, and are an error below
-            output_loading_info=True,
-        )
+    settings = read_json(folder / "config.json")
+    config_class, model_class = MODELS[settings["model_type"]]
+    config = build_config(config_class, settings)
     # What is left over in the files does no harm; what is missing would be random.
-    missing = sorted([*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])])
-    if missing:
-        named = ", ".join(missing[:MAX_NAMED]) + (", ..." if len(missing) > MAX_NAMED else "")
-        raise ModelError(
-            f"the weights in {folder} do not fit its config.json; missing or of another shape: {named}"
-        )
-    return model
+    return build_backbone(model_class, config, read_folder(folder), torch.float32, shown(folder), spare=True)
 
 
-@contextmanager
-def _translate_errors(folder: Path, what: str) -> Iterator[None]:
-    from safetensors import SafetensorError
+def _find_side(config: Any, processor: Any) -> int:
+    """Returns the pixels on a side of what the vision tower sees.
 
-    try:
-        yield
-    except ImportError as error:
-        # transformers says in several lines what is missing, for whom, and how to install it.
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{what} of {folder} cannot be read: {reason}") from None
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{what} of {folder} cannot be read ({reason}): download it again") from None
+    Raises:
+        ModelError: it is no number.
+    """
+    if hasattr(config, "image_size"):
+        side = config.image_size
+    else:
+        side = int(processor.max_num_patches**0.5) * config.patch_size
+    if not isinstance(side, int) or not 0 < side <= MAX_SIDE:
+        raise ModelError(f"a vision tower that sees {side!r:.60} pixels: at most {MAX_SIDE:,} are possible")
+    return side

@@ -15,12 +15,15 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from virtue.errors import ModelError
 from virtue.geometry import Box
 from virtue.pictures import Picture
 
 MAX_ASPECT_RATIO = 8
 """Sides' ratio beyond which a centre crop is taken before the picture is enlarged for it, not after: a
 line of pixels would be enlarged to gigabytes, of which all but the middle is thrown away."""
+MAX_SIZE = 16_384
+"""What no side, and no number of patches, of a preprocessed picture exceeds."""
 RED = (255, 0, 0)
 CHANNELS = 3
 
@@ -32,6 +35,32 @@ class Preprocessing:
         self._processor = processor
         self._side = side
         self._crops = bool(getattr(processor, "do_center_crop", False))
+
+    def check(self, vision: Any) -> None:
+        """Checks that the processor makes what a vision tower of this configuration takes, by trying it.
+
+        Raises:
+            ModelError: its sizes, mean or deviation are none, or others than the tower's.
+        """
+        sizes = [
+            size
+            for name in ("size", "crop_size")
+            for size in dict(getattr(self._processor, name, None) or {}).values()
+        ]
+        sizes.append(getattr(self._processor, "max_num_patches", None) or 1)
+        if not all(type(size) in (int, float) and 0 < size <= MAX_SIZE for size in sizes if size is not None):
+            raise ModelError(f"the image processor makes pictures of {sizes!r:.60} pixels: this cannot be")
+        gray = Picture(np.full((6, 8, CHANNELS), 128, np.uint8), 8, 6)
+        for rows in (self.preprocess(gray), self.preprocess_uncropped(gray)):
+            pixels = self.normalize(rows)["pixel_values"]
+            if hasattr(vision, "image_size"):
+                fits = pixels.shape == (1, CHANNELS, vision.image_size, vision.image_size)
+            else:
+                fits = pixels.ndim == 3 and pixels.shape[-1] == CHANNELS * vision.patch_size**2
+            if not fits or not torch.isfinite(pixels).all():
+                raise ModelError(
+                    "the image processor does not make what the vision tower takes: download it again"
+                )
 
     def shows_all(self, picture: Picture) -> bool:
         """Returns whether `preprocess` shows all of the picture."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from virtue.embedder.batching import Budget, room_on
+from virtue.embedder.model_folder import reading
 from virtue.embedder.uploads import upload
-from virtue.errors import InputError
+from virtue.errors import InputError, ModelError
 
 FIRST_BATCH = 64
 """Texts that are tried first as one pass."""
@@ -25,6 +26,7 @@ class TextTower:
         self._one_at_a_time = threading.Lock()
         self.limit = int(model.config.text_config.max_position_embeddings)
         is_siglip = model.config.model_type != "clip"
+        self._vocabulary = int(model.config.text_config.vocab_size)
         # SigLIP was trained on texts padded to one length and takes no mask of the padding.
         self._padding = "max_length" if is_siglip else "longest"
         self.lowercases = is_siglip and not _ignores_case(tokenizer)
@@ -37,7 +39,7 @@ class TextTower:
         Raises:
             InputError: the text is longer than the model reads.
         """
-        with self._one_at_a_time:
+        with self._one_at_a_time, reading("the tokenizer"):
             length = len(self._tokenizer(self._prepare(text))["input_ids"])
         if length > self.limit:
             raise InputError(
@@ -49,13 +51,17 @@ class TextTower:
         return torch.stack(self._budget.run(texts, self._features))
 
     def _features(self, texts: Sequence[str]) -> Sequence[Tensor]:
-        with self._one_at_a_time:
+        with self._one_at_a_time, reading("the tokenizer"):
             words = self._tokenizer(
                 [self._prepare(text) for text in texts],
                 padding=self._padding,
                 max_length=self.limit,
                 return_tensors="pt",
             )
+            if int(words["input_ids"].max()) >= self._vocabulary:
+                raise ModelError(
+                    "the tokenizer knows more words than the text tower: download the model again"
+                )
         placed = {name: upload(value, self._model.device) for name, value in words.items()}
         return list(self._model.get_text_features(**placed).pooler_output)
 

@@ -21,6 +21,9 @@ PUBLISHED_MIN_PIXELS = CELL * CELL * 4
 PUBLISHED_MAX_PIXELS = CELL * CELL * 1280
 """Bounds that the published code puts on a picture, whatever its preprocessor_config.json says."""
 
+MAX_PIXELS = 16 * PUBLISHED_MAX_PIXELS
+"""What no number of a configuration may exceed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -78,6 +81,8 @@ class Configuration:
             raise ModelError(
                 f"{self.segmentation_tokens} segmentation tokens are no square: use 256, 64 or 16"
             )
+        if self.min_pixels > self.max_pixels:
+            raise ModelError(f"min_pixels is {self.min_pixels}, more than max_pixels, {self.max_pixels}")
         for kind, name in self.defaults.items():
             if name not in self.instructions:
                 raise ModelError(f"the instruction {name!r}, the default of {kind!r}, is not among them")
@@ -114,7 +119,24 @@ class Configuration:
                 f"the model's configuration holds {', '.join(unknown)}, which this version of virtue does "
                 "not know: update virtue"
             )
+        for name, value in values.items():
+            if not _is_setting(name, value):
+                raise ModelError(
+                    f"the model's configuration says {name} = {value!r:.60}, which cannot be: get it again"
+                )
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"instructions": dict(self.instructions), "defaults": dict(self.defaults)}
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    """Returns whether a value is of the type, and in the range, that a setting has."""
+    if name in ("instructions", "defaults"):
+        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    default = getattr(Configuration(), name)
+    if name == "side":
+        return value is None or (type(value) is int and 0 < value <= MAX_PIXELS)
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    return type(value) is type(default) and (type(value) is not int or 0 < value <= MAX_PIXELS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Sam2Model
 
+from virtue.embedder.model_folder import read_json, reading, shown
 from virtue.embedder.torch_runtime import check_compiler
 from virtue.embedder.virtue_model import published_layout
 from virtue.embedder.virtue_model.configuration import MODEL_TYPE, Configuration
@@ -18,7 +19,7 @@ from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
 from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.embedder.virtue_model.virtue_model import VirtueModel
-from virtue.embedder.virtue_model.weights import build_backbone, load_into, read_folder, select_prefix
+from virtue.embedder.weights import build_backbone, load_into, read_folder, select_prefix
 from virtue.errors import ModelError
 from virtue.torch_device import find_device
 
@@ -56,7 +57,8 @@ def load(
     folder = Path(folder)
     is_published = published_layout.is_published(folder)
     network = published_layout.load(folder, dtype, offline) if is_published else _load_own(folder, dtype)
-    tokenizer = TextTokenizer(folder / "tokenizer.json", network.configuration.max_text_tokens)
+    vocabulary = network.language.config["text_config"]["vocab_size"]
+    tokenizer = TextTokenizer(folder / "tokenizer.json", network.configuration.max_text_tokens, vocabulary)
     fingerprint = _compute_fingerprint(network, tokenizer.file)
     network = move_network(network, place, dtype)
     if compile:
@@ -76,7 +78,7 @@ def is_model_folder(folder: Path) -> bool:
     if published_layout.is_published(folder):
         return True
     try:
-        return published_layout.read_json(folder / "config.json").get("model_type") == MODEL_TYPE
+        return read_json(folder / "config.json").get("model_type") == MODEL_TYPE
     except ModelError:
         return False
 
@@ -92,7 +94,7 @@ def move_network(network: Network, device: torch.device, dtype: torch.dtype) -> 
 
 
 def _load_own(folder: Path, dtype: torch.dtype) -> Network:
-    config = published_layout.read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if config.get("model_type") != MODEL_TYPE:
         raise ModelError(
             f"{folder} is not a VIRTUE model: its config.json says {config.get('model_type')!r}, and "
@@ -102,6 +104,8 @@ def _load_own(folder: Path, dtype: torch.dtype) -> Network:
         parts = config["configuration"], config["language"], config["segmentation"]
     except KeyError as error:
         raise ModelError(f"{folder / 'config.json'} lacks {error}") from None
+    if not all(isinstance(part, dict) for part in parts):
+        raise ModelError(f"{shown(folder / 'config.json')} holds settings that are none: download it again")
     configuration = Configuration.from_dict(parts[0])
     weights = read_folder(folder)
     body = {f"visual.{name}": value for name, value in select_prefix("vision.model.", weights).items()}
@@ -117,7 +121,8 @@ def _load_own(folder: Path, dtype: torch.dtype) -> Network:
         torch.float32,
         str(folder),
     )
-    network = Network(configuration, Sam2Segmentation(sam), Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
+    with reading(f"the model {shown(folder)}"):
+        network = Network(configuration, Sam2Segmentation(sam), Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
     load_into(network.connector, select_prefix("connector.", weights), str(folder))
     return network
 

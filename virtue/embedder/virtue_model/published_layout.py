@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedConfig, Qwen2VLConfig, Qwen2VLModel, Sam2Config, Sam2Model
 
 from virtue.embedder import hub
+from virtue.embedder.model_folder import check_folder, find_inside, read_json, reading, shown
 from virtue.embedder.virtue_model import sam2_weights
 from virtue.embedder.virtue_model.adapters import merge_adapter
 from virtue.embedder.virtue_model.configuration import (
@@ -21,12 +22,21 @@ from virtue.embedder.virtue_model.configuration import (
 from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
-from virtue.embedder.virtue_model.weights import Weights, build_backbone, load_into, read_folder, read_weights
+from virtue.embedder.weights import (
+    Weights,
+    build_backbone,
+    build_config,
+    load_into,
+    read_folder,
+    read_weights,
+)
 from virtue.errors import ModelError
 
 CONNECTOR = "sam2_reducer_and_vlm_layer.pth"
 ADAPTER = "adapter_config.json"
 SIZES = ("tiny", "small", "large")
+MAX_SIDE = 2048
+"""Pixels on the side of the square that a segmentation model sees; the published ones see 1,024."""
 
 
 def is_published(folder: Path) -> bool:
@@ -50,32 +60,16 @@ def load(folder: Path, dtype: torch.dtype, offline: bool) -> Network:
             "VIRTUE stands on 'qwen2_vl'"
         )
     vlm = _load_qwen(folder, settings, dtype, offline)
-    segmentation = _load_sam(folder, settings.get("virtue_sam") or {}, offline)
+    segmentation = _load_sam(folder, _sam_settings(settings), offline)
     configuration = Configuration.published(**_pixel_bounds(folder))
-    network = Network(configuration, segmentation, Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
+    with reading(f"the model {shown(folder)}"):
+        network = Network(configuration, segmentation, Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
     parts = read_weights(folder / CONNECTOR)
-    if not isinstance(parts, Mapping) or not all(isinstance(part, Mapping) for part in parts.values()):
+    if not all(isinstance(part, Mapping) for part in parts.values()):
         raise ModelError(f"{folder / CONNECTOR} is not the connector of a VIRTUE model: download it again")
     connector = {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}
     load_into(network.connector, connector, f"the connector {folder / CONNECTOR}")
     return network
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Reads a JSON object from a file.
-
-    Raises:
-        ModelError: the file is missing or no JSON object.
-    """
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{file} is missing: this is not the folder of a model") from None
-    except (ValueError, OSError) as error:
-        raise ModelError(f"{file} cannot be read ({error})") from None
-    if not isinstance(values, dict):
-        raise ModelError(f"{file} holds no configuration")
-    return values
 
 
 def parse_language_config(settings: Mapping[str, Any]) -> Qwen2VLConfig:
@@ -84,21 +78,18 @@ def parse_language_config(settings: Mapping[str, Any]) -> Qwen2VLConfig:
     Raises:
         ModelError: the values do not describe a Qwen2-VL.
     """
-    ours = ("virtue_sam", "model_type")
-    return _config(Qwen2VLConfig, {key: settings[key] for key in settings if key not in ours})
+    return build_config(Qwen2VLConfig, settings)
 
 
-def parse_segmentation_config(settings: Mapping[str, Any]) -> Sam2Config:
+def parse_segmentation_config(settings: Mapping[str, Any]) -> Any:
     # Meta's own conversions are of the video model; its image part has the same settings.
-    parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
-    return _config(Sam2Config, {part: settings[part] for part in parts if part in settings})
-
-
-def _config(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    try:
-        return kind(**values)
-    except (TypeError, ValueError, KeyError) as error:
-        raise ModelError(f"not the configuration of a {kind.model_type} model ({error})") from None
+    config: Any = build_config(Sam2Config, settings)
+    side = config.prompt_encoder_config.image_size
+    if not isinstance(side, int) or side > MAX_SIDE:
+        raise ModelError(
+            f"a segmentation model that sees {side!r:.60} pixels: at most {MAX_SIDE:,} are possible"
+        )
+    return config
 
 
 def _load_qwen(folder: Path, settings: Mapping[str, Any], dtype: torch.dtype, offline: bool) -> Qwen2VLModel:
@@ -107,10 +98,13 @@ def _load_qwen(folder: Path, settings: Mapping[str, Any], dtype: torch.dtype, of
         return build_qwen(config, read_folder(folder), dtype, str(folder))
     adapter = read_json(folder / ADAPTER)
     base = adapter.get("base_model_name_or_path")
-    if not base:
-        raise ModelError(f"{folder / ADAPTER} does not name the base model: set base_model_name_or_path")
+    if not base or not isinstance(base, str) or not base.isprintable():
+        raise ModelError(
+            f"{shown(folder / ADAPTER)} does not name the base model: set base_model_name_or_path"
+        )
     beside = folder / base
     base_folder = beside if beside.is_dir() else hub.get_folder(base, offline=offline)
+    check_folder(base_folder)
     base_config = parse_language_config(read_json(base_folder / "config.json"))
     model = build_qwen(base_config, read_folder(base_folder), dtype, str(base))
     return merge_adapter(model, adapter, read_folder(folder, ["adapter_model"]), str(folder))
@@ -130,8 +124,8 @@ def _body_name(name: str) -> str:
 
 def _load_sam(folder: Path, settings: Mapping[str, Any], offline: bool) -> Sam2Segmentation:
     named = Path(str(settings.get("checkpoint") or "sam2.1_hiera_base_plus.pt"))
-    places = [folder / named, folder / named.name, *sorted(folder.glob("sam2*.pt"))]
-    file = next((place for place in places if place.is_file()), None)
+    beside = next((file for file in sorted(folder.glob("sam2*.pt")) if file.is_file()), None)
+    file = find_inside(folder, named) or find_inside(folder, named.name) or beside
     if file:
         return _load_meta_sam(file, folder, settings)
     inside = next((place.parent for place in sorted(folder.glob("sam2*/config.json"))), None)
@@ -141,20 +135,29 @@ def _load_sam(folder: Path, settings: Mapping[str, Any], offline: bool) -> Sam2S
     except ModelError as error:
         raise ModelError(
             f"the SAM 2.1 weights are missing: {named} is not in {folder}, and {hub_name} cannot be had "
-            f"({error}); put the .pt file there"
+            f"({error}); put the .pt file there",
+            hint=error.hint,
         ) from None
+    check_folder(inside)
     config = parse_segmentation_config(read_json(inside / "config.json"))
     return Sam2Segmentation(
         build_backbone(Sam2Model, config, read_folder(inside), torch.float32, str(inside))
     )
 
 
+def _sam_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = settings.get("virtue_sam")
+    return found if isinstance(found, Mapping) else {}
+
+
 def _load_meta_sam(file: Path, folder: Path, settings: Mapping[str, Any]) -> Sam2Segmentation:
     held = read_weights(file)
-    weights = held.get("model", held) if isinstance(held, Mapping) else {}
-    beside = folder / str(settings.get("config_path") or "none")
-    has_yaml = beside.suffix == ".yaml" and beside.is_file()
-    config = sam2_weights.infer_config(weights, beside if has_yaml else None)
+    weights = held.get("model", held)
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ModelError(f"{shown(file)} is not a SAM 2.1 checkpoint: download it again")
+    beside = find_inside(folder, settings.get("config_path") or "none")
+    has_yaml = beside is not None and beside.suffix == ".yaml"
+    config = parse_segmentation_config(sam2_weights.infer_config(weights, beside if has_yaml else None))
     named = sam2_weights.rename_weights(weights)
     return Sam2Segmentation(build_backbone(Sam2Model, config, named, torch.float32, str(file)))
 
@@ -171,9 +174,15 @@ def _pixel_bounds(folder: Path) -> dict[str, int]:
         return {}
     values = read_json(file)
     size = values.get("size") or {}
+    if not isinstance(size, Mapping):
+        raise ModelError(f"{shown(file)} has a size that is none: download it again")
     least = values.get("min_pixels") or size.get("shortest_edge") or PUBLISHED_MIN_PIXELS
     most = values.get("max_pixels") or size.get("longest_edge") or PUBLISHED_MAX_PIXELS
+    if not isinstance(least, int) or not isinstance(most, int):
+        raise ModelError(
+            f"{shown(file)} bounds a picture by {least!r:.60} and {most!r:.60} pixels: use numbers"
+        )
     return {
-        "min_pixels": max(int(least), PUBLISHED_MIN_PIXELS),
-        "max_pixels": min(int(most), PUBLISHED_MAX_PIXELS),
+        "min_pixels": max(least, PUBLISHED_MIN_PIXELS),
+        "max_pixels": min(most, PUBLISHED_MAX_PIXELS),
     }

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import Sam2Config
 
-from virtue.embedder.virtue_model.weights import Weights
+from virtue.embedder.model_folder import MAX_SETTINGS, check_size, check_values, reason, shown
+from virtue.embedder.weights import Weights
 from virtue.errors import ModelError
 
 TRUNKS: dict[tuple[int, int], dict[str, Any]] = {
@@ -25,6 +25,9 @@ TRUNKS: dict[tuple[int, int], dict[str, Any]] = {
     },
 }
 """The four published sizes, by their width and number of blocks: tiny, small, base plus, large."""
+
+MAX_NUMBER = 100_000
+"""No side and no count of a segmentation model is larger."""
 
 _HEAD = {"0": "proj_in", "1": "layers.0", "2": "proj_out"}
 _MLP = {"0": "proj_in", "1": "proj_out"}
@@ -82,9 +85,12 @@ def rename_weights(weights: Mapping[str, Tensor]) -> Weights:
     return made
 
 
-def infer_config(weights: Mapping[str, Tensor], yaml_file: Path | None) -> Sam2Config:
+def infer_config(weights: Mapping[str, Tensor], yaml_file: Path | None) -> dict[str, Any]:
     """Finds the sizes of a Meta checkpoint: from its tensors, and the others from Meta's .yaml or, without
     one, from the published size with these tensors.
+
+    Returns:
+        The settings of a `Sam2Config`.
 
     Raises:
         ModelError: the tensors are of no published size, and no .yaml tells of another.
@@ -99,6 +105,8 @@ def infer_config(weights: Mapping[str, Tensor], yaml_file: Path | None) -> Sam2C
         mask = weights["sam_prompt_encoder.mask_downscaling.3.weight"].shape[0]
     except KeyError as error:
         raise ModelError(f"not a SAM 2.1 checkpoint: {error} is missing") from None
+    except IndexError:
+        raise ModelError("not a SAM 2.1 checkpoint: its tensors are of another shape") from None
     settings = _read_yaml(yaml_file) if yaml_file else {}
     trunk = settings.get("trunk") or TRUNKS.get((width, len(upper)))
     if trunk is None:
@@ -106,38 +114,47 @@ def infer_config(weights: Mapping[str, Tensor], yaml_file: Path | None) -> Sam2C
             f"a SAM 2.1 of width {width} with {len(upper)} blocks is none of the published sizes: put its "
             ".yaml beside it"
         )
-    side = settings.get("image_size", 1024)
+    side, heads = settings.get("image_size", 1024), trunk.get("num_heads", 1)
     cell = side // 16
     widths = [width * 2**stage for stage in range(4)]
     hiera = {
         "hidden_size": width,
-        "num_attention_heads": trunk.get("num_heads", 1),
+        "num_attention_heads": heads,
         "image_size": [side, side],
         "window_positional_embedding_background_size": background,
         "blocks_per_stage": list(trunk.get("stages", [2, 3, 16, 3])),
         "embed_dim_per_stage": widths,
-        "num_attention_heads_per_stage": [trunk.get("num_heads", 1) * 2**stage for stage in range(4)],
+        "num_attention_heads_per_stage": [heads * 2**stage for stage in range(4)],
         "window_size_per_stage": list(trunk.get("window_spec", [8, 4, 14, 7])),
         "global_attention_blocks": list(trunk.get("global_att_blocks", [12, 16, 20])),
     }
-    return Sam2Config(
-        vision_config={
-            "backbone_config": hiera | {"model_type": "sam2_hiera_det_model"},
+    return {
+        "vision_config": {
+            "backbone_config": hiera,
             "backbone_channel_list": widths[::-1],
             "backbone_feature_sizes": [[4 * cell, 4 * cell], [2 * cell, 2 * cell], [cell, cell]],
             "fpn_hidden_size": channels,
         },
-        prompt_encoder_config={"hidden_size": channels, "image_size": side, "mask_input_channels": mask},
-        mask_decoder_config={"hidden_size": channels, "mlp_dim": mlp, "iou_head_hidden_dim": iou},
-    )
+        "prompt_encoder_config": {"hidden_size": channels, "image_size": side, "mask_input_channels": mask},
+        "mask_decoder_config": {"hidden_size": channels, "mlp_dim": mlp, "iou_head_hidden_dim": iou},
+    }
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     """The trunk's settings and the input size of Meta's (Hydra's) configuration."""
     import yaml
 
+    check_size(file, MAX_SETTINGS)
     try:
         model = yaml.safe_load(file.read_text())["model"]
-        return {"trunk": model["image_encoder"]["trunk"], "image_size": model.get("image_size", 1024)}
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file} is not a SAM 2.1 configuration ({error})") from None
+        trunk, side = model["image_encoder"]["trunk"], model.get("image_size", 1024)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{shown(file)} is not a SAM 2.1 configuration ({reason(error)})") from None
+    check_values(file, trunk)
+    numbers = (side, trunk.get("num_heads", 1)) if isinstance(trunk, dict) else (None,)
+    if not all(isinstance(number, int) and 0 < number <= MAX_NUMBER for number in numbers):
+        raise ModelError(f"{shown(file)} is not a SAM 2.1 configuration (sizes that are no numbers)")
+    lists = (trunk.get(name, []) for name in ("stages", "window_spec", "global_att_blocks"))
+    if not all(isinstance(numbers, list) for numbers in lists):
+        raise ModelError(f"{shown(file)} is not a SAM 2.1 configuration (stages that are no lists)")
+    return {"trunk": trunk, "image_size": side}

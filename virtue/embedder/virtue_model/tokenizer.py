@@ -6,12 +6,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from virtue.embedder.model_folder import reading, reason, shown
 from virtue.errors import InputError, ModelError
 
 
 class TextTokenizer:
-    def __init__(self, file: Path, limit: int) -> None:
-        """Reads a tokenizer.json.
+    def __init__(self, file: Path, limit: int, vocabulary: int | None = None) -> None:
+        """Reads a tokenizer.json, of a model that reads so many tokens of a text and knows so many.
 
         Raises:
             ModelError: the file is missing or no tokenizer.
@@ -21,11 +22,11 @@ class TextTokenizer:
                 f"{file} is missing: copy tokenizer.json from the model that this one was made from"
             )
         self.file = file
-        self.limit = limit
+        self.limit, self._vocabulary = limit, vocabulary
         try:
             self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # noqa: BLE001 - the Rust binding raises plain Exception
-            raise ModelError(f"{file} is not a tokenizer: {error}") from None
+            raise ModelError(f"{shown(file)} is not a tokenizer: {reason(error)}") from None
         # The file may hold the settings of whoever saved it; cutting and padding are done elsewhere.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -36,7 +37,8 @@ class TextTokenizer:
         Raises:
             InputError: the text is longer than the model reads, or holds no words it knows.
         """
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        with reading(shown(self.file)):
+            ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         if not ids and not may_be_empty:
             raise InputError("the text is empty: give at least one word")
         if len(ids) > self.limit:
@@ -44,4 +46,6 @@ class TextTokenizer:
                 f"the text is {len(ids)} tokens long, more than the {self.limit} that this model reads: "
                 "shorten it"
             )
+        if self._vocabulary is not None and max(ids, default=0) >= self._vocabulary:
+            raise ModelError(f"{shown(self.file)} knows more words than the model: download the model again")
         return tuple(ids)
