@@ -24,6 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.conftest import Run
 from tests.display.test_html_report import Page
 from tests.display.test_terminal import VARIABLES
+from tests.embedder.stand_in_hub import running
 from virtue.errors import VirtueError
 from virtue.escaping import EscapingFile, draw_on, escape
 from virtue.paths import quote
@@ -265,6 +266,22 @@ def test_what_is_printed_beside_a_bar_is_escaped(terminal: Terminal) -> None:
         assert r"bytes \x1b]0;owned" in text and "0:smile:" not in text
         assert ("3/7" in text) is (kind != "dumb") and status == 0
         assert rf"shown {ESCAPED[:12]}" in text or kind == "dumb"
+
+
+def test_a_download_escapes_what_the_hub_says_and_clears_its_bars(
+    terminal: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = home / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(bytes(1000))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with running({"some/model": model}) as hub:
+        hub.licence = NASTY
+        status, told = terminal("models", "pull", "some/model", HF_ENDPOINT=hub.address, HF_HOME=str(home))
+    text = check(told, drawing=True)
+    assert status == 0 and f"licence: {ESCAPED}\n" in text and "Fetching 2 files" in text
+    assert re.search(r"\r */\S+/snapshots/\w+\n$", told), "the bars are gone before the result"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ class Hub(ThreadingHTTPServer):
         self.models = models
         self.mood: int | str = "well"
         self.asked: list[str] = []
+        self.licence = "cc-by-nc-4.0"
 
     @property
     def address(self) -> str:
@@ -82,7 +83,7 @@ class _Answer(BaseHTTPRequestHandler):
         ]
         told = {
             "id": "/".join(parts[:2]), "sha": COMMIT, "private": False, "tags": [],
-            "downloads": 0, "likes": 0, "siblings": siblings, "cardData": {"license": "cc-by-nc-4.0"},
+            "downloads": 0, "likes": 0, "siblings": siblings, "cardData": {"license": self.server.licence},
         }  # fmt: skip
         self._send(200, json.dumps(told).encode())
 

@@ -81,7 +81,7 @@ def fetch_card(name: str, revision: str | None = None) -> Card:
         name,
         revision,
         str(info.sha),
-        str(licence or "not stated"),
+        escape(str(licence or "not stated")),
         tuple(files),
         sum(sizes[f] for f in files),
     )
@@ -95,28 +95,38 @@ def download(wanted: Card) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    with _translate_errors(wanted.name, wanted.revision):
+    with _translate_errors(wanted.name, wanted.revision), _bars() as bar_class:
         return Path(
             snapshot_download(
                 wanted.name,
                 revision=wanted.revision,
                 allow_patterns=_allow_patterns(wanted.files),
                 ignore_patterns=IGNORED_PATTERNS,
-                tqdm_class=_bar_class(),
+                tqdm_class=bar_class,
             )
         )
 
 
-def _bar_class() -> type:
-    """Returns the hub's progress bar, drawn beside the escapes of stderr."""
+@contextmanager
+def _bars() -> Iterator[type]:
+    """Gives the hub's kind of progress bar, drawn beside the escapes of stderr. The bars are gone at the end,
+    and not only when the program ends."""
     from huggingface_hub.utils import tqdm
+
+    bars, drawing = [], draw_on(sys.stderr)
 
     class Bar(tqdm):
         def __init__(self, *items: Any, **settings: Any) -> None:
-            described = escape(settings.pop("desc", None) or "")
-            super().__init__(*items, **settings, desc=described, file=draw_on(sys.stderr))
+            described = escape(settings.get("desc") or "")
+            super().__init__(*items, **{**settings, "desc": described, "file": drawing, "leave": False})
+            bars.append(self)
 
-    return Bar
+    try:
+        yield Bar
+    finally:
+        for bar in reversed(bars):
+            bar.close()
+        drawing.flush()
 
 
 def get_folder(name: str, revision: str | None = None, *, offline: bool = False) -> Path:
