@@ -135,6 +135,23 @@ def test_where_nothing_fits_is_status_1_and_what_is_no_filter_2(virtue: Run, dem
     )
 
 
+def test_without_words_it_says_which_there_are(virtue: Run) -> None:
+    done = virtue()
+    assert (done.returncode, done.stdout) == (2, b"")
+    lines = done.stderr.decode().splitlines()
+    assert lines[0].startswith("Usage: virtue ")
+    assert {"search", "index", "similar", "status"} <= {line.split()[0] for line in lines if line.strip()}
+
+
+def test_a_new_user_is_led(virtue: Run, tmp_path: Path) -> None:
+    (tmp_path / "my photos").mkdir()
+    for told in (b"made my photos/.virtue", b"there is a library in my photos/.virtue"):
+        assert virtue("init", "my photos").stderr == told + b"; next: virtue index 'my photos'\n"
+    assert virtue("status", "-d", "my photos/.virtue").stderr.endswith(b"next: virtue index FOLDER\n")
+    done = virtue("index", "my fotos", "-d", "my photos/.virtue")
+    assert b"my fotos: no such file or directory; correct the path" in done.stderr
+
+
 def test_help_names_the_fields_of_filters(virtue: Run) -> None:
     shown = " ".join(virtue("search", "--help").stdout.decode().split())
     assert f"Fields: {', '.join(FIELDS)}." in shown

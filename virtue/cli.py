@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperOption
 
 from virtue.display.streams import OutputError, ReaderGone, guard_streams, note, silence_stdout
 from virtue.errors import InputError, VirtueError
-from virtue.paths import printable
+from virtue.paths import printable, quote
 
 if TYPE_CHECKING:
     from virtue.library import Library
@@ -129,8 +129,10 @@ def init(
 
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: name one that exists")
+    is_new = not (folder / NAME).exists()
     with Library.create(folder / NAME) as library:
-        note(f"made {library.folder}; next: virtue index {folder}")
+        made = "made" if is_new else "there is a library in"
+        note(f"{made} {printable(os.fspath(library.folder))}; next: virtue index {quote(os.fspath(folder))}")
     return FOUND
 
 
@@ -640,6 +642,9 @@ def _run(words: list[str]) -> int:
     except (ReaderGone, OutputError):
         raise
     except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error, file=sys.stderr)
+            return ERROR
         hint = " (a text that starts with - goes after --, as in: virtue search -- -40 degrees)"
         said = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
         what = " ".join(said.split())

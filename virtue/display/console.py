@@ -221,6 +221,8 @@ def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
             print_fields(b"library      " + os.fsencode(folder.absolute()))
         else:
             print_fields(f"{name:<12} {'-' if value is None else value}")
+    if not counts.files:
+        note("nothing is indexed yet; next: virtue index FOLDER")
     if counts.missing:
         note(f"see the {counts.missing} missing files with: virtue status --missing")
     if counts.problems:

@@ -88,9 +88,8 @@ def walk(
         status = os.stat(root)
     except OSError as error:
         raise InputError(
-            f"{printable(root)}: {error.strerror or error}; name a folder of photos that is there, or forget "
-            "one that is gone for good",
-            hint="virtue forget FOLDER",
+            f"{printable(root)}: {(error.strerror or str(error)).lower()}; correct the path, or forget it "
+            "if it was indexed and is gone for good"
         ) from None
     if not stat.S_ISDIR(status.st_mode):
         _add_single(result, root, status, links or LinkRule([os.path.dirname(root)]))
