@@ -150,6 +150,9 @@ def test_a_new_user_is_led(virtue: Run, tmp_path: Path) -> None:
     assert virtue("status", "-d", "my photos/.virtue").stderr.endswith(b"next: virtue index FOLDER\n")
     done = virtue("index", "my fotos", "-d", "my photos/.virtue")
     assert b"my fotos: no such file or directory; correct the path" in done.stderr
+    assert virtue("similar", "-q").stderr == b"virtue: No such option: -q\n"
+    assert b"search -- -40 degrees" in virtue("search", "-40 degrees").stderr
+    assert b"[QUERY]...\n" in virtue("search", "--help").stdout
 
 
 def test_help_names_the_fields_of_filters(virtue: Run) -> None:

@@ -110,7 +110,8 @@ def every_command(
 ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
 Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
 Workers = Annotated[
-    int | None, option("--workers", min=1, help="Processes that decode. Default: by the machine.")
+    int | None,
+    option("--workers", metavar="N", min=1, help="Processes that decode. Default: by the machine."),
 ]
 SummaryAsJson = Annotated[bool, option("--json", help="Print the summary as JSON.")]
 Quiet = Annotated[bool, option("--quiet", "-q", help="No progress, no summary.")]
@@ -120,7 +121,7 @@ Debug = Annotated[bool, option("--debug", help="Show the traceback of an error."
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where photos are.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where photos are.")] = Path("."),
     debug: Debug = False,
 ) -> int:
     """Make a library in FOLDER/.virtue, found from every folder below."""
@@ -140,10 +141,12 @@ def init(
 def index(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Photos, or folders of photos. None: those indexed before."),
+        typer.Argument(metavar="PATH", help="Photos, or folders of photos. None: those indexed before."),
     ] = None,
     database: Database = None,
-    model: Annotated[str | None, option("--model", help="The model of a new library.")] = None,
+    model: Annotated[
+        str | None, option("--model", metavar="NAME", help="The model of a new library.")
+    ] = None,
     regions: Annotated[
         str | None,
         option(
@@ -203,7 +206,8 @@ def index(
 def reindex(
     database: Database = None,
     model: Annotated[
-        str | None, option("--model", help="The new model. Default: the library's, as it is now.")
+        str | None,
+        option("--model", metavar="NAME", help="The new model. Default: the library's, as it is now."),
     ] = None,
     offline: Offline = False,
     workers: Workers = None,
@@ -230,13 +234,17 @@ def search(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUERY]...",
+            metavar="QUERY",
             help="Words, or pictures; img.jpg@x,y,w,h is a picture with a box, and snow::0.5 weighs half.",
         ),
     ] = None,
     database: Database = None,
-    text: Annotated[list[str] | None, option("--text", help="Words, whatever they look like.")] = None,
-    image: Annotated[list[str] | None, option("--image", help="A picture; repeatable.")] = None,
+    text: Annotated[
+        list[str] | None, option("--text", metavar="TEXT", help="Words, whatever they look like.")
+    ] = None,
+    image: Annotated[
+        list[str] | None, option("--image", metavar="FILE", help="A picture; repeatable.")
+    ] = None,
     box: Annotated[
         str | None,
         option("--box", metavar="x,y,w,h", help="What is meant in the picture, in pixels, upright."),
@@ -262,7 +270,7 @@ def search(
         list[str] | None, option("--unlike", metavar="ID", help="Less like this hit; repeatable.")
     ] = None,
     find: Annotated[Find, option("--find", help="What to find.")] = "regions",
-    top: Annotated[int, option("--top", "-n", min=1, help="How many hits.")] = 10,
+    top: Annotated[int, option("--top", "-n", metavar="N", min=1, help="How many hits.")] = 10,
     all_regions: Annotated[
         bool, option("--all-regions", help="More than one region of the same photo.")
     ] = False,
@@ -345,11 +353,14 @@ def search(
 def similar(
     path: Annotated[
         Path | None,
-        typer.Argument(help="A photo, or a folder of photos. None: duplicates within the library."),
+        typer.Argument(
+            metavar="PATH", help="A photo, or a folder of photos. None: duplicates within the library."
+        ),
     ] = None,
     database: Database = None,
     threshold: Annotated[
-        float | None, option("--threshold", help="Score from which on a photo is similar. Default: 0.8.")
+        float | None,
+        option("--threshold", metavar="SCORE", help="Score from which on a photo is similar. Default: 0.8."),
     ] = None,
     as_json: AsJson = False,
     read_only: ReadOnly = False,
@@ -422,7 +433,8 @@ def verify(
 def tune(
     database: Database = None,
     recall: Annotated[
-        float, option("--recall", help="The share of the best hits that searches shall find.")
+        float,
+        option("--recall", metavar="SHARE", help="The share of the best hits that searches shall find."),
     ] = 0.95,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -510,7 +522,7 @@ def moved(
 @app.command()
 def forget(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")
+        list[str] | None, typer.Argument(metavar="PATH", help="Photos, or folders of photos.")
     ] = None,
     database: Database = None,
     undo: Annotated[bool, flag("--undo", help="Let photos that were forgotten be indexed again.")] = False,
@@ -645,10 +657,11 @@ def _run(words: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error, file=sys.stderr)
             return ERROR
-        hint = " (a text that starts with - goes after --, as in: virtue search -- -40 degrees)"
         said = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
         what = " ".join(said.split())
-        note(f"virtue: {what}{hint if type(error).__name__ == 'NoSuchOption' else ''}")
+        if type(error).__name__ == "NoSuchOption" and words[0] == "search":
+            what += " (a text that starts with - goes after --, as in: virtue search -- -40 degrees)"
+        note(f"virtue: {what}")
         return ERROR
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no "nothing found"
         if "--debug" in words or os.environ.get("VIRTUE_DEBUG"):

@@ -224,9 +224,9 @@ def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
     if not counts.files:
         note("nothing is indexed yet; next: virtue index FOLDER")
     if counts.missing:
-        note(f"see the {counts.missing} missing files with: virtue status --missing")
+        note(f"{counts.missing:,} missing; see which: virtue status --missing")
     if counts.problems:
-        note(f"see the {counts.problems} problems with: virtue status --problems")
+        note(f"problems: {counts.problems:,}; see which: virtue status --problems")
 
 
 def print_tunings(tunings: Iterable[TuningResult], *, as_json: bool) -> None:
