@@ -111,10 +111,11 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 def normalize(pixels: Tensor) -> Tensor:
     """Normalises (n, h, w, 3) uint8 to (n, 3, h, w) float32 with CLIP's mean and deviation, on the tensor's
     device."""
-    levels = torch.arange(256, dtype=torch.float64, device=pixels.device) * (1 / 255)
-    # Rounded to float32 before the mean goes off, as the published processor does: bit for bit.
+    # Rounded to float32 before the mean goes off, as the published processor does: bit for bit. Made on the
+    # processor, since not every device has float64.
+    levels = (torch.arange(256, dtype=torch.float64) * (1 / 255)).float().to(pixels.device)
     mean, deviation = _channels(CLIP_MEAN, pixels), _channels(CLIP_STD, pixels)
-    table = (levels.float() - mean[:, :, 0]) / deviation[:, :, 0]
+    table = (levels - mean[:, :, 0]) / deviation[:, :, 0]
     channels = torch.arange(3, device=pixels.device)[:, None, None]
     return table[channels, pixels.permute(0, 3, 1, 2).long()]
 
