@@ -398,6 +398,20 @@ def test_a_read_only_library_can_be_searched(virtue: Run, demo_library: Path, tm
     assert {path.name: path.stat().st_mtime_ns for path in copy.iterdir()} == before
 
 
+def test_a_model_is_tried_on_one_photo(virtue: Run, photos: Path) -> None:
+    done = virtue("models", "try", "mini", photos / "dog.jpg", "a dog", "--json", "--top", 40)
+    trial = json.loads(done.stdout)
+    assert (trial["model"], trial["dim"]) == ("mini", 768)
+    scores = [region["score"] for region in trial["regions"]]
+    assert scores == sorted(scores, reverse=True) and 10 < len(scores) <= 33
+    assert [region["box"] for region in trial["regions"]].count(None) == 1
+    assert set(trial["seconds"]) == {"model", "picture", "regions", "words"}
+    shown = virtue("models", "try", "mini", photos / "dog.jpg", "a dog")
+    assert len(shown.stdout.splitlines()) == 10
+    assert b"mini, " in shown.stderr and b" ms" in shown.stderr
+    assert "none.jpg" in sentence(virtue("models", "try", "mini", photos / "none.jpg", "a dog"))
+
+
 def test_models_are_listed_with_their_licence(virtue: Run) -> None:
     listed = [json.loads(line) for line in virtue("models", "--json").stdout.splitlines()]
     (mini,) = [model for model in listed if model["installed"]]

@@ -605,6 +605,26 @@ def pull(
     return FOUND
 
 
+@models.command("try")
+def try_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model: its name, or its folder.")],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO")],
+    words: Annotated[str, typer.Argument(metavar="WORDS", help="What to look for in the photo.")],
+    top: Annotated[int, option("--top", min=1, help="Regions to print.")] = 10,
+    offline: Offline = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Rank a photo's regions by words, and say what each step took."""
+    from virtue.display.console import print_trial
+    from virtue.embedder import Embedder
+    from virtue.retrieval.trial import try_model
+
+    trial = try_model(lambda: Embedder.from_pretrained(name, offline=offline), photo, words)
+    print_trial(trial, top, as_json=as_json)
+    return FOUND
+
+
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A VIRTUE model in the published layout.")],

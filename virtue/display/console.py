@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
+    from virtue.retrieval.trial import Trial
     from virtue.store import SearchParams, Snapshot, TuningResult
     from virtue.store.records import ForgottenPhoto
 
@@ -272,6 +273,26 @@ def print_models(models: Iterable[dict[str, Any]], *, as_json: bool) -> None:
             here = "on this machine" if model["installed"] else "to be pulled"
             size = f"{model['size'] / 1e9:.2g} GB"
             print_fields(model["name"], str(model["dim"]), size, model["licence"], model["what"], here)
+
+
+def print_trial(trial: Trial, top: int, *, as_json: bool) -> None:
+    """Prints regions, best first, and to stderr what each step took; with `as_json` all as one object."""
+    from virtue.retrieval.hit import xywh
+
+    shown = trial.regions[:top]
+    if as_json:
+        regions = [
+            {"score": round(region.score, 4), "box": xywh(region.box) if region.box else None}
+            for region in shown
+        ]
+        seconds = {name: round(value, 4) for name, value in trial.seconds.items()}
+        print(json.dumps({"model": trial.model, "dim": trial.dim, "regions": regions, "seconds": seconds}))
+        return
+    for region in shown:
+        box = ",".join(f"{value:.0f}" for value in region.box.xywh) if region.box else "the whole photo"
+        print_fields(f"{region.score:.3f}", box)
+    steps = ", ".join(f"{name} {1000 * value:,.0f} ms" for name, value in trial.seconds.items())
+    note(f"{trial.model}, {len(trial.regions)} vectors: {steps}")
 
 
 def print_fields(*fields: str | bytes, end: str = "\n") -> None:

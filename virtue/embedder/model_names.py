@@ -67,11 +67,12 @@ KNOWN_MODELS = tuple(
     KnownModel(*row)
     for row in (
         (MINI, 768, 40_000_000, "Apache-2.0", "bundled, for any machine; regions from feature maps"),
-        ("openai/clip-vit-base-patch32", 512, 605_000_000, "MIT (code; the card is silent)", "CLIP, small"),
+        ("google/siglip2-base-patch16-224", 768, 1_500_000_000, "Apache-2.0", "best without a GPU"),
+        ("google/siglip2-base-patch32-256", 768, 1_510_000_000, "Apache-2.0", "nearly as good, faster"),
+        ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 512, 605_000_000, "MIT", "CLIP, small, English"),
         ("google/siglip-base-patch16-224", 768, 813_000_000, "Apache-2.0", "SigLIP, English"),
-        ("google/siglip2-base-patch16-224", 768, 1_500_000_000, "Apache-2.0", "SigLIP 2, many languages"),
-        ("google/siglip2-so400m-patch14-384", 1152, 4_540_000_000, "Apache-2.0", "SigLIP 2, large"),
-        ("Sony/VIRTUE-2B-SCaR", 1536, 4_700_000_000, "CC-BY-NC-4.0 (non-commercial)", "VIRTUE; wants a GPU"),
-        ("Sony/VIRTUE-7B-SCaR", 3584, 16_900_000_000, "CC-BY-NC-4.0 (non-commercial)", "VIRTUE, large"),
+        ("google/siglip2-so400m-patch14-384", 1152, 4_540_000_000, "Apache-2.0", "small details; GPU"),
+        ("Sony/VIRTUE-2B-SCaR", 1536, 4_700_000_000, "CC-BY-NC-4.0 (non-commercial)", "scenes; GPU"),
+        ("Sony/VIRTUE-7B-SCaR", 3584, 16_900_000_000, "CC-BY-NC-4.0 (non-commercial)", "scenes, large; GPU"),
     )
 )  # fmt: skip
