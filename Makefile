@@ -3,8 +3,9 @@ PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 DEMO := .venv/demo
 TEST := .venv/test
+AUDIT := .venv/audit
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench audit clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/demo.py
@@ -27,6 +28,13 @@ bench: $(TEST)/ready
 	$(TEST)/bin/python -m benchmarks.unchanged
 	$(TEST)/bin/python -m benchmarks.kill
 	$(TEST)/bin/python -m benchmarks.bad_files
+
+# Not part of CI, which must not fail for the network. The tools are kept apart from what they look at.
+audit:
+	$(PYTHON) -m venv --clear $(AUDIT)/tools
+	$(PYTHON) -m venv --clear $(AUDIT)/installed
+	$(AUDIT)/tools/bin/python -m pip install $(PIP_FLAGS) pip-audit pip-licenses
+	$(AUDIT)/tools/bin/python -m tools.audit $(AUDIT)/installed/bin/python
 
 # A real install of the built package, as a user gets it.
 $(DEMO)/ready: pyproject.toml $(shell find virtue -name '*.py')
