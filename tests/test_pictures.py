@@ -61,6 +61,15 @@ def corner_colours(pixels: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(pixels[r, c].tolist()) for r, c in ((y, x), (y, -x), (-y, x), (-y, -x))]
 
 
+def test_libtiff_says_nothing_past_the_streams(capfd: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(1).integers(0, 2, (200, 200)).astype(bool)
+    damaged = bytearray(saved(Image.fromarray(noise), "TIFF", compression="group4"))
+    for place in range(500, 2000, 37):
+        damaged[place] ^= 0x5A
+    load(bytes(damaged))
+    assert capfd.readouterr() == ("", "")
+
+
 def close(found: np.ndarray, expected: Image.Image | np.ndarray, within: float) -> None:
     assert found.dtype == np.uint8
     expected = np.asarray(expected)

@@ -9,6 +9,7 @@ import codecs
 import io
 import logging
 import re
+import sys
 from typing import TextIO
 
 _MISLEADING = re.compile(
@@ -89,6 +90,13 @@ class EscapingFile(io.FileIO):
         """Returns a stream of the same kind to the same place, without escapes."""
         raw = type(self)(self.fileno(), self._encoding, escaping=False)
         return io.TextIOWrapper(io.BufferedWriter(raw), self._encoding, "backslashreplace")
+
+
+def escape_stderr() -> None:
+    """Has errors, tracebacks and warnings escaped, for programs of ours that are no commands."""
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(EscapingFile(2, "utf-8")), "utf-8", "backslashreplace", line_buffering=True
+    )
 
 
 def draw_on(stream: TextIO) -> TextIO:

@@ -14,7 +14,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, TypeAlias
@@ -179,6 +179,8 @@ def open_image(source: File) -> Iterator[ImageFile.ImageFile]:
         if head[4:8] == b"ftyp":
             _register_heif()
             formats = (*FORMATS, "HEIF")
+        if head[:2] in (b"II", b"MM"):
+            _silence_libtiff()
         with Image.open(stream, formats=formats) as image:
             yield image
 
@@ -395,3 +397,12 @@ def _register_heif() -> None:
     import pi_heif
 
     pi_heif.register_heif_opener()
+
+
+@lru_cache(maxsize=1)
+def _silence_libtiff() -> None:
+    """Has libtiff say nothing on file descriptor 2, past every stream: Pillow raises what is an error."""
+    import ctypes
+
+    with suppress(AttributeError, OSError):  # a Pillow that hides its libtiff; then it speaks
+        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)

@@ -299,14 +299,18 @@ def test_a_download_escapes_what_the_hub_says_and_clears_its_bars(
         ["forget", NASTY, "-d", "LIBRARY"],
         ["models", "pull", NASTY],
         ["init", NASTY],
+        ["-m", "virtue.evaluation.texts", NASTY],
+        ["-m", "virtue.evaluation.details", ".", NASTY],
     ],
-    ids=lambda words: words[0] if words[0] != NASTY else "command",
+    ids=lambda words: words[words[0] == "-m"] if words[0] != NASTY else "command",
 )
 def test_errors_escape_what_they_quote(terminal: Terminal, words: list[str], demo_library: Path) -> None:
-    status, told = terminal(*[str(demo_library) if word == "LIBRARY" else word for word in words])
-    assert status == 2
+    given = [str(demo_library) if word == "LIBRARY" else word for word in words]
+    is_command = words[0] != "-m"
+    status, told = terminal(*given, program=("-m", "virtue") if is_command else ())
+    assert status == 2 if is_command else status
     assert r"\x1b]0;owned\x07\x1b[5mX" in check(told)
-    assert "--debug" in words or told.count("\n") == 1
+    assert "--debug" in words or told.count("\n") == 1 or not is_command
 
 
 def test_pipes_and_json_are_exact(virtue: Run, terminal: Terminal, photos: bytes, tmp_path: Path) -> None:

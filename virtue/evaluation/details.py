@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from virtue.embedder import Embedder
+from virtue.escaping import escape_stderr
 from virtue.evaluation.rows import REGIONS, embed_photos, photo_paths, recall
 from virtue.pictures import Picture, load
 
@@ -59,6 +60,7 @@ def evaluate(
 
 
 def main() -> None:
+    escape_stderr()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -23,6 +23,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from virtue.escaping import escape_stderr
+
 SEED = 7
 SMALL = 320
 SIDES = (320, 320, 500, 640, 1024)
@@ -231,6 +233,7 @@ def build(packages: Path, out: Path) -> dict[str, int]:
 
 
 def main() -> None:
+    escape_stderr()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

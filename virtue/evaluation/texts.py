@@ -13,6 +13,7 @@ from pathlib import Path
 
 from virtue.embedder import Embedder
 from virtue.errors import InputError
+from virtue.escaping import escape_stderr
 from virtue.evaluation.rows import REGIONS, embed_photos, photo_paths, recall
 
 
@@ -55,6 +56,7 @@ def evaluate(embedder: Embedder, folder: Path, regions: int = REGIONS) -> dict[s
 
 
 def main() -> None:
+    escape_stderr()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
