@@ -453,7 +453,7 @@ class Library:
         from virtue.store.transfer.importing import import_photos
         from virtue.store.transfer.parquet import read_parquet
 
-        manifest, photos = read_parquet(Path(file))
+        manifest, photos = read_parquet(Path(file), self._text_checks())
         store = self._open(create=True)
         with store.write("virtue import") as writer:
             summary = import_photos(store, writer, manifest, photos, source=str(file))
@@ -465,17 +465,18 @@ class Library:
         already stay as they are.
 
         Raises:
-            InputError: it is the same library.
+            InputError: it is the same library, or holds what none does; then nothing was changed.
             EmptyLibraryError: nothing was ever indexed there.
             ModelMismatchError: its vectors are of another model.
             LockedError: another process is writing here.
         """
-        from virtue.store.transfer.importing import merge
+        from virtue.store.transfer.importing import import_photos, read_library
 
-        store = self._open(create=True)
-        with store.write("virtue merge") as writer:
-            summary = merge(store, writer, Path(other))
-            self._refresh_indexes(writer)
+        with read_library(Path(other), self.folder, self._text_checks()) as (manifest, photos):
+            store = self._open(create=True)
+            with store.write("virtue merge") as writer:
+                summary = import_photos(store, writer, manifest, photos, source=str(other))
+                self._refresh_indexes(writer)
         return summary
 
     def verify(self, *, repair: bool = False) -> list[Fault]:
@@ -524,11 +525,12 @@ class Library:
         )
 
     def _text_checks(self) -> TextChecks:
+        from virtue.indexer.masks import is_encoding
         from virtue.indexer.requirements import are_settings
         from virtue.indexer.roots import Options, are_options
         from virtue.store.records import TextChecks
 
-        return TextChecks(are_settings, are_options, Options().to_json())
+        return TextChecks(are_settings, are_options, is_encoding, Options().to_json())
 
     @property
     def store(self) -> Store:

@@ -29,6 +29,10 @@ from virtue.store.records import Kind
 
 DIM = 8
 
+SETTINGS = "regions=1 annotations=- captions=-"
+MASK = '{"size": [80, 100], "counts": [0, 8000]}'
+"""Of all of a photo of 100 x 80 pixels."""
+
 
 def vectors(count: int, seed: int, dim: int = DIM) -> np.ndarray:
     """(count, dim) float32, unit rows."""
@@ -46,7 +50,7 @@ def photo(
     proposals: int = 1,
     given: int = 0,
     captions: Iterable[NewCaption] = (),
-    settings: str = "auto",
+    settings: str = SETTINGS,
     dim: int = DIM,
     info: PhotoInfo | None = None,
 ) -> EmbeddedPhoto:
@@ -54,7 +58,7 @@ def photo(
     regions = (
         NewRegion(Box(0, 0, 100, 80), "whole"),
         *(NewRegion(Box(n, n, n + 10, n + 10), "proposal") for n in range(proposals)),
-        *(NewRegion(Box(n, 0, n + 20, 20), "annotation", f"thing {n}", "{}") for n in range(given)),
+        *(NewRegion(Box(n, 0, n + 20, 20), "annotation", f"thing {n}", MASK) for n in range(given)),
     )
     told = tuple(captions)
     seed = number if seed is None else seed

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.store.builders import DIM, broken, file, filled, found, name, photo, vectors
+from tests.store.builders import DIM, SETTINGS, broken, file, filled, found, name, photo, vectors
 from virtue.errors import StoreError
 from virtue.geometry import Box
 from virtue.store import (
@@ -120,7 +120,7 @@ def test_an_edited_photo_leaves_nothing_behind(store: Store) -> None:
     with store.write("test") as writer:
         writer.commit([photo(9)], [file("/photos/0.jpg", 9)])
     with store.read() as snapshot:
-        assert snapshot.known_photos([name(0), name(9)]) == {name(9): "auto"}
+        assert snapshot.known_photos([name(0), name(9)]) == {name(9): SETTINGS}
         assert snapshot.counts().photos == 3
         assert snapshot.counts().regions == 6
 

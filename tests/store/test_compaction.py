@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.store.builders import DIM, file, filled, found, name, photo, vectors
+from tests.store.builders import DIM, SETTINGS, file, filled, found, name, photo, vectors
 from tests.store.clustered import WORTH, add, indexed, no_warnings, recall
 from tests.store.clustered import vectors as clustered
 from tests.store.hardship import POSIX, killed
@@ -56,7 +56,7 @@ def test_dropped_rows_leave_the_disk_and_the_rest_is_found_as_before(tmp_path: P
         assert (store.folder / "regions-2.f16").stat().st_size == 22 * DIM * 2
         assert [pair for pair in held(store) if pair[0] != b"/photos/30.jpg"] == before
         with store.read() as snapshot:
-            assert snapshot.known_photos([name(3), name(4)]) == {name(3): "auto"}
+            assert snapshot.known_photos([name(3), name(4)]) == {name(3): SETTINGS}
             assert [caption.text for caption in snapshot.user_annotations(name(3)).captions] == ["b"]
         assert store.verify() == []
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.builders import DIM, file, filled, found, name, photo, scored, vectors
+from tests.store.builders import DIM, SETTINGS, file, filled, found, name, photo, scored, vectors
 from tests.store.hardship import POSIX, killed
 from virtue.errors import DamagedError, InternalError
 from virtue.store import NewCaption, Store
@@ -21,7 +21,7 @@ from virtue.store import layout as names
 
 WRITING = """
 import sys
-from tests.store.builders import DIM, file, photo
+from tests.store.builders import DIM, SETTINGS, file, photo
 from virtue.store import NewCaption, Store
 with Store.open(sys.argv[1], create=True) as store, store.write("test") as writer:
     writer.generation("mini", "fingerprint", 8)
@@ -157,7 +157,7 @@ def test_a_flipped_bit_is_found_and_mended(tmp_path: Path) -> None:
         with store.read() as snapshot:
             assert len(found(snapshot)) == 4096
             assert snapshot.files()[b"/4500.jpg"].settings is None
-            assert snapshot.files()[b"/0.jpg"].settings == "auto"
+            assert snapshot.files()[b"/0.jpg"].settings == SETTINGS
             assert len(snapshot.user_annotations(name(5000)).regions) == 1
         with store.write("test") as writer:
             writer.commit([photo(4500)])

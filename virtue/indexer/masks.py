@@ -6,6 +6,7 @@ tools write: differences to the run before the last, five bits a character (coco
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,15 @@ def decode(rle: dict[str, Any]) -> np.ndarray:
         raise ValueError(f"the runs do not fill a mask of {width} x {height} pixels")
     values = np.arange(runs.size) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T
+
+
+def is_encoding(text: str, width: int, height: int) -> bool:
+    """Returns whether this is the JSON of a mask that is as large as the picture."""
+    try:
+        rle = json.loads(text)
+        return isinstance(rle, dict) and rle.get("size") == [height, width] and decode(rle) is not None
+    except (ValueError, RecursionError):
+        return False
 
 
 def _pack(runs: list[int]) -> str:

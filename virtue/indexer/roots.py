@@ -50,7 +50,7 @@ def are_options(text: str) -> bool:
     """Returns whether options of a root can be read."""
     try:
         options = Options.from_json(text)
-        return parse_regions(options.regions) is not None and all(
+        return parse_regions(options.regions) == options.regions and all(
             isinstance(pattern, str) for pattern in options.exclude
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from virtue.errors import PromptError
 from virtue.geometry import Box
+from virtue.indexer import masks
 from virtue.store import NewCaption, NewRegion, UserAnnotations
 
 MIN_SIDE = 1e-3
@@ -150,7 +150,7 @@ def match_to_files(
 
 
 def _with_fitting_mask(region: NewRegion, width: int, height: int) -> NewRegion:
-    if region.mask is None or json.loads(region.mask)["size"] == [height, width]:
+    if region.mask is None or masks.is_encoding(region.mask, width, height):
         return region
     return replace(region, mask=None)
 

@@ -292,11 +292,13 @@ class TextChecks(NamedTuple):
     Attributes:
         is_settings: of the settings of a photo's embedding.
         is_options: of the options of a root.
+        is_mask: of the mask of a region, with the width and height of its photo.
         default_options: what takes the place of options that cannot be read.
     """
 
     is_settings: Callable[[str], bool]
     is_options: Callable[[str], bool]
+    is_mask: Callable[[str, int, int], bool]
     default_options: str
 
 

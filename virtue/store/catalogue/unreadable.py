@@ -40,6 +40,9 @@ def find_value_faults(connection: AnyConnection, checks: TextChecks | None) -> I
     lost = tuple(sorted(_unreadable_settings(connection, checks)))
     if lost:
         yield Fault("value", f"the settings of {len(lost)} photos cannot be read", lost)
+    masks = _unreadable_masks(connection, checks)
+    if masks:
+        yield Fault("value", f"the masks of {len(masks)} regions cannot be read")
     roots = _unreadable_roots(connection, checks)
     if roots:
         yield Fault(
@@ -62,6 +65,8 @@ def repair_values(connection: Connection, checks: TextChecks | None) -> None:
             "DELETE FROM distributions WHERE generation_id = ? AND find = ? AND asked = ?", key
         )
     if checks is not None:
+        for region in _unreadable_masks(connection, checks):
+            connection.exec_driver_sql("UPDATE regions SET mask = NULL WHERE id = ?", (region,))
         for path in _unreadable_roots(connection, checks):
             new = (checks.default_options, path)
             connection.exec_driver_sql("UPDATE roots SET options = ? WHERE path = ?", new)
@@ -115,6 +120,14 @@ def _unreadable_settings(connection: AnyConnection, checks: TextChecks) -> set[b
     wrong = [text for text in known if not checks.is_settings(text)]
     sql = "SELECT hash FROM embeddings JOIN photos ON photos.id = photo_id WHERE settings = ?"
     return {hash for text in wrong for (hash,) in fetch(connection, sql, (text,))}
+
+
+def _unreadable_masks(connection: AnyConnection, checks: TextChecks) -> list[int]:
+    sql = (
+        "SELECT regions.id, mask, width, height FROM regions JOIN photos ON photos.id = photo_id "
+        "WHERE mask IS NOT NULL"
+    )
+    return [id for id, *mask in fetch(connection, sql) if not checks.is_mask(*mask)]
 
 
 def _unreadable_roots(connection: AnyConnection, checks: TextChecks) -> list[bytes]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from virtue.errors import InputError, ModelMismatchError
 from virtue.store.catalogue.queries import chunks
-from virtue.store.records import EmbeddedPhoto, FileRecord, Generation
+from virtue.store.records import EmbeddedPhoto, FileRecord, Generation, TextChecks
 from virtue.store.store import Store
+from virtue.store.transfer import border
 from virtue.store.transfer.manifest import ExportManifest, ImportSummary, PhotoExport
 from virtue.store.transfer.photo_reader import BATCH_PHOTOS, read_manifest, read_photos
 from virtue.store.writer import Writer
@@ -57,6 +59,7 @@ def import_photos(
                 left_out += 1
                 continue
             files += free
+            known_paths |= {file.path for file in free}
             missing += [file.path for file in free if file.path in each.missing]
         writer.commit(new, files, missing)
         taken, paths = taken + len(new), paths + len(files)
@@ -64,7 +67,7 @@ def import_photos(
 
 
 def _check_model(active: Generation | None, manifest: ExportManifest, source: str) -> None:
-    if active is None or active.fingerprint == manifest.fingerprint:
+    if active is None or (active.fingerprint, active.dim) == (manifest.fingerprint, manifest.dim):
         return
     version = " of another version" if active.model == manifest.model else ""
     raise ModelMismatchError(
@@ -74,16 +77,31 @@ def _check_model(active: Generation | None, manifest: ExportManifest, source: st
     )
 
 
-def merge(store: Store, writer: Writer, other: Path) -> ImportSummary:
-    """Takes in the photos of the library in the folder `other`.
+@contextmanager
+def read_library(
+    other: Path, own: Path, checks: TextChecks
+) -> Iterator[tuple[ExportManifest, Iterator[PhotoExport]]]:
+    """Opens the library in the folder `other` for `import_photos`, for as long as the block lasts. Reads all
+    of it once before, so that nothing is begun with one that ends in rubbish.
+
+    Args:
+        own: the library that takes its photos.
 
     Raises:
-        InputError: it is the same library.
+        InputError: it is the same library, or holds what no library does.
         EmptyLibraryError: nothing was ever indexed there.
-        ModelMismatchError, DamagedError, StoreError: as of `import_photos` and `read_photos`.
+        DamagedError, StoreError: it cannot be read.
     """
-    if os.path.realpath(other) == os.path.realpath(store.folder):
+    if os.path.realpath(other) == os.path.realpath(own):
         raise InputError(f"{other} is the library itself: name another one to take photos from")
     with Store.open(other, read_only=True) as source, source.read_sound() as snapshot:
         manifest = read_manifest(snapshot, other)
-        return import_photos(store, writer, manifest, read_photos(snapshot), str(other))
+        try:
+            border.check_manifest(manifest, checks)
+            for each in read_photos(snapshot):
+                border.check_photo(each, manifest.dim, checks)
+        except ValueError as error:
+            raise InputError(
+                f"the library {other} holds what none does ({error}), and nothing was taken: verify it"
+            ) from error
+        yield manifest, read_photos(snapshot)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -20,7 +22,7 @@ from virtue.distribution import install_hint
 from virtue.errors import InputError, VirtueError
 from virtue.geometry import Box
 from virtue.paths import printable
-from virtue.store.catalogue import queries, writes
+from virtue.store.catalogue import queries
 from virtue.store.disk import sync_folder
 from virtue.store.records import (
     EmbeddedPhoto,
@@ -31,7 +33,9 @@ from virtue.store.records import (
     PhotoInfo,
     Root,
     Source,
+    TextChecks,
 )
+from virtue.store.transfer import border
 from virtue.store.transfer.manifest import ExportManifest, PhotoExport
 from virtue.store.vectors import row_files
 
@@ -41,8 +45,15 @@ METADATA_KEY = b"virtue"
 """The key of the file's metadata: JSON with format, model, fingerprint, dim, roots."""
 BATCH_ROWS = 4096
 """Rows that are read or written at once."""
+MAX_LISTED = 5_000_000
+"""Paths, their sizes and times, and tags of so many rows."""
+MAX_VALUES_A_BYTE = 16
+"""Numbers of vectors for each byte of a file, beyond which it cannot hold them: no vector is compressed to a
+thirtieth."""
 DICTIONARY_COLUMNS = ["kind", "photo", "taken", "camera", "settings", "origin", "category", "source"]
 """Columns that are worth a dictionary."""
+
+LISTS = ("tags", "paths", "sizes", "mtimes_ns", "sidecars", "missing")
 
 REQUIRED_COLUMNS = ("photo", "width", "height", "settings")
 """What a photo cannot be without."""
@@ -102,13 +113,13 @@ def is_export(path: bytes) -> bool:
             return False
 
 
-def read_parquet(path: Path) -> tuple[ExportManifest, Iterator[PhotoExport]]:
-    """Returns what a file holds, and its photos, one by one. Reads all of it once before, so that nothing is
-    begun with a file that ends in rubbish.
+def read_parquet(path: Path, checks: TextChecks) -> tuple[ExportManifest, Iterator[PhotoExport]]:
+    """Returns what a file holds, and its photos, one by one. Reads all of it before, so that nothing is begun
+    with a file that ends in rubbish.
 
     Raises:
-        InputError: pyarrow is not installed; the file is not there, was not written by `write_parquet`, or is
-            damaged.
+        InputError: pyarrow is not installed; the file is not there, was not written by `write_parquet`, is
+            damaged, or holds what no library does.
     """
     _, pq = _import_pyarrow()
     if path.exists() and not path.is_file():
@@ -118,18 +129,38 @@ def read_parquet(path: Path) -> tuple[ExportManifest, Iterator[PhotoExport]]:
     with _translate_errors(path):
         with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
             metadata, names = file.schema_arrow.metadata or {}, set(file.schema_arrow.names)
+            rows = file.metadata.num_rows
         if METADATA_KEY not in metadata:
             raise InputError(f"{path} was not exported by virtue", hint="virtue export FILE")
         manifest = _manifest_from_json(path, metadata[METADATA_KEY])
+        border.check_manifest(manifest, checks)
         lacking = [name for name in _schema(manifest.dim).names if name not in names]
         if lacking:
             raise InputError(f"{path} lacks the columns {', '.join(lacking)}: export it again")
+        if rows * manifest.dim > MAX_VALUES_A_BYTE * path.stat().st_size:
+            raise ValueError(f"it has no room for the vectors of {rows:,} rows")
+        _try(path, manifest.dim)
         seen: set[bytes] = set()
         for each in _read_photos(path, manifest.dim):
+            border.check_photo(each, manifest.dim, checks)
             if each.photo.info.hash in seen:
                 raise InputError(f"{path}: the rows of a photo are not together: sort the file by photo")
             seen.add(each.photo.info.hash)
     return manifest, _read_photos(path, manifest.dim)
+
+
+def _try(path: Path, dim: int) -> None:
+    """Has another process read the file first, with little memory.
+
+    Raises:
+        ValueError: it ended in an error, or by a crash of pyarrow.
+    """
+    command = [sys.executable, "-P", "-m", "virtue.store.transfer.reading_trial", os.fspath(path), str(dim)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(each or os.getcwd() for each in sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stdout.decode("utf-8", "replace").strip()
+        raise ValueError(said or "reading it ended the process that did")
 
 
 def _import_pyarrow() -> tuple[Any, Any]:
@@ -178,7 +209,7 @@ def _manifest_from_json(path: Path, text: bytes) -> ExportManifest:
     if content["format"] > FORMAT:
         raise InputError(f"{path} was written by a newer virtue: upgrade virtue")
     roots = tuple(Root(os.fsencode(root["path"]), root["options"]) for root in content["roots"])
-    return ExportManifest(content["model"], content["fingerprint"], int(content["dim"]), roots)
+    return ExportManifest(content["model"], content["fingerprint"], content["dim"], roots)
 
 
 # -- photos to rows -----------------------------------------------------------------------------------------
@@ -219,6 +250,19 @@ def _read_photos(path: Path, dim: int) -> Iterator[PhotoExport]:
 
 
 def _read_rows(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
+    for table in read_tables(path, dim):
+        vectors = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        rows = table.drop_columns("vector").to_pylist()
+        yield from zip(rows, vectors.reshape(-1, dim).astype(np.float32), strict=True)
+
+
+def read_tables(path: Path, dim: int) -> Iterator[Any]:
+    """Yields the rows as tables of pyarrow, of the types that `write_parquet` gives them.
+
+    Raises:
+        ValueError: they are of other types, or more than any library has.
+        ArrowException: the file is damaged.
+    """
     pa, pq = _import_pyarrow()
     schema = _schema(dim)
     with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
@@ -227,8 +271,12 @@ def _read_rows(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
             column = table.column("vector").combine_chunks()
             if column.null_count or column.flatten().null_count:
                 raise ValueError("a vector is missing")
-            vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-            yield from zip(table.drop_columns("vector").to_pylist(), vectors.astype(np.float32), strict=True)
+            lists = [table.column(name).combine_chunks().flatten() for name in LISTS]
+            if sum(map(len, lists)) > MAX_LISTED:
+                raise ValueError(
+                    f"its photos have more than {MAX_LISTED:,} paths and tags in {BATCH_ROWS:,} rows"
+                )
+            yield table
 
 
 def _to_photo(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
@@ -254,12 +302,11 @@ def _to_photo(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
             row["longitude"], row["rating"], tuple(row["tags"]), row["phash"] or 0,
         ),
         row["settings"],
-        tuple(_to_region(each, row["width"], row["height"]) for each, _ in regions),
+        tuple(_to_region(each) for each, _ in regions),
         _stack_vectors(regions, dim),
         tuple(_to_caption(each) for each, _ in of_kind["caption"]),
         _stack_vectors(of_kind["caption"], dim),
     )  # fmt: skip
-    writes.check_captions(photo)
     files = zip(row["paths"], row["sizes"], row["mtimes_ns"], row["sidecars"], strict=True)
     gone = zip(row["paths"], row["missing"], strict=True)
     return PhotoExport(
@@ -269,10 +316,8 @@ def _to_photo(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
     )
 
 
-def _to_region(row: Row, width: int, height: int) -> NewRegion:
+def _to_region(row: Row) -> NewRegion:
     box = Box(row["x0"], row["y0"], row["x1"], row["y1"])
-    if min(box.x0, box.y0) < 0 or box.x1 > width or box.y1 > height:
-        box.within(width, height)
     return NewRegion(box, _choose(ORIGINS, row["origin"]), row["category"], row["mask"])
 
 
@@ -289,9 +334,7 @@ def _choose(known: Sequence[str], value: str) -> Any:
 
 
 def _stack_vectors(pairs: list[tuple[Row, np.ndarray]], dim: int) -> np.ndarray:
-    vectors = np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), dim)
-    row_files.encode(vectors, len(pairs), dim, "a photo")
-    return vectors
+    return np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), dim)
 
 
 @contextmanager
@@ -301,7 +344,10 @@ def _translate_errors(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}") from error
-    except (ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:
+    except (
+        ValueError, TypeError, LookupError, ArithmeticError, OSError, NotImplementedError,
+        RecursionError, MemoryError, _import_pyarrow()[0].ArrowException,
+    ) as error:  # fmt: skip
         if isinstance(error, VirtueError) and str(path) in str(error):
             raise
         what = " ".join(str(error).split())
