@@ -38,9 +38,9 @@ class Library:
     Args:
         folder: where it lives; None: `$VIRTUE_DATABASE`, the nearest `.virtue/`, or the user's data
             folder. Made by the first `index`.
-        embedder: the model, or its name. None: the one the library was made with, for a new library
-            the bundled `mini`. Loaded when first needed.
-        offline: download no model; use what is on this machine.
+        embedder: the model, or its name. None: the one the library was made with, if it is on this machine,
+            for a new library the bundled `mini`. Loaded when first needed.
+        offline: download no model, not even one that you name.
         read_only: never write, so that a library on a network share or a read-only disk can be used.
         vectors_device: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors from the first
             search on: searches are exact then, at any number of them. None: they are read from the disk, and
@@ -540,12 +540,17 @@ class Library:
     def embedder(self) -> Embedder:
         """The model that this library is searched with."""
         if self._embedder is None:
-            model = self._model
-            if model is None:
-                with self._open().read() as snapshot:
-                    model = snapshot.generation.model if snapshot.generation else DEFAULT_MODEL
-            self._embedder = self._load(model)
+            self._embedder = self._load_own() if self._model is None else self._load(self._model)
         return self._embedder
+
+    def _load_own(self) -> Embedder:
+        """Loads the model that the library was made with, which is never downloaded."""
+        from virtue.embedder import Embedder
+        from virtue.embedder.families import load_model_of_library
+
+        with self._open().read() as snapshot:
+            model = snapshot.generation.model if snapshot.generation else DEFAULT_MODEL
+        return Embedder(load_model_of_library(model))
 
     def _load(self, model: Embedder | str) -> Embedder:
         from virtue.embedder import Embedder

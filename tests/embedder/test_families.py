@@ -134,7 +134,7 @@ def test_an_unknown_revision_is_named(python):
 def test_offline_asks_nobody(python, hub):
     for more, env in (("offline=True", {}), ("", {"HF_HUB_OFFLINE": "1"})):
         said = error(python(LOAD.format(name=NAME, more=more), **env))
-        assert said.startswith(f"{NAME} is not downloaded, and downloads are off")
+        assert said.startswith(f"{NAME} is not on this machine, and is not downloaded unasked")
     assert "HF_HUB_OFFLINE is set" in error(python(PULL.format(name=NAME), HF_HUB_OFFLINE="1"))
     assert hub.asked == []
 
@@ -155,7 +155,7 @@ def test_a_name_is_taken_apart_and_put_together(tmp_path):
     assert str(ModelName.parse("a/b", revision="v2")) == "a/b@v2"
     odd = tmp_path / "a@b#c"
     odd.mkdir()
-    assert ModelName.parse(str(odd)) == ModelName(str(odd))
+    assert ModelName.parse(str(odd)) == ModelName(str(odd), is_folder=True)
     assert str(ModelName.parse(f"{odd}#roi")) == f"{odd}#roi"
     with pytest.raises(ModelError, match="give one"):
         ModelName.parse("a/b@v1", revision="v2")

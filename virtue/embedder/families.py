@@ -17,7 +17,7 @@ from virtue.distribution import install_hint
 from virtue.embedder import hub
 from virtue.embedder.model import Model
 from virtue.embedder.model_folder import check_folder, find_inside, read_json
-from virtue.embedder.model_names import KNOWN_MODELS, MINI, ModelName
+from virtue.embedder.model_names import KNOWN_MODELS, MINI, REPOSITORY_NAME, ModelName
 from virtue.errors import ModelError
 
 log = logging.getLogger("virtue")
@@ -122,7 +122,21 @@ def load_model(
     Raises:
         ModelError: there is no such model, it cannot be had, or it cannot run here.
     """
-    parsed = ModelName.parse(os.fspath(name), revision)
+    return _load(ModelName.parse(os.fspath(name), revision), device, offline, threads, compile)
+
+
+def load_model_of_library(name: str) -> Model:
+    """Loads the model that a library remembers, if it is on this machine: the bundled one, one of the hub
+    that was downloaded, or the folder at the path it had. A library may be a stranger's, so nothing is
+    downloaded for it.
+
+    Raises:
+        ModelError: it is not here, or cannot run here.
+    """
+    return _load(ModelName.of_library(name), None, offline=True, threads=None, compile=False)
+
+
+def _load(parsed: ModelName, device: str | None, offline: bool, threads: int | None, compile: bool) -> Model:
     start = time.perf_counter()
     if parsed.source == MINI:
         used_device, model = "cpu", _load_mini(parsed, device, threads, compile)
@@ -241,7 +255,7 @@ def _cannot_compile(name: ModelName) -> ModelError:
 
 
 def _find_device(name: ModelName, device: str | None, threads: int | None) -> str:
-    if not name.is_folder and not hub.REPOSITORY_NAME.fullmatch(name.source):
+    if not name.is_folder and not REPOSITORY_NAME.fullmatch(name.source):
         raise ModelError(
             f"there is no model called {name.source!r}; there are: {MINI}, the folders of models, and "
             "owner/model on the Hugging Face hub"

@@ -5,7 +5,6 @@ Nothing is asked of the network while the files are there. `HF_HOME`, `HF_HUB_OF
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from typing import Any
 from virtue.errors import ModelError
 from virtue.escaping import draw_on, escape
 
-REPOSITORY_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.yaml", "*.safetensors", "*.pth"]
 PICKLE_PATTERNS = ["*.bin", "*.pt"]
 """Taken only where there are no safetensors: many repositories hold the same weights in both."""
@@ -140,8 +138,8 @@ def get_folder(name: str, revision: str | None = None, *, offline: bool = False)
         return found
     if offline or _is_offline():
         raise ModelError(
-            f"{_full_name(name, revision)} is not downloaded, and downloads are off: pull it where "
-            "there is a network",
+            f"{_full_name(name, revision)} is not on this machine, and is not downloaded unasked: pull it "
+            "where there is a network",
             hint=f"virtue models pull {_full_name(name, revision)}",
         )
     return download(fetch_card(name, revision))

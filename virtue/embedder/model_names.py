@@ -7,44 +7,80 @@ whole name is what a library remembers, so that it is asked with the model that 
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from virtue.errors import ModelError
 
 MINI = "mini"
+REPOSITORY_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+REVISION = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)*")
+"""What lies below the hub's cache, so it must not lead out of there."""
+MAX_SHOWN = 100
+"""Characters of a name that a message shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """A model's name, parsed. `source` is a folder's path or `owner/model`."""
+    """A model's name, parsed. `source` is a folder's path if `is_folder`, else `mini` or `owner/model`."""
 
     source: str
     revision: str | None = None
     variant: str | None = None
+    is_folder: bool = False
 
     @classmethod
     def parse(cls, text: str, revision: str | None = None) -> ModelName:
-        """Parses a name such as `owner/model@revision#variant`.
+        """Parses a name such as `owner/model@revision#variant`, which a user or a program gives. A folder of
+        that name goes before the hub.
 
         Raises:
-            ModelError: two revisions are named.
+            ModelError: two revisions are named, or one that is none.
         """
-        if text != MINI and Path(text).is_dir():  # the name of a folder may hold any sign
-            return cls(text, revision)
+        if text != MINI and os.path.isdir(text):  # the name of a folder may hold any sign
+            return cls(text, revision, is_folder=True)
         source, _, variant = text.partition("#")
-        if Path(source).is_dir():
-            return cls(source, revision, variant or None)
+        if os.path.isdir(source):
+            return cls(source, revision, variant or None, is_folder=True)
         source, _, named = source.partition("@")
         if named and revision and named != revision:
             raise ModelError(
                 f"{text} names the revision {named}, and revision={revision!r} another: give one"
             )
-        return cls(source, named or revision, variant or None)
+        revision = named or revision
+        if revision and not REVISION.fullmatch(revision):
+            raise ModelError(f"{revision!r} is no revision: name a branch, tag or commit")
+        return cls(source, revision, variant or None)
 
-    @property
-    def is_folder(self) -> bool:
-        return self.source != MINI and Path(self.source).is_dir()
+    @classmethod
+    def of_library(cls, text: str) -> ModelName:
+        """Parses the name that a library remembers. Anybody may have written it, so it means nothing relative
+        to the working directory.
+
+        Raises:
+            ModelError: it is no name, or the folder that it names is not there.
+        """
+        path, _, variant = text.partition("#")
+        if os.path.isabs(path) and text.isprintable():
+            if not os.path.isdir(text) and not os.path.isdir(path):
+                raise ModelError(
+                    f"the model of this library, {text}, is not there: put its folder back, or reindex with "
+                    "another model",
+                    hint="virtue reindex --model NAME",
+                )
+            return cls.parse(text)
+        source, _, revision = path.partition("@")
+        if source != MINI and not REPOSITORY_NAME.fullmatch(source):
+            raise ModelError(
+                f"the library names {text[:MAX_SHOWN]!r} as its model, which is neither a whole path nor a "
+                "name on the hub: reindex with a model of yours",
+                hint="virtue reindex --model NAME",
+            )
+        if revision and not REVISION.fullmatch(revision):
+            raise ModelError(f"{revision[:MAX_SHOWN]!r} is no revision: reindex with a model of yours")
+        return cls(source, revision or None, variant or None)
 
     def __str__(self) -> str:
         source = str(Path(self.source).resolve()) if self.is_folder else self.source

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
-from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError
+from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
 from virtue.geometry import Box
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Query
@@ -355,6 +355,11 @@ def _check_options(find: str, top: int, min_score: MinScore) -> None:
 
 def check_model(generation: Generation, embedder: Embedder) -> None:
     if generation.fingerprint == embedder.fingerprint:
+        if generation.dim != embedder.dim:
+            raise DamagedError(
+                f"the library says that vectors of its model have {generation.dim} dimensions, and they have "
+                f"{embedder.dim}: it was tampered with"
+            )
         return
     if generation.model == embedder.name:
         raise ModelMismatchError(

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
-from virtue.errors import InputError
+from virtue.errors import DamagedError, InputError
 from virtue.paths import printable, quote
 from virtue.store import layout as names
 from virtue.store.ann import segments
@@ -72,7 +72,7 @@ class Writer:
         once, others after `activate`.
 
         Raises:
-            ValueError: the same model had vectors of another dimension.
+            DamagedError: the same model had vectors of another dimension.
         """
         with self._transaction() as connection:
             known = queries.generations(connection)
@@ -82,7 +82,9 @@ class Writer:
                 found = Generation(id, model, fingerprint, dim, active=not known)
                 self._add(connection, found)
         if found.dim != dim:
-            raise ValueError(f"the vectors of {fingerprint} have {found.dim} dimensions, not {dim}")
+            raise DamagedError(
+                f"the library says that vectors of its model have {found.dim} dimensions, and they have {dim}"
+            )
         self.target = found
         return found
 
