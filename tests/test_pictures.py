@@ -125,6 +125,15 @@ def test_a_heic_file_that_is_cut_off_is_an_error(part: float) -> None:
         load(content[: int(len(content) * part)])
 
 
+def test_a_heic_file_whose_names_are_no_text_is_an_error() -> None:
+    """pi-heif ends the process where it meets one."""
+    for place in range(4):
+        damaged = bytearray(HEIC["turned"])
+        damaged[damaged.index(b"Exif") + place] = 0xF0
+        with pytest.raises(PictureError, match="damaged picture"):
+            load(bytes(damaged))
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("side", [500, 250, 128, 60, 31])
 def test_a_reduced_decode_equals_a_full_one_that_is_resized(format: str, side: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
 import struct
 import threading
@@ -178,6 +179,8 @@ def open_image(source: File) -> Iterator[ImageFile.ImageFile]:
         formats = FORMATS
         if head[4:8] == b"ftyp":
             _register_heif()
+            _check_heif_items(stream.read())
+            stream.seek(0)
             formats = (*FORMATS, "HEIF")
         if head[:2] in (b"II", b"MM"):
             _silence_libtiff()
@@ -397,6 +400,22 @@ def _register_heif() -> None:
     import pi_heif
 
     pi_heif.register_heif_opener()
+
+
+_HEIF_ITEM = re.compile(rb"infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2}", re.DOTALL)
+"""The head of the box of an item; its kind and names follow."""
+
+
+def _check_heif_items(content: bytes) -> None:
+    """Raises PictureError for kinds and names of items that are no text, where pi-heif 1.4 would end the
+    process."""
+    for item in _HEIF_ITEM.finditer(content):
+        start = item.start() - 4
+        size = int.from_bytes(content[start : item.start()])
+        try:
+            content[item.end() : start + size if size > 1 else None].decode()
+        except UnicodeDecodeError:
+            raise PictureError("damaged picture (the name of a part of it is no text)") from None
 
 
 @lru_cache(maxsize=1)
