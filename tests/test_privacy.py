@@ -139,6 +139,22 @@ def test_every_file_that_commands_write_is_on_the_page(tmp_path: Path, example_p
         assert any(file.startswith(path) for file in made), path
 
 
+def test_a_library_that_was_imported_before_is_named(tmp_path: Path) -> None:
+    program = (
+        "import logging, sys, types; logging.basicConfig(); "
+        "sys.modules['onnxruntime'] = types.ModuleType('onnxruntime'); import virtue"
+    )
+    for switches, warns in (({}, True), (SWITCHES, False)):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment(tmp_path / str(warns), **switches),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ("onnxruntime was imported before virtue" in done.stderr) is warns, done.stderr
+
+
 @pytest.mark.parametrize(
     "attempt",
     [

@@ -3,7 +3,11 @@
 They read the environment when they are imported, so it is set before any of them is.
 """
 
+import logging
 import os
+import sys
+
+LOG = logging.getLogger("virtue")
 
 SWITCHES = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime: 1.29 and later write an identifier and send events
@@ -16,4 +20,7 @@ SWITCHES = {
 def turn_off_telemetry() -> None:
     """Turns it off in this process and those it starts, whatever the environment said before: that nothing
     phones home is a promise, not a default. A library that was imported before keeps what it read."""
+    early = [name for name in ("onnxruntime", "huggingface_hub") if name in sys.modules]
+    if early and not SWITCHES.items() <= os.environ.items():
+        LOG.warning("%s was imported before virtue: its telemetry may be on", " and ".join(early))
     os.environ.update(SWITCHES)

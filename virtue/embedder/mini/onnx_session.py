@@ -21,6 +21,8 @@ def open_session(path: Path, threads: int | None) -> InferenceSession:
         raise ModelError(f"the bundled model lacks {path.name}: install virtue again")
     import onnxruntime
 
+    # For those who imported it before virtue, and builds for Windows apps, which do not read the environment.
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 1
     options.inter_op_num_threads = 1
