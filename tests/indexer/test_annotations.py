@@ -380,3 +380,117 @@ def test_annotations_survive_edits_into_any_size(shelf: Shelf) -> None:
         assert shelf.index().problems == []
         assert ((5, 5, 20, 20), None) in given_regions(shelf)
         assert ("a.png", "annotation", "far right") in shelf.captions()
+
+
+def deep(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ({"bbox": "1234"}, "its box is no list of four numbers"),
+        ({"bbox": [1, 2, 3, True]}, "its box is no list of four numbers"),
+        ({"bbox": [[1, 2, 3, 4]]}, "its box is no list of four numbers"),
+        ({"bbox": {"x": 1}}, "its box is no list of four numbers"),
+        ({"segmentation": "abc"}, "its outline is no list of polygons"),
+        ({"segmentation": deep(800)}, "its outline is no list of polygons"),
+        ({"segmentation": [["1", "2", "3", "4", "5", "6"]]}, "its outline is no list of polygons"),
+        ({"segmentation": {"size": deep(800), "counts": "a"}}, "its mask is no run-length encoding"),
+        ({"segmentation": {"size": [80, 100], "counts": {"a": 1}}}, "its mask is no run-length encoding"),
+        ({"segmentation": {"size": [80, 100], "counts": [None]}}, "its mask is no run-length encoding"),
+    ],
+)
+def test_values_of_another_type_cost_their_annotations_alone(tmp_path: Path, odd: Any, said: str) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 80}],
+        "annotations": [
+            {"id": deep(800), "image_id": 1, "bbox": [0, 0, 10, 10]} | odd,
+            {"id": 7, "image_id": 1, "bbox": [10, 10, 10, 10]},
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    image = read_annotations(tmp_path / "coco.json")["a.jpg"]
+    assert image.content
+    fitted = image.fit(100, 80)
+    assert [region.box.xywh for region in fitted.regions] == [(10, 10, 10, 10)]
+    assert said in fitted.faults[0] and len(fitted.faults) == 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"images": [{"id": 1, "file_name": deep(800)}]},
+        {"categories": [{"id": 1, "name": deep(800)}]},
+        {"categories": [{"id": 1, "name": "x" * 10_000_000}]},
+        {"annotations": [{"image_id": "x" * 10_000_000}]},
+        {"images": [{"id": deep(800), "file_name": "a"}]},
+        {"images": [{"x" * 10_000_000: 1}]},
+    ],
+)
+def test_odd_names_are_refused_in_a_short_sentence(tmp_path: Path, entry: Any) -> None:
+    (tmp_path / "coco.json").write_text(json.dumps({"images": [], "annotations": []} | entry))
+    with pytest.raises(InputError) as caught:
+        read_annotations(tmp_path / "coco.json")
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_file_of_millions_of_lists_is_refused(tmp_path: Path) -> None:
+    """Each takes three characters, and thirty times as many bytes of memory."""
+    (tmp_path / "coco.json").write_text('{"images": [' + "[]," * 21_000_000 + "[]]}")
+    with pytest.raises(InputError, match="20,000,000 lists"):
+        read_annotations(tmp_path / "coco.json")
+
+
+def coco_file(path: Path, segmentations: list[Any], side: int) -> Path:
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": side, "height": side}],
+        "annotations": [{"image_id": 1, "segmentation": each} for each in segmentations],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_masks_that_take_too_much_work_are_left_out(tmp_path: Path) -> None:
+    """Forty characters each, of a hundred million pixels, for a photo of ten thousand."""
+    bomb = {"size": [10_000, 10_000], "counts": [0, 100_000_000]}
+    file = coco_file(tmp_path / "coco.json", [bomb] * 3000, 10_000)
+    fitted = read_annotations(file)["a.jpg"].fit(100, 100)
+    assert len(fitted.regions) == 100
+    assert len(fitted.faults) == 2900 and "too much work" in fitted.faults[0]
+
+
+def test_outlines_that_go_to_and_fro_are_left_out(tmp_path: Path) -> None:
+    scribble = [[x for n in range(49_000) for x in (n % 100, 3000 * (n % 2))]]
+    file = coco_file(tmp_path / "coco.json", [scribble, [[0, 0, 3000, 0, 0, 3000]]], 3000)
+    fitted = read_annotations(file)["a.jpg"].fit(3000, 3000)
+    assert "too much work" in fitted.faults[0]
+
+
+def test_the_first_of_too_many_annotations_are_used(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [{"image_id": 1, "bbox": [0, 0, n / 1000 + 1, 1]} for n in range(10_001)],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    fitted = read_annotations(tmp_path / "coco.json")["a.jpg"].fit(100, 80)
+    assert len(fitted.regions) == 10_000
+    assert fitted.faults == (
+        f"{tmp_path / 'coco.json'}: the first 10,000 annotations of a.jpg are used, of 10,001",
+    )
+
+
+def test_a_mask_of_a_larger_copy_is_the_one_that_was_drawn(tmp_path: Path) -> None:
+    mask = np.zeros((160, 200), bool)
+    mask[40:80, 20:100] = True
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 200, "height": 160}],
+        "annotations": [{"image_id": 1, "segmentation": masks.encode(mask)}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    (region,) = read_annotations(tmp_path / "coco.json")["a.jpg"].fit(100, 80).regions
+    assert region.box.corners == (10, 20, 50, 40)
+    assert (masks.decode(json.loads(region.mask or "")) == mask[::2, ::2]).all()

@@ -197,3 +197,37 @@ def test_duplicates_with_captions_of_their_own_keep_all_of_them(shelf: Shelf) ->
         shelf.index(captions=file)
     assert {text for _, _, text in shelf.captions()} == {"first", "second"}
     assert shelf.index(captions=file).unchanged == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,caption\na.jpg," + "x" * 2_000_000,
+        '{"path": "a.jpg", "caption": "a"}\n{"path": "' + "x" * 2_000_000 + '"}\n',
+        "path,caption\n" + '"\n",' * 300_000,
+        "path,caption\n" + "," * 2_000_000,
+    ],
+    ids=["a long line", "a long object", "quotes over lines", "commas"],
+)
+def test_an_entry_without_end_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "captions").write_text(content)
+    with pytest.raises(InputError, match="an entry of more than 1,000,000 characters"):
+        read_captions(tmp_path / "captions")
+
+
+def test_many_long_entries_are_read(tmp_path: Path) -> None:
+    lines = ["path,caption", *(f'a.jpg,"{n} {"x" * 90_000}\ny"' for n in range(30))]
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    (tmp_path / "captions.jsonl").write_text(
+        "\n".join(json.dumps({"path": "a.jpg", "caption": f"{n} " + "x" * 90_000}) for n in range(30))
+    )
+    for name in ("captions.csv", "captions.jsonl"):
+        assert len(read_captions(tmp_path / name)["a.jpg"].lines) == 30
+
+
+def test_the_first_of_too_many_captions_of_a_photo_are_used(tmp_path: Path) -> None:
+    rows = "".join(f"a.jpg,text {n},{n / 1000},0,1,1\n" for n in range(10_001))
+    (tmp_path / "captions.csv").write_text("path,caption,x,y,w,h\n" + rows)
+    fitted = read_captions(tmp_path / "captions.csv")["a.jpg"].fit(100, 80)
+    assert len(fitted.captions) == len(fitted.regions) == 10_000
+    assert "the first 10,000 captions of a photo are used, of 10,001" in fitted.faults[0]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from virtue.errors import InputError, PromptError
 from virtue.geometry import Box
@@ -18,6 +17,18 @@ from virtue.indexer.user_annotations import FittedAnnotations, clip_box, read_nu
 from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 
+MAX_CHARACTERS = 1_000_000_000
+"""Of a file: COCO's own largest has half as many."""
+MAX_PARTS = 20_000_000
+"""Lists and objects in a file, each of which takes a hundred bytes: COCO's own largest has 5 million."""
+MAX_NAME = 1_000
+"""Characters of the name of a category, or of an id."""
+MAX_ANNOTATIONS = 10_000
+"""Of one image."""
+MAX_WORK = 10_000_000_000
+"""Pixels of masks that were drawn larger than their photo, of one image; and what outlines cost, for each row
+that a line of them crosses `CROSSING_WORK` pixels. A few characters of text ask for hundreds of millions."""
+CROSSING_WORK = 250
 MAX_SIDE = 1_000_000
 """Pixels of a side of an annotated image."""
 MAX_CORNERS = 100_000
@@ -27,13 +38,20 @@ MAX_POLYGONS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class CocoAnnotation:
-    """One entry of `annotations`: [x, y, w, h] or None, polygons or run-lengths or None."""
+    """One entry of `annotations`: [x, y, w, h] or None, polygons or run-lengths or None. `fault` says why it
+    is none."""
 
-    id: Any
-    box: Any
+    id: str
+    box: list[float] | None
     segmentation: Any
     category: str | None
     caption: str | None
+    fault: str | None = None
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        found = (self.box, self.segmentation, self.category, self.caption)
+        return found if self.fault is None else (*found, self.fault)
 
 
 @dataclass(slots=True)
@@ -47,9 +65,7 @@ class CocoImage:
 
     @property
     def content(self) -> str:
-        return json.dumps(
-            [self.size, [(a.box, a.segmentation, a.category, a.caption) for a in self.annotations]]
-        )
+        return json.dumps([self.size, [annotation.content for annotation in self.annotations]])
 
     def fit(self, width: int, height: int) -> FittedAnnotations:
         """Fits the annotations to the photo. One that does not fit is left out alone. If the file was made on
@@ -71,8 +87,19 @@ class CocoImage:
         regions: list[NewRegion] = []
         captions: list[NewCaption] = []
         faults: list[str] = []
-        for annotation in self.annotations:
+        work = 0.0
+        if len(self.annotations) > MAX_ANNOTATIONS:
+            faults.append(
+                f"{self.origin}: the first {MAX_ANNOTATIONS:,} annotations of {self.name} are used, of "
+                f"{len(self.annotations):,}"
+            )
+        for annotation in self.annotations[:MAX_ANNOTATIONS]:
             try:
+                if annotation.fault is not None:
+                    raise ValueError(annotation.fault)
+                work += _work(annotation.segmentation, declared, (width, height))
+                if work > MAX_WORK:
+                    raise ValueError("the masks of this image take too much work")
                 region = _region(annotation, declared, (width, height), scale)
             except (PromptError, ValueError, TypeError, OverflowError) as error:
                 faults.append(f"{self.origin}, annotation {annotation.id} of {self.name}: {error}: left out")
@@ -94,35 +121,67 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, CocoImage]:
     origin = printable(os.fspath(path))
     try:
         with open(path, encoding="utf-8-sig") as stream:
-            content = json.load(stream, parse_int=read_number)
+            text = stream.read(MAX_CHARACTERS + 1)
+        if len(text) > MAX_CHARACTERS or text.count("[") + text.count("{") > MAX_PARTS:
+            raise InputError(
+                f"{origin}: more than {MAX_CHARACTERS:,} characters or {MAX_PARTS:,} lists: split it"
+            )
+        content = json.loads(text, parse_int=read_number)
+        del text
     except OSError as error:
         raise InputError(f"{origin}: {error.strerror or error}: name a file of annotations") from None
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{origin}: not JSON ({error})") from None
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise InputError(f'{origin}: not COCO JSON: it needs the lists "images" and "annotations"')
-    categories = _table(content, "categories", origin, lambda entry: _clean(str(entry["name"])))
+    categories = _table(content, "categories", origin, lambda entry: _name(entry["name"]))
     images = _table(content, "images", origin, lambda entry: _image(entry, origin))
     for index, entry in enumerate(_list(content, "annotations", origin)):
         try:
             image, category = images[entry["image_id"]], entry.get("category_id")
             name = None if category is None else categories[category]
         except (KeyError, TypeError) as error:
+            what = str(error)[:MAX_NAME]
             raise InputError(
-                f"{origin}: annotations[{index}] refers to nothing that the file has ({error})"
+                f"{origin}: annotations[{index}] refers to nothing that the file has ({what})"
             ) from None
         caption = entry.get("caption")
         caption = _clean(caption) if isinstance(caption, str) else None
+        id, box, segmentation = entry.get("id"), entry.get("bbox"), entry.get("segmentation") or None
+        fault = _find_fault(box, segmentation)
         image.annotations.append(
             CocoAnnotation(
-                entry.get("id", index),
-                entry.get("bbox"),
-                entry.get("segmentation") or None,
+                str(id)[:MAX_NAME] if isinstance(id, int | str) else str(index),
+                None if fault else box,
+                None if fault else segmentation,
                 name,
                 caption or None,
+                fault,
             )
         )
     return {image.name: image for image in images.values() if image.annotations}
+
+
+def _find_fault(box: Any, segmentation: Any) -> str | None:
+    """Says what is no box, or no mask; None: both are, or are not given."""
+    if box is not None and not (_are_numbers(box) and len(box) == 4):
+        return "its box is no list of four numbers"
+    if isinstance(segmentation, dict):
+        size, counts = segmentation.get("size"), segmentation.get("counts")
+        sized = isinstance(size, list) and len(size) == 2 and _are_numbers(size)
+        if not (sized and (isinstance(counts, str) or _are_numbers(counts))):
+            return "its mask is no run-length encoding"
+    elif segmentation is not None and not (
+        isinstance(segmentation, list) and all(map(_are_numbers, segmentation))
+    ):
+        return "its outline is no list of polygons"
+    return None
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and set(map(type, value)) <= {int, float}
 
 
 def _table(
@@ -133,8 +192,15 @@ def _table(
         try:
             table[entry["id"]] = made(entry)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{origin}: {name}[{index}] is not of the COCO format ({error!r})") from None
+            what = f"{type(error).__name__}: {str(error)[:MAX_NAME]}"
+            raise InputError(f"{origin}: {name}[{index}] is not of the COCO format ({what})") from None
     return table
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str | int | float) or len(str(value)) > MAX_NAME:
+        raise ValueError(f"a name is text, of {MAX_NAME:,} characters at most")
+    return _clean(str(value))
 
 
 def _clean(text: str) -> str:
@@ -155,7 +221,9 @@ def _image(entry: dict[str, Any], origin: str) -> CocoImage:
         size = (_side(entry["width"]), _side(entry["height"]))
         if min(size) <= 0:
             raise ValueError(f"a size of {size}")
-    return CocoImage(origin, str(entry["file_name"]), size)
+    if not isinstance(entry["file_name"], str):
+        raise TypeError("a file_name is text")
+    return CocoImage(origin, entry["file_name"], size)
 
 
 def _side(value: Any) -> int:
@@ -164,6 +232,17 @@ def _side(value: Any) -> int:
         return min(int(value), MAX_SIDE + 1)
     except (OverflowError, ValueError):
         return MAX_SIDE + 1
+
+
+def _work(segmentation: Any, declared: tuple[int, int], actual: tuple[int, int]) -> float:
+    """Returns what it costs to make the mask, beyond what a mask of the photo's size costs, in pixels."""
+    if isinstance(segmentation, dict):
+        return float(max(0, declared[0] * declared[1] - actual[0] * actual[1]))
+    rise = 0.0
+    for polygon in segmentation or ():
+        ys = np.asarray(polygon[1::2], float).clip(0, declared[1])
+        rise += float(np.abs(np.diff(ys, append=ys[:1])).sum())
+    return CROSSING_WORK * rise * actual[1] / declared[1] if np.isfinite(rise) else 0.0
 
 
 def _region(
@@ -198,7 +277,11 @@ def _mask(segmentation: Any, declared: tuple[int, int], actual: tuple[int, int])
             )
         mask = masks.decode(segmentation)
         if declared != actual:
-            mask = np.asarray(Image.fromarray(mask).resize(actual, Image.Resampling.NEAREST))
+            columns, rows = (
+                ((np.arange(new) + 0.5) * (old / new)).astype(int)
+                for old, new in zip(declared, actual, strict=True)
+            )
+            mask = mask[np.ix_(rows, columns)]
     else:
         corner_count = sum(len(polygon) for polygon in segmentation) / 2
         if corner_count > MAX_CORNERS or len(segmentation) > MAX_POLYGONS:

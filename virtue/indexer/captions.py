@@ -8,13 +8,19 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from virtue.errors import InputError, PromptError
 from virtue.indexer.user_annotations import FittedAnnotations, clip_box, read_number
 from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 
+MAX_CHARACTERS = 1_000_000_000
+"""Of a file."""
+MAX_ENTRY = 1_000_000
+"""Characters of one entry, of one line or, in quotes, of several."""
+MAX_LINES = 10_000
+"""Of one photo."""
 COLUMNS = ("path", "caption", "x", "y", "w", "h")
 
 Box4 = tuple[float, float, float, float]
@@ -43,7 +49,11 @@ class PhotoCaptions:
         captions: list[NewCaption] = []
         faults: list[str] = []
         places: dict[Box4, int] = {}
-        for line in self.lines:
+        if len(self.lines) > MAX_LINES:
+            faults.append(
+                f"{self.origin}: the first {MAX_LINES:,} captions of a photo are used, of {len(self.lines):,}"
+            )
+        for line in self.lines[:MAX_LINES]:
             if line.box is not None and line.box not in places:
                 try:
                     regions.append(NewRegion(clip_box(*line.box, width, height), "annotation"))
@@ -69,10 +79,37 @@ def read_captions(path: str | os.PathLike[str]) -> dict[str, PhotoCaptions]:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             is_json = stream.read(4096).lstrip().startswith(("{", "["))
             stream.seek(0)
-            rows = _json_rows(stream, origin) if is_json else _csv_rows(stream, origin)
+            lines = _Lines(stream, origin)
+            rows = _json_rows(lines, origin) if is_json else _csv_rows(lines, origin)
             return _group_by_path(rows, origin)
     except OSError as error:
         raise InputError(f"{origin}: {error.strerror or error}: name a file of captions") from None
+
+
+class _Lines:
+    """The lines of a file, of which an entry takes several. Raises InputError at one that never ends."""
+
+    def __init__(self, stream: IO[str], origin: str) -> None:
+        self._stream, self._origin = stream, origin
+        self._number = self._entry = self._total = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._stream.readline(MAX_ENTRY + 1):
+            self._number += 1
+            self._entry += len(line)
+            self._total += len(line)
+            if self._entry > MAX_ENTRY:
+                raise InputError(
+                    f"{self._origin}, line {self._number}: an entry of more than {MAX_ENTRY:,} characters"
+                )
+            if self._total > MAX_CHARACTERS:
+                raise InputError(
+                    f"{self._origin}: more than {MAX_CHARACTERS:,} characters: make several files"
+                )
+            yield line
+
+    def end_entry(self) -> None:
+        self._entry = 0
 
 
 def _group_by_path(rows: Iterator[tuple[int, dict[str, Any]]], origin: str) -> dict[str, PhotoCaptions]:
@@ -89,11 +126,12 @@ def _group_by_path(rows: Iterator[tuple[int, dict[str, Any]]], origin: str) -> d
     return result
 
 
-def _csv_rows(stream: Iterator[str], origin: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.reader(stream)
+def _csv_rows(lines: _Lines, origin: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.reader(lines)
     columns: tuple[str, ...] | None = None
     try:
         for values in reader:
+            lines.end_entry()
             if not any(value.strip() for value in values):
                 continue
             if columns is None:
@@ -111,8 +149,9 @@ def _csv_rows(stream: Iterator[str], origin: str) -> Iterator[tuple[int, dict[st
         raise InputError(f"{origin}, line {reader.line_num}: not CSV ({error})") from None
 
 
-def _json_rows(stream: Iterator[str], origin: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, text in enumerate(stream, 1):
+def _json_rows(lines: _Lines, origin: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, text in enumerate(lines, 1):
+        lines.end_entry()
         if not text.strip():
             continue
         try:
