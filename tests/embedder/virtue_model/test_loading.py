@@ -133,6 +133,8 @@ def test_a_training_checkpoint_equals_its_merged_model(tmp_path: Path, names: An
     vector, expected = loaded(folder).encode(TEXT), loaded(tmp_path / "merged").encode(TEXT)
     assert np.abs(vector - expected).max() <= 1e-5
     assert vector @ EXPECTED < 0.999
+    # In half precision, as on a card, it is the same model.
+    assert load(folder, dtype=torch.bfloat16).fingerprint == load(folder).fingerprint
 
 
 def test_an_adapter_that_fits_nowhere_is_an_error(tmp_path: Path) -> None:

@@ -86,11 +86,10 @@ def is_model_folder(folder: Path) -> bool:
 def move_network(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
     """Moves a network. Parameters are cast, buffers are not: frequencies of positions, which lose their
     meaning in bfloat16."""
-    network.to(device)
     for parameter in network.parameters():
         parameter.data = parameter.data.to(dtype)
         parameter.requires_grad_(False)
-    return network
+    return network.to(device)
 
 
 def _load_own(folder: Path, dtype: torch.dtype) -> Network:

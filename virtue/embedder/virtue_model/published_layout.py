@@ -106,7 +106,8 @@ def _load_qwen(folder: Path, settings: Mapping[str, Any], dtype: torch.dtype, of
     base_folder = beside if beside.is_dir() else hub.get_folder(base, offline=offline)
     check_folder(base_folder)
     base_config = parse_language_config(read_json(base_folder / "config.json"))
-    model = build_qwen(base_config, read_folder(base_folder), dtype, str(base))
+    # Merged in float32 everywhere, or each precision would make another model of it.
+    model = build_qwen(base_config, read_folder(base_folder), torch.float32, str(base))
     return merge_adapter(model, adapter, read_folder(folder, ["adapter_model"]), str(folder))
 
 
