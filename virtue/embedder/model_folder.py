@@ -17,6 +17,8 @@ MAX_SETTINGS = 4_000_000
 """Bytes of a JSON file of settings."""
 MAX_TOKENIZER = 64_000_000
 """Bytes of a tokenizer's file (Gemma's, which SigLIP 2 has, are 34 MB)."""
+MAX_VALUES = 500_000
+"""Values in a file of settings; YAML may name one list many times."""
 MAX_DEPTH = 40
 """Lists and objects of a JSON file inside each other."""
 MAX_MODULES = 1_000
@@ -34,6 +36,9 @@ ATTENTION_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implemen
 """Keys that may name kernels on the hub, as owner/name."""
 FILE_KEYS = ("vocab_file", "merges_file", "tokenizer_file")
 """Keys by which a tokenizer's settings would have files read from anywhere."""
+POSITIVE_KEY = re.compile(
+    r"(hidden|intermediate|patch|image|vocab)_size|num_hidden_layers|num_(attention_|key_value_)?heads|depth"
+)
 COUNTING_KEY = re.compile("layers|depth|blocks|levels|outputs|stages")
 OWN_MODULES = "sentence_transformers."
 
@@ -104,8 +109,8 @@ def check_values(file: Path, values: Any) -> None:
         ModelError: they name code, or nothing sensible can be made of them.
     """
     for count, (key, value, depth) in enumerate(_walk(values)):
-        if count > MAX_SETTINGS:  # YAML may name one list many times
-            raise ModelError(f"{shown(file)} holds more than {MAX_SETTINGS:,} values")
+        if count > MAX_VALUES:
+            raise ModelError(f"{shown(file)} holds more than {MAX_VALUES:,} values")
         if depth > MAX_DEPTH:
             raise ModelError(f"{shown(file)} is nested more than {MAX_DEPTH} times")
         if code := _named_code(file.name, key, value):
@@ -119,6 +124,8 @@ def check_values(file: Path, values: Any) -> None:
             raise ModelError(f"{shown(file)} holds text that is no Unicode at {plain(key)!r}")
         if isinstance(value, int) and value > MAX_MODULES and COUNTING_KEY.search(key):
             raise ModelError(f"{shown(file)} asks for more than {MAX_MODULES} of {key!r:.60}")
+        if isinstance(value, int) and value < 1 and POSITIVE_KEY.fullmatch(key):
+            raise ModelError(f"{shown(file)} says {key} = {value!r:.60}: that cannot be")
 
 
 def find_inside(folder: Path, named: object) -> Path | None:

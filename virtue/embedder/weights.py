@@ -190,7 +190,7 @@ def _list_shards(index: Path) -> list[str]:
     if not isinstance(placed, dict) or not all(isinstance(name, str) for name in placed.values()):
         raise ModelError(f"{shown(index)} does not say where the weights are: download it again")
     shards = sorted(set(placed.values()))
-    if away := [name for name in shards if Path(name).name != name]:
+    if away := [name for name in shards if not name or Path(name).name != name]:
         raise ModelError(f"{shown(index)} names {away[0]!r:.60}, which is not a file of its folder")
     return shards
 

@@ -63,13 +63,15 @@ def load(folder: Path, name: str, *, variant: str = "attend", device: torch.devi
     model = _load_model(folder).to(device).eval().requires_grad_(False)
     with reading(f"the image processor (preprocessor_config.json) of {shown(folder)}"):
         processor = AutoImageProcessor.from_pretrained(
-            folder, backend="pil", local_files_only=True, trust_remote_code=False
+            folder, config=model.config, backend="pil", local_files_only=True, trust_remote_code=False
         )
         side = _find_side(model.config.vision_config, processor)
         preprocessing = Preprocessing(processor, side)
         preprocessing.check(model.config.vision_config)
     with reading(f"the tokenizer of {shown(folder)}"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, config=model.config, local_files_only=True, trust_remote_code=False
+        )
         text = TextTower(model, tokenizer)
         text.check_length("a")
     pooling: RegionPooling = "roi" if variant == "roi" else "attend"
