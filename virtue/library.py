@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from virtue.store import Fault, Store, TuningResult, Writer
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind, ProgressCallback, TextChecks
-    from virtue.store.transfer.manifest import ExportSummary, ImportSummary
+    from virtue.store.transfer.manifest import ExportManifest, ExportSummary, ImportSummary, PhotoExport
 
 PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 
@@ -450,15 +451,10 @@ class Library:
             ModelMismatchError: its vectors are of another model.
             LockedError: another process is writing.
         """
-        from virtue.store.transfer.importing import import_photos
         from virtue.store.transfer.parquet import read_parquet
 
         manifest, photos = read_parquet(Path(file), self._text_checks())
-        store = self._open(create=True)
-        with store.write("virtue import") as writer:
-            summary = import_photos(store, writer, manifest, photos, source=str(file))
-            self._refresh_indexes(writer)
-        return summary
+        return self._take_in("virtue import", manifest, photos, str(file))
 
     def merge(self, other: str | os.PathLike[str]) -> ImportSummary:
         """Adds the photos of another library, which is not changed. Photos and paths that this one has
@@ -470,13 +466,23 @@ class Library:
             ModelMismatchError: its vectors are of another model.
             LockedError: another process is writing here.
         """
-        from virtue.store.transfer.importing import import_photos, read_library
+        from virtue.store.transfer.importing import read_library
 
         with read_library(Path(other), self.folder, self._text_checks()) as (manifest, photos):
-            store = self._open(create=True)
-            with store.write("virtue merge") as writer:
-                summary = import_photos(store, writer, manifest, photos, source=str(other))
-                self._refresh_indexes(writer)
+            return self._take_in("virtue merge", manifest, photos, str(other))
+
+    def _take_in(
+        self, command: str, manifest: ExportManifest, photos: Iterable[PhotoExport], source: str
+    ) -> ImportSummary:
+        from virtue.indexer.roots import without_links
+        from virtue.store.transfer.importing import import_photos
+
+        # Whether links may lead out of a folder is for its owner to say, and not for an export.
+        roots = tuple(replace(root, options=without_links(root.options)) for root in manifest.roots)
+        store = self._open(create=True)
+        with store.write(command) as writer:
+            summary = import_photos(store, writer, replace(manifest, roots=roots), photos, source=source)
+            self._refresh_indexes(writer)
         return summary
 
     def verify(self, *, repair: bool = False) -> list[Fault]:

@@ -144,6 +144,9 @@ def test_on_the_command_line(virtue: Run, photos: Path, tmp_path: Path) -> None:
     second = virtue("index", photos, "--follow-links", "-d", "lib").stderr.decode()
     assert "photos: 1 indexed, 1 unchanged;" in second
     assert "photos: 2 unchanged;" in virtue("index", "-d", "lib").stderr.decode()
+    assert virtue("merge", "lib", "-d", "other").returncode == 0
+    merged = virtue("index", "-d", "other").stderr.decode()
+    assert "1 photo of the library behind kept as they were" in merged, "the choice is no part of a merge"
     off = virtue("index", photos, "--no-follow-links", "-d", "lib").stderr.decode()
     assert "photos: 1 unchanged;" in off
     assert "1 photo of the library behind kept as they were" in off

@@ -57,6 +57,12 @@ def are_options(text: str) -> bool:
         return False
 
 
+def without_links(text: str) -> str:
+    """Returns options of a root, and links that lead out of it are not followed."""
+    options = Options.from_json(text)
+    return replace(options, follow_links=False).to_json() if options.follow_links else text
+
+
 def parse_regions(regions: str | int | None) -> Regions | None:
     """Checks how many regions a photo may have.
 
