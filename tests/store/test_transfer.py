@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -107,7 +108,9 @@ regions = st.builds(
     st.sampled_from(["whole", "proposal", "annotation"]),
     st.none() | texts,
 )
-paths = st.binary(min_size=1, max_size=6).filter(lambda path: b"\0" not in path)
+paths = st.binary(min_size=1, max_size=6).filter(
+    lambda path: b"\0" not in path and os.path.abspath(b"/" + path) == b"/" + path
+)
 
 
 @st.composite
