@@ -51,6 +51,15 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def cuda_devices() -> list[str]:
+    """Returns the names of all GPUs that torch can work on."""
+    if not has_cuda():
+        return []
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
 def _has_driver() -> bool:
     try:
         ctypes.CDLL(DRIVER)

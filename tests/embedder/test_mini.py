@@ -118,8 +118,14 @@ def test_texts_of_one_length_are_one_pass(embedder, monkeypatch):
     monkeypatch.setattr(embedder.model._text, "_session", Counting(run, passes))
     embedder.encode_query(["a cat", "a dog", "a red mug", "a cow"])
     assert sorted(passes) == [1, 3]
-    with pytest.raises(InputError, match="input 1: the text is empty"):
-        embedder.queries(["a cat", " "])
+    with pytest.raises(InputError, match=r"input 1: .* is an address"):
+        embedder.queries(["a cat", "https://example.org/a.jpg"])
+
+
+def test_no_words_have_a_vector(embedder):
+    rows = embedder.encode(["", "  ", "a cat"])
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(rows[0], rows[1])
 
 
 class Counting:

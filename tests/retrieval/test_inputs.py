@@ -71,8 +71,9 @@ REFUSED: dict[str, tuple[Any, type[InputError], str]] = {
     "number": (3.5, InputError, "float is not an input"),
     "other key": (on_image(bbox=(0, 0, 1, 1)), InputError, "unknown key 'bbox'"),
     "empty dict": ({}, InputError, "nothing is given"),
-    "blank text": ("  ", InputError, "the text is empty"),
-    "blank text beside an image": (on_image(text=""), InputError, "the text is empty"),
+    "address of a picture": ("https://example.org/dog.JPG", InputError, "gets nothing from the net"),
+    "image by address": ({"image": "http://example.org/dog"}, InputError, "gets nothing from the net"),
+    "mask by address": (on_image(mask="data:image/png;base64,AA"), InputError, "gets nothing from the net"),
     "text that is none": ({"text": 3}, InputError, "must be a str, not int"),
     "image that is none": ({"image": 7}, InputError, "int is not a valid image"),
     "no such file": (Path("nowhere.jpg"), UnreadableError, "nowhere.jpg"),
@@ -126,6 +127,12 @@ def test_what_is_refused_is_refused_in_the_same_words(case: str, fill: Fill, emb
         with pytest.raises(error, match=words) as raised:
             face()
         assert type(raised.value) is error
+
+
+@pytest.mark.parametrize("value", ["", "  ", on_image(text="")], ids=["empty", "blank", "beside an image"])
+def test_no_words_find_nothing(value: Any, fill: Fill, embedder: Embedder) -> None:
+    with pytest.raises(InputError, match="the text is empty"):
+        search(fill(Painted("a.png")), embedder, value)
 
 
 def test_what_is_of_a_library_has_no_vector_without_it(embedder: Embedder) -> None:

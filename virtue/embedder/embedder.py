@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from virtue.distribution import install_hint
 from virtue.embedder import families
 from virtue.embedder.inputs import Input, LoadedInput, ModelInput, is_single, load_input
 from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, Scene
+from virtue.embedder.output import Cosines, Output, OutputValue, Precision, to_tensor
+from virtue.embedder.process_pool import ProcessPool
 from virtue.errors import InputError, ModelError
 from virtue.geometry import Box
 from virtue.vector_math import unit_rows
 
 if TYPE_CHECKING:
-    import torch
-
     from virtue.pictures import Picture
 
 OnError = Literal["raise", "skip"]
@@ -45,6 +46,7 @@ class Embedder:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.model_card_data = CardData()
+        self._options: dict[str, Any] | None = None
 
     @classmethod
     def from_pretrained(
@@ -72,11 +74,21 @@ class Embedder:
         Raises:
             ModelError: there is no such model, it cannot be had, or it cannot run on that device.
         """
-        return cls(
-            families.load_model(
-                name, device=device, offline=offline, revision=revision, threads=threads, compile=compile
-            )
-        )
+        options: dict[str, Any] = {
+            "device": device, "offline": offline, "threads": threads, "compile": compile
+        }  # fmt: skip
+        embedder = cls(families.load_model(name, revision=revision, **options))
+        embedder._options = options
+        return embedder
+
+    def _loader(self) -> Callable[[str | None], Embedder]:
+        """What loads this model in another process, on a device (None: on that of this one)."""
+        if self._options is None:
+            raise ModelError("this Embedder was not made by from_pretrained, so no other process can load it")
+        return partial(_load, type(self), self.name, self._options)
+
+    def __reduce__(self) -> Any:
+        return self._loader(), (None,)
 
     @property
     def name(self) -> str:
@@ -92,6 +104,25 @@ class Embedder:
         """The length of a vector."""
         return self.model.dim
 
+    @property
+    def device(self) -> Any:
+        """Where the model computes: a `torch.device`, or "cpu" for a model that needs no torch."""
+        return getattr(self.model, "device", "cpu")
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """The number of tokens of the longest text that the model reads."""
+        return getattr(self.model, "max_seq_length", None)
+
+    @property
+    def modalities(self) -> list[Any]:
+        """What an input may be, in the words of sentence-transformers."""
+        return ["text", "image", ("image", "text")]
+
+    def supports(self, modality: Any) -> bool:
+        """Returns whether an input may be this, or these together."""
+        return modality in self.modalities or modality == ("text", "image")
+
     def get_embedding_dimension(self) -> int:
         return self.dim
 
@@ -100,36 +131,49 @@ class Embedder:
 
     def encode(
         self,
-        inputs: Input | Sequence[Input],
-        *,
-        batch_size: int = BATCH_SIZE,
+        inputs: Input | Iterable[Input],
         prompt_name: str | None = None,
         prompt: str | None = None,
-        normalize_embeddings: bool = True,
-        truncate_dim: int | None = None,
+        batch_size: int = BATCH_SIZE,
         show_progress_bar: bool | None = None,
+        output_value: OutputValue | None = "sentence_embedding",
+        precision: Precision | None = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
+        device: str | list[str] | None = None,
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+        pool: dict[str, Any] | None = None,
+        chunk_size: int | None = None,
+        *,
         on_error: OnError = "raise",
-    ) -> np.ndarray | list[np.ndarray] | torch.Tensor:
-        """Embeds documents: what is stored and searched.
+    ) -> Any:
+        """Embeds documents: what is stored and searched. The arguments are those of sentence-transformers 6.
 
         Args:
-            inputs: one input or a sequence of them; see `virtue.embedder.inputs`.
-            batch_size: inputs held in memory at once.
+            inputs: one input, or several in a sequence or any iterable; see `virtue.embedder.inputs`.
             prompt_name: of an instruction that the model knows (`prompts`); VIRTUE knows some.
             prompt: words put before every text; for VIRTUE also what goes with an image that has none.
+                It counts, and not `prompt_name`, if both are given.
+            batch_size: inputs held in memory at once.
+            show_progress_bar: a bar on stderr.
+            output_value: None gives a dict {"sentence_embedding": tensor} for each input.
+            precision: "int8" and "uint8" divide the range of each dimension among these inputs; "binary" and
+                "ubinary" are signs, eight to a byte.
+            convert_to_numpy: False gives a list of torch tensors (dim,).
+            convert_to_tensor: gives one torch tensor.
+            device: that of the model. A list starts a process for each device, for this call.
             normalize_embeddings: unit rows again after `truncate_dim`; without it rows are unit anyway.
             truncate_dim: keep the first so many numbers ("mini": the first half is meaning, the second
                 look).
-            show_progress_bar: a bar on stderr.
-            convert_to_numpy: False gives a list of (dim,) arrays.
-            convert_to_tensor: gives a torch tensor.
+            pool: processes of `start_multi_process_pool`.
+            chunk_size: inputs handed to a process of a pool at once.
             on_error: "raise", or "skip": an input that cannot be used gives a row of NaN, which no
                 comparison takes for a vector, and a warning that says why.
 
         Returns:
-            (n, dim) float32, or (dim,) for a single input.
+            (n, dim) float32, or (dim,) for a single input; otherwise as `precision`, `output_value` and
+            `convert_to_...` say.
 
         Raises:
             InputError: an input cannot be used; says which (counted from 0) and why.
@@ -137,34 +181,43 @@ class Embedder:
         return self._encode(
             inputs,
             lambda items, pictures: self.model.embed(items),
-            batch_size,
-            prompt_name,
-            prompt,
-            normalize_embeddings,
-            truncate_dim,
-            show_progress_bar,
-            convert_to_numpy,
-            convert_to_tensor,
-            on_error,
+            Output(
+                output_value,
+                precision,
+                convert_to_numpy,
+                convert_to_tensor,
+                normalize_embeddings,
+                truncate_dim,
+            ),
+            _Call("encode", {}, prompt_name, prompt, batch_size, on_error),
+            show_progress_bar=bool(show_progress_bar),
+            device=device,
+            pool=pool,
+            chunk_size=chunk_size,
         )
 
     encode_document = encode
 
     def encode_query(
         self,
-        inputs: Input | Sequence[Input],
-        *,
-        find: Find = "regions",
-        batch_size: int = BATCH_SIZE,
+        inputs: Input | Iterable[Input],
         prompt_name: str | None = None,
         prompt: str | None = None,
-        normalize_embeddings: bool = True,
-        truncate_dim: int | None = None,
+        batch_size: int = BATCH_SIZE,
         show_progress_bar: bool | None = None,
+        output_value: OutputValue | None = "sentence_embedding",
+        precision: Precision | None = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
+        device: str | list[str] | None = None,
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+        pool: dict[str, Any] | None = None,
+        chunk_size: int | None = None,
+        *,
+        find: Find = "regions",
         on_error: OnError = "raise",
-    ) -> np.ndarray | list[np.ndarray] | torch.Tensor:
+    ) -> Any:
         """Embeds queries, one vector each: the first, where a model makes several (see `queries`).
 
         `find` says what is looked for; the rest is as for `encode`.
@@ -173,16 +226,41 @@ class Embedder:
         return self._encode(
             inputs,
             lambda items, pictures: [rows[0] for rows in self.model.queries(items, pictures, find)],
-            batch_size,
-            prompt_name,
-            prompt,
-            normalize_embeddings,
-            truncate_dim,
-            show_progress_bar,
-            convert_to_numpy,
-            convert_to_tensor,
-            on_error,
+            Output(
+                output_value,
+                precision,
+                convert_to_numpy,
+                convert_to_tensor,
+                normalize_embeddings,
+                truncate_dim,
+            ),
+            _Call("encode_query", {"find": find}, prompt_name, prompt, batch_size, on_error),
+            show_progress_bar=bool(show_progress_bar),
+            device=device,
+            pool=pool,
+            chunk_size=chunk_size,
         )
+
+    def start_multi_process_pool(self, target_devices: Sequence[str] | None = None) -> dict[str, Any]:
+        """Starts processes that each hold this model, for `encode(pool=...)`.
+
+        Args:
+            target_devices: the device of each, one device perhaps several times; None: every CUDA device, or
+                four times the processor.
+
+        Raises:
+            ModelError: the model was not loaded by name, so that another process could not load it.
+        """
+        if target_devices is None:
+            from virtue.torch_device import cuda_devices
+
+            target_devices = cuda_devices() or ["cpu"] * 4
+        return {"processes": ProcessPool(self._loader(), target_devices)}
+
+    @staticmethod
+    def stop_multi_process_pool(pool: dict[str, Any]) -> None:
+        """Ends the processes of `start_multi_process_pool`."""
+        pool["processes"].stop()
 
     def queries(self, values: Iterable[Input], find: Find = "regions") -> list[np.ndarray]:
         """Embeds queries with all their vectors: for each (k, dim) float32, unit rows. The score of a row of
@@ -223,9 +301,17 @@ class Embedder:
     def similarity(self, a: Any, b: Any) -> Any:
         """Computes the cosines of all pairs: (n, m) float32; a torch tensor if `a` is one."""
         if not isinstance(a, np.ndarray) and hasattr(a, "detach"):
-            return _to_tensor(self.similarity(a.detach().cpu().numpy(), b.detach().cpu().numpy()))
+            return to_tensor(self.similarity(a.detach().cpu().numpy(), b.detach().cpu().numpy()))
         a, b = (np.atleast_2d(np.asarray(rows, np.float32)) for rows in (a, b))
-        return unit_rows(a) @ unit_rows(b).T
+        return (unit_rows(a) @ unit_rows(b).T).view(Cosines)
+
+    def similarity_pairwise(self, a: Any, b: Any) -> Any:
+        """Computes the cosine of each row with the row of its number: (n,) float32; a torch tensor if `a` is
+        one."""
+        if not isinstance(a, np.ndarray) and hasattr(a, "detach"):
+            return to_tensor(self.similarity_pairwise(a.detach().cpu().numpy(), b.detach().cpu().numpy()))
+        a, b = (np.atleast_2d(np.asarray(rows, np.float32)) for rows in (a, b))
+        return np.vecdot(unit_rows(a), unit_rows(b)).view(Cosines)
 
     # -- image work once, many prompts: what an indexer uses ------------------------------------------
 
@@ -247,52 +333,53 @@ class Embedder:
 
     def _encode(
         self,
-        inputs: Input | Sequence[Input],
+        inputs: Input | Iterable[Input],
         embed: Embed,
-        batch_size: int,
-        prompt_name: str | None,
-        prompt: str | None,
-        normalize: bool,
-        truncate_dim: int | None,
-        show_progress_bar: bool | None,
-        to_numpy: bool,
-        to_tensor: bool,
-        on_error: OnError,
+        output: Output,
+        call: _Call,
+        *,
+        show_progress_bar: bool,
+        device: str | list[str] | None,
+        pool: dict[str, Any] | None,
+        chunk_size: int | None,
     ) -> Any:
         """The body of `encode` and `encode_query`, which differ in `embed`."""
-        self._check_options(truncate_dim, batch_size, on_error)
-        instruction, prefix = self._choose_instruction(prompt_name, prompt)
+        if call.batch_size < 1:
+            raise InputError(f"batch_size is {call.batch_size}: give 1 or more")
+        if call.on_error not in get_args(OnError):
+            raise InputError(f"on_error={call.on_error!r} is neither 'raise' nor 'skip'")
+        instruction, prefix = self._choose_instruction(call.prompt_name, call.prompt)
         single = is_single(inputs)
-        rows = self._run(
-            [inputs] if single else list(inputs),  # type: ignore[arg-type,list-item]
-            embed,
-            is_single=single,
-            batch_size=batch_size,
-            instruction=instruction,
-            prefix=prefix,
-            on_error=on_error,
-            show_progress=bool(show_progress_bar),
-        )
-        vectors: Any = np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)
-        if truncate_dim is not None:
-            vectors = vectors[:, :truncate_dim]
-            vectors = unit_rows(vectors) if normalize else vectors
-        if to_tensor:
-            vectors = _to_tensor(vectors)
-        if single:
-            return vectors[0]
-        return vectors if to_numpy or to_tensor else list(vectors)
-
-    def _check_options(self, truncate_dim: int | None, batch_size: int, on_error: str) -> None:
-        if truncate_dim is not None and not 1 <= truncate_dim <= self.dim:
-            raise InputError(f"truncate_dim is {truncate_dim}: give 1 to {self.dim}")
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}: give 1 or more")
-        if on_error not in ("raise", "skip"):
-            raise InputError(f"on_error={on_error!r} is neither 'raise' nor 'skip'")
+        values: list[Any] = [inputs] if single else list(inputs)  # type: ignore[arg-type]
+        if pool is not None or isinstance(device, list):
+            started = None if pool else self.start_multi_process_pool(device)
+            processes: ProcessPool = (pool or started or {})["processes"]
+            try:
+                rows = processes.run(call.method, values, call.options(), chunk_size)
+            finally:
+                if started:
+                    self.stop_multi_process_pool(started)
+        else:
+            if device is not None and str(device) != str(self.device):
+                raise InputError(
+                    f"this model is on {self.device}: for device={str(device)!r} load it there, by "
+                    "Embedder.from_pretrained(name, device=...)"
+                )
+            rows = self._run(
+                values,
+                embed,
+                is_single=single,
+                batch_size=call.batch_size,
+                instruction=instruction,
+                prefix=prefix,
+                on_error=call.on_error,
+                show_progress=show_progress_bar,
+            )
+        return output.convert(rows, self.dim, single)
 
     def _choose_instruction(self, name: str | None, words: str | None) -> tuple[str | None, str | None]:
         """(an instruction for models that take one, words to put before texts for the others)."""
+        name = name if words is None else None
         if name is not None and name not in self.prompts:
             known = f"it knows {', '.join(self.prompts)}" if self.prompts else "give prompt='words'"
             raise InputError(f"the model {self.name!r} knows no prompt called {name!r}: {known}")
@@ -387,8 +474,35 @@ class Embedder:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What `encode` or `encode_query` was asked, but for the inputs and the form of the result."""
+
+    method: str
+    more: dict[str, Any]
+    prompt_name: str | None
+    prompt: str | None
+    batch_size: int
+    on_error: OnError
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "prompt_name": self.prompt_name,
+            "prompt": self.prompt,
+            "batch_size": self.batch_size,
+            "on_error": self.on_error,
+            **self.more,
+        }
+
+
+def _load(kind: type[Embedder], name: str, options: dict[str, Any], device: str | None) -> Embedder:
+    return kind.from_pretrained(name, **{**options, "device": device or options["device"]})
+
+
 class CardData:
     """Takes what the evaluators of sentence-transformers report."""
+
+    base_model: str | None = None
 
     def __init__(self) -> None:
         self.metrics: dict[str, float] = {}
@@ -413,11 +527,3 @@ def _show_progress(starts: Iterable[int], total: int, batch_size: int) -> Iterab
         for start in starts:
             yield start
             progress.update(task, completed=min(start + batch_size, total))
-
-
-def _to_tensor(vectors: np.ndarray) -> Any:
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise ModelError(f"convert_to_tensor needs torch: {install_hint('torch')}") from None
-    return torch.from_numpy(np.ascontiguousarray(vectors))

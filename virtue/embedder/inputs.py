@@ -10,7 +10,8 @@ or `Picture` is an image. A dict joins parts:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from virtue.pictures import Picture
+
+URL = re.compile(r"(https?|ftp|s3)://|data:image/", re.IGNORECASE)
+PICTURE_URL = re.compile(
+    r"((https?|ftp|s3)://\S+\.(jpe?g|png|webp|gif|bmp|tiff?|heic|avif)|data:image/\S+)", re.IGNORECASE
+)
+"""A text that is this is meant as a picture: other libraries take it for one."""
 
 Input: TypeAlias = (
     "str | os.PathLike[str] | bytes | Image | np.ndarray | Picture | Mapping[str, Any] | ModelInput"
@@ -39,7 +46,8 @@ class ModelInput:
         box, points: in pixels of the upright original; a box also (`Box.relative`) in fractions.
 
     Raises:
-        InputError: there is neither an image nor a text, one is of no known kind, or the text is blank.
+        InputError: there is neither an image nor a text, one is of no known kind, or the address of a picture
+            on the net.
         PromptError: there is a prompt without an image.
     """
 
@@ -51,6 +59,7 @@ class ModelInput:
 
     def __post_init__(self) -> None:
         for name, value in (("image", self.image), ("mask", self.mask)):
+            _refuse_url(value)
             if isinstance(value, str):
                 object.__setattr__(self, name, Path(value))
             elif value is not None and not _is_image(value):
@@ -60,8 +69,8 @@ class ModelInput:
                 )
         if self.text is not None and not isinstance(self.text, str):
             raise InputError(f"a text must be a str, not {type(self.text).__name__}")
-        if self.text is not None and not self.text.strip():
-            raise InputError("the text is empty: give at least one word")
+        if self.text is not None and PICTURE_URL.fullmatch(self.text):
+            _refuse_url(self.text)
         if self.image is None and self.has_prompt:
             raise PromptError("a box, points or a mask need an image that they are drawn on: give one")
         if self.is_empty:
@@ -124,10 +133,10 @@ class LoadedInput:
 
 
 def is_single(inputs: Any) -> bool:
-    """Returns whether this is one input rather than a sequence of them."""
+    """Returns whether this is one input rather than several of them."""
     if isinstance(inputs, np.ndarray):
         return inputs.dtype.kind not in "OUS"
-    return not isinstance(inputs, Sequence) or isinstance(inputs, str | bytes)
+    return not isinstance(inputs, Iterable) or isinstance(inputs, str | bytes | Mapping | os.PathLike)
 
 
 def load_input(
@@ -162,6 +171,13 @@ def load_input(
     mask = None if given.mask is None else load_mask(given.mask, picture.width, picture.height)
     prompt = Prompt(given.box, given.points, mask).within(picture.width, picture.height)
     return LoadedInput(picture, prompt, given.text)
+
+
+def _refuse_url(value: Any) -> None:
+    if isinstance(value, str) and URL.match(value):
+        raise InputError(
+            f"{value[:200]} is an address: virtue gets nothing from the net; download it, and give its path"
+        )
 
 
 def _is_image(value: Any) -> bool:

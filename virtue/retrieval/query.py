@@ -25,7 +25,8 @@ class Part(ModelInput):
             `Query.without` is. Alone, a part weighs the same whatever its weight.
 
     Raises:
-        InputError: as for `ModelInput`; or an id goes with anything else; or the weight is 0 or not finite.
+        InputError: as for `ModelInput`; or the text is blank; or an id goes with anything else; or the weight
+            is 0 or not finite.
         PromptError: there is a prompt without an image.
     """
 
@@ -42,6 +43,8 @@ class Part(ModelInput):
                 "one for what hits should not look like"
             )
         ModelInput.__post_init__(self)
+        if self.text is not None and not self.text.strip():
+            raise InputError("the text is empty: give at least one word")
         if self.is_stored and (
             self.image is not None or self.text is not None or None not in (self.region_id, self.photo_id)
         ):

@@ -1,6 +1,5 @@
 """Two-tower models of transformers through the public face, against transformers itself."""
 
-import inspect
 import json
 import shutil
 from pathlib import Path
@@ -410,12 +409,6 @@ def test_sentence_transformers_evaluators_take_it(embedder):
     scores = embedder.encode_query(list(queries.values())) @ embedder.encode(list(corpus.values())).T
     assert figures["cosine_accuracy@1"] == np.mean(scores.argmax(1) == np.arange(len(corpus)))
     assert embedder.model_card_data.metrics == figures
-
-
-def test_the_face_keeps_the_arguments_that_evaluators_pass():
-    wanted = {"prompt_name", "prompt", "batch_size", "show_progress_bar", "convert_to_tensor", "truncate_dim"}
-    for method in (Embedder.encode_query, Embedder.encode_document):
-        assert wanted <= set(inspect.signature(method).parameters)
 
 
 def test_a_library_is_indexed_and_searched_with_it(virtue: Run, folders: dict[str, Path], tmp_path: Path):

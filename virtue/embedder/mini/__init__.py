@@ -56,6 +56,7 @@ class Mini:
         self._opening = threading.RLock()
         self._config, self.fingerprint = read_config(folder)
         self.side: int | None = self._config.side
+        self.max_seq_length = self._config.max_tokens
 
     @cached_property
     def _vision(self) -> ImageEncoder:

@@ -69,8 +69,12 @@ class TwoTowerModel:
         self.dim = vision.dim
         self.side: int | None = side
         self._vision, self._text, self._preprocessing = vision, text, preprocessing
-        self._variant, self._device = variant, device
+        self._variant, self.device = variant, device
         self._pictures = Budget(FIRST_BATCH.get(device.type, FIRST_BATCH["cpu"]), room_on(device))
+
+    @property
+    def max_seq_length(self) -> int:
+        return self._text.limit
 
     @torch.inference_mode()
     def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
@@ -175,7 +179,7 @@ class TwoTowerModel:
         return scene.tokens
 
     def _read_regions(self, scene: Scene, shares: np.ndarray) -> Tensor:
-        return self._vision.read_regions(self._tokens(scene), torch.from_numpy(shares).to(self._device))
+        return self._vision.read_regions(self._tokens(scene), torch.from_numpy(shares).to(self.device))
 
     def _feature_map(self, scene: Scene) -> FeatureMap:
         """The tokens as the map that points are compared on and proposals are found in. Of unit length:
@@ -201,14 +205,14 @@ class TwoTowerModel:
         Pictures are resized beside the work on those before them."""
 
         def rows(source: Source) -> dict[str, Tensor]:
-            return {name: stage(value, self._device) for name, value in pixels(source).items()}
+            return {name: stage(value, self.device) for name, value in pixels(source).items()}
 
         with prepare_ahead(rows, sources) as ready:
 
             def step(batch: list[int]) -> list[tuple[Tensor, Tokens | None]]:
                 parts = [ready(n) for n in batch]
                 placed = {
-                    name: torch.cat([upload(part[name], self._device) for part in parts]) for name in parts[0]
+                    name: torch.cat([upload(part[name], self.device) for part in parts]) for name in parts[0]
                 }
                 embeddings, tokens = self._vision.encode(self._preprocessing.normalize(placed))
                 return list(zip(embeddings, tokens if keep_tokens else [None] * len(batch), strict=True))

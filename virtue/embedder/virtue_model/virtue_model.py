@@ -96,6 +96,14 @@ class VirtueModel:
         return [scene for _, scene in sorted(zip(order, made, strict=True), key=lambda pair: pair[0])]
 
     @property
+    def device(self) -> torch.device:
+        return self.network.device
+
+    @property
+    def max_seq_length(self) -> int:
+        return self.configuration.max_text_tokens
+
+    @property
     def _pixel_bounds(self) -> tuple[int, int, int]:
         vision, settings = self.network.vision, self.configuration
         return vision.patch * vision.merge, settings.min_pixels, settings.max_pixels
