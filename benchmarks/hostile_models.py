@@ -387,7 +387,7 @@ def hide_code(rng: random.Random, folder: Path, mark: Path) -> str:
         Payload(eval, f"open({str(mark)!r}, 'w')"),
         Payload(bytearray, 5_000_000_000),
         Payload(torch.load, str(mark)),
-        Payload(getattr, torch, "os"),
+        Payload(__import__, "evil"),
         Payload(torch.Tensor, 60_000, 60_000),
     )  # fmt: skip
     payload = rng.choice(calls)

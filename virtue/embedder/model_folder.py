@@ -36,9 +36,7 @@ ATTENTION_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implemen
 """Keys that may name kernels on the hub, as owner/name."""
 FILE_KEYS = ("vocab_file", "merges_file", "tokenizer_file")
 """Keys by which a tokenizer's settings would have files read from anywhere."""
-POSITIVE_KEY = re.compile(
-    r"(hidden|intermediate|patch|image|vocab)_size|num_hidden_layers|num_(attention_|key_value_)?heads|depth"
-)
+POSITIVE_KEY = re.compile(r"(?!max_window_layers)(.*_)?(sizes?|strides?|stages?|channels|heads|layers|depth)")
 COUNTING_KEY = re.compile("layers|depth|blocks|levels|outputs|stages")
 OWN_MODULES = "sentence_transformers."
 
@@ -124,7 +122,7 @@ def check_values(file: Path, values: Any) -> None:
             raise ModelError(f"{shown(file)} holds text that is no Unicode at {plain(key)!r}")
         if isinstance(value, int) and value > MAX_MODULES and COUNTING_KEY.search(key):
             raise ModelError(f"{shown(file)} asks for more than {MAX_MODULES} of {key!r:.60}")
-        if isinstance(value, int) and value < 1 and POSITIVE_KEY.fullmatch(key):
+        if type(value) is int and value < 1 and POSITIVE_KEY.fullmatch(key):
             raise ModelError(f"{shown(file)} says {key} = {value!r:.60}: that cannot be")
 
 

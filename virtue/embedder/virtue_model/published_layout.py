@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,23 @@ from virtue.errors import ModelError
 
 CONNECTOR = "sam2_reducer_and_vlm_layer.pth"
 ADAPTER = "adapter_config.json"
+SAM_CONSTANTS = (
+    "prompt_encoder_config.patch_size",
+    *(f"vision_config.fpn_{name}" for name in ("kernel_size", "stride", "padding")),
+    *(
+        f"vision_config.backbone_config.{name}"
+        for name in (
+            "patch_kernel_size",
+            "patch_stride",
+            "patch_padding",
+            "query_stride",
+            "num_query_pool_stages",
+        )
+    ),
+)
+"""Settings that are the same for all sizes; others would ask for memory that no weights show."""
+PUBLISHED_ROTATION = (16, 24, 24)
+"""How Qwen2-VL shares a head between time, rows and columns, unless it says another."""
 SIZES = ("tiny", "small", "large")
 MAX_SIDE = 2048
 """Pixels on the side of the square that a segmentation model sees; the published ones see 1,024."""
@@ -78,13 +96,26 @@ def parse_language_config(settings: Mapping[str, Any]) -> Qwen2VLConfig:
     Raises:
         ModelError: the values do not describe a Qwen2-VL.
     """
-    return build_config(Qwen2VLConfig, settings)
+    config = build_config(Qwen2VLConfig, settings)
+    text: Any = config.text_config
+    with reading("the configuration of a qwen2_vl model"):
+        section = text.rope_parameters.get("mrope_section", PUBLISHED_ROTATION)
+        width = text.hidden_size // text.num_attention_heads
+        if not all(type(part) is int and part > 0 for part in section) or 2 * sum(section) != width:
+            raise ModelError(f"a qwen2_vl model whose mrope_section is {section!r:.60}, for heads of {width}")
+    return config
 
 
 def parse_segmentation_config(settings: Mapping[str, Any]) -> Any:
     # Meta's own conversions are of the video model; its image part has the same settings.
     config: Any = build_config(Sam2Config, settings)
     side = config.prompt_encoder_config.image_size
+    usual: Any = Sam2Config()
+    for name in SAM_CONSTANTS:
+        if attrgetter(name)(config) != attrgetter(name)(usual):
+            raise ModelError(
+                f"a segmentation model of another {name} than all of SAM 2.1 have is not supported"
+            )
     if not isinstance(side, int) or side > MAX_SIDE:
         raise ModelError(
             f"a segmentation model that sees {side!r:.60} pixels: at most {MAX_SIDE:,} are possible"
