@@ -425,3 +425,23 @@ def test_extreme_shapes_keep_at_least_a_pixel_each_way(size: tuple[int, int]) ->
     assert picture.pixels.shape == (max(1, min(size[1], 64 * size[1] // max(size))),
                                     max(1, min(size[0], 64 * size[0] // max(size))), 3)  # fmt: skip
     assert (picture.pixels == (9, 8, 7)).all()
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    """Each takes a dozen bytes, and as long as decoding a picture."""
+    stream = io.BytesIO()
+    Image.new("L", (3000, 3000)).save(stream, "JPEG", progressive=True, quality=10)
+    content = stream.getvalue()
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    assert load(content, side=64).width == 3000
+    with pytest.raises(PictureError, match="scans of 3000 x 3000 pixels"):
+        load(content[:-2] + scan * 3000 + content[-2:], side=64)
+    with pytest.raises(PictureError, match="scans of 3000 x 3000 pixels"):
+        load_mask(content[:-2] + scan * 3000 + content[-2:], 3000, 3000)
+
+
+def test_a_webp_larger_than_memory_allows_is_refused() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (16383, 3907)).save(stream, "WEBP", lossless=True, method=0, quality=0)
+    with pytest.raises(PictureError, match="more than the 64 that virtue decodes"):
+        load(stream.getvalue(), side=64)

@@ -40,6 +40,10 @@ from virtue.pixels import convert_to_srgb, converter, fit, resize
 
 MAX_DECODED = 100_000_000
 """Pixels that may be held at once: 400 MB in Pillow, whose RGB takes four bytes a pixel."""
+MAX_WEBP = 64_000_000
+"""Pixels of a WebP, for which Pillow holds 17 bytes each."""
+MAX_SCANNED = 20_000_000_000
+"""Pixels that all scans of a JPEG may go over: encoders make some ten scans, and a few bytes ask for one."""
 MAX_DECLARED = 180_000_000
 """Pixels of a JPEG that is decoded at a reduced scale, so that few of them are ever held."""
 
@@ -200,6 +204,10 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
         # libjpeg keeps all coefficients of a progressive JPEG, whatever the scale it is decoded at
         if declared[0] * declared[1] > (MAX_DECLARED if reducible else MAX_DECODED):
             raise _too_large(declared, MAX_DECLARED if reducible else MAX_DECODED)
+        if isinstance(image, WebPImagePlugin.WebPImageFile) and declared[0] * declared[1] > MAX_WEBP:
+            raise _too_large(declared, MAX_WEBP)
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            _check_scans(image)
         if side is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
             image.draft(None, fit(*declared, side))
         if image.size[0] * image.size[1] > MAX_DECODED:
@@ -240,6 +248,8 @@ def estimate_memory(image: Image.Image, side: int | None) -> int:
         reduced = fit(width, height, side) if side else image.size
         # Twice the wanted size each way at most, since scales are powers of two.
         return min(16 * reduced[0] * reduced[1], 6 * width * height)
+    if isinstance(image, WebPImagePlugin.WebPImageFile):
+        return 17 * width * height
     return 8 * width * height if image.mode in ("I", "F", "CMYK") else 6 * width * height
 
 
@@ -262,9 +272,30 @@ def _orientation(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
+def _check_scans(image: JpegImagePlugin.JpegImageFile) -> None:
+    """Raises PictureError if a JPEG goes over its pixels far more often than any encoder has it do."""
+    stream = image.fp
+    if stream is None or stream.closed:
+        return
+    place, count, last = stream.tell(), 0, b""
+    first = stream.read(3)  # of the header of the first scan, where opening stops: its length and components
+    stream.seek(0)
+    if first[2:] == bytes([image.layers]) and not image.info.get("progressive"):
+        stream.seek(place)
+        return  # it holds all there is
+    while part := stream.read(1 << 20):
+        count += (last + part).count(b"\xff\xda")
+        last = part[-1:]
+    stream.seek(place)
+    if count * image.width * image.height > MAX_SCANNED:
+        raise PictureError(f"{count:,} scans of {image.width} x {image.height} pixels: store it anew")
+
+
 def _decode_mask(image: Image.Image) -> np.ndarray:
     if image.width * image.height > MAX_DECODED:
         raise _too_large(image.size, MAX_DECODED)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        _check_scans(image)
     image.load()
     upright = ImageOps.exif_transpose(image)
     if not upright.has_transparency_data:

@@ -429,6 +429,9 @@ def test_values_of_another_type_cost_their_annotations_alone(tmp_path: Path, odd
         {"annotations": [{"image_id": "x" * 10_000_000}]},
         {"images": [{"id": deep(800), "file_name": "a"}]},
         {"images": [{"x" * 10_000_000: 1}]},
+        {"images": [[]]},
+        {"categories": ["id"]},
+        {"annotations": [["image_id"]]},
     ],
 )
 def test_odd_names_are_refused_in_a_short_sentence(tmp_path: Path, entry: Any) -> None:

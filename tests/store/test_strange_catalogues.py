@@ -194,6 +194,7 @@ ODD = [
     ("pairs", "UPDATE photos SET phash = 'none'"),
     ("pairs", "UPDATE photos SET width = 1 << 62, height = 1 << 62"),
     ("pairs", "UPDATE files SET path = 'x' || photo_id"),
+    ("pairs", "UPDATE files SET photo_id = 1"),
     ("files", "UPDATE files SET mtime_ns = 'now'"),
     ("files", "UPDATE files SET sidecar = x'00'"),
     ("files", "INSERT INTO roots VALUES ('/', '{}')"),

@@ -17,8 +17,8 @@ from virtue.indexer.user_annotations import FittedAnnotations, clip_box, read_nu
 from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 
-MAX_CHARACTERS = 1_000_000_000
-"""Of a file: COCO's own largest has half as many."""
+MAX_CHARACTERS = 500_000_000
+"""Of a file: COCO's own largest has 470 million."""
 MAX_PARTS = 20_000_000
 """Lists and objects in a file, each of which takes a hundred bytes: COCO's own largest has 5 million."""
 MAX_NAME = 1_000
@@ -121,8 +121,9 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, CocoImage]:
     origin = printable(os.fspath(path))
     try:
         with open(path, encoding="utf-8-sig") as stream:
-            text = stream.read(MAX_CHARACTERS + 1)
-        if len(text) > MAX_CHARACTERS or text.count("[") + text.count("{") > MAX_PARTS:
+            is_long = os.fstat(stream.fileno()).st_size > MAX_CHARACTERS
+            text = "" if is_long else stream.read(MAX_CHARACTERS + 1)
+        if is_long or len(text) > MAX_CHARACTERS or text.count("[") + text.count("{") > MAX_PARTS:
             raise InputError(
                 f"{origin}: more than {MAX_CHARACTERS:,} characters or {MAX_PARTS:,} lists: split it"
             )
@@ -190,6 +191,8 @@ def _table(
     table = {}
     for index, entry in enumerate(_list(content, name, origin)):
         try:
+            if not isinstance(entry, dict):
+                raise TypeError("it is no object")
             table[entry["id"]] = made(entry)
         except (KeyError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {str(error)[:MAX_NAME]}"

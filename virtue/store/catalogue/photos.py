@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from virtue.store.catalogue.database import AnyConnection
+from virtue.store.catalogue.database import AnyConnection, WrongValueError
 from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.catalogue.regions import require_size
 from virtue.store.records import Copy
@@ -27,7 +27,7 @@ def repeated(connection: AnyConnection) -> list[int]:
 
 
 def copies(connection: AnyConnection, photos: Collection[int]) -> dict[int, list[Copy]]:
-    """Returns the paths of each photo that are still there, in order."""
+    """Returns the paths of each photo that are still there, in order; each has some."""
     sql = (
         "SELECT photo_id, path, width, height FROM files JOIN photos ON photos.id = photo_id "
         "WHERE NOT missing AND photo_id IN ({})"
@@ -35,6 +35,8 @@ def copies(connection: AnyConnection, photos: Collection[int]) -> dict[int, list
     found: dict[int, list[Copy]] = {}
     for photo, path, width, height in _by_path(fetch_for(connection, sql, photos, types=_COPY)):
         found.setdefault(photo, []).append(Copy(path, *require_size(width, height)))
+    if len(found) < len(set(photos)):
+        raise WrongValueError("a photo is marked as present, and has no path")
     return found
 
 

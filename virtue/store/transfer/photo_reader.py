@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from virtue.errors import EmptyLibraryError
+from virtue.store.catalogue.database import WrongValueError
 from virtue.store.catalogue.queries import Types, fetch, fetch_for
 from virtue.store.catalogue.regions import read_box
 from virtue.store.records import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo
@@ -88,6 +89,8 @@ def _complete(
         own_regions, own_captions, own_files = regions.get(id, []), captions.get(id, []), files.get(id, [])
         numbers: dict[int | None, int | None] = {None: None}
         numbers |= {region: number for number, (region, *_) in enumerate(own_regions)}
+        if any(of not in numbers for *_, of in own_captions):
+            raise WrongValueError("a caption belongs to a region of no photo, or of another one")
         yield PhotoExport(
             EmbeddedPhoto(
                 PhotoInfo(
