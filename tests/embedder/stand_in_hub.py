@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(ThreadingHTTPServer):
-    """`mood` is how it answers: well, 401, 403, 404, 503, "hang up" (no answer), or "half" (a file of
-    weights breaks off in the middle, each time)."""
+    """`mood` is how it answers: well, 401, 403, 404, 503, "hang up" (no answer), "half" (a file of
+    weights breaks off in the middle, each time), or "without NAME" (403 for that file)."""
 
     daemon_threads = True
 
@@ -51,7 +51,10 @@ class _Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
         mood, path = self.server.mood, urlsplit(self.path).path
-        if mood == "hang up":
+        if path.startswith("/mood/"):  # a test in another process says how it is to answer
+            self.server.mood = unquote(path.removeprefix("/mood/"))
+            self._send(200, b"")
+        elif mood == "hang up":
             self.close_connection = True
             self.connection.close()
         elif mood == 503:
@@ -96,7 +99,9 @@ class _Answer(BaseHTTPRequestHandler):
             return
         content = file.read_bytes()
         headers = {"ETag": f'"{_oid(file)}"', "X-Repo-Commit": COMMIT}
-        if self.server.mood == "half" and file.suffix == ".safetensors" and self.command == "GET":
+        if self.server.mood == f"without {file.name}":
+            self._send(403, b"", {"X-Error-Code": "GatedRepo"})
+        elif self.server.mood == "half" and file.suffix == ".safetensors" and self.command == "GET":
             self._send(200, content, headers, sent=len(content) // 2)
             self.close_connection = True
             self.connection.close()

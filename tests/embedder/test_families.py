@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.embedder.stand_in_hub import COMMIT, Hub, running
+from tests.embedder.test_reference import REFERENCE
 from tests.embedder.towers.builders import save
+from tests.embedder.virtue_model.checkpoints import published_folder
 from virtue.embedder import families
 from virtue.embedder.families import available_models, load_model
 from virtue.embedder.model_names import ModelName
@@ -125,6 +127,82 @@ def test_a_download_that_breaks_off_is_taken_up_again(python, hub):
     done = python(LOAD.format(name=NAME, more="revision='main'"))
     assert done.stdout.split()[0] == f"{NAME}@main", done.stderr
     assert any("model.safetensors" in line for line in hub.asked)
+
+
+BREAK_AT_EACH = """
+import os, shutil, sys
+from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
+from virtue.embedder import hub
+from virtue.embedder.families import pull
+from virtue.errors import ModelError
+
+def mood(words):
+    urlopen(os.environ["HF_ENDPOINT"] + "/mood/" + quote(words)).read()
+
+for file in sys.argv[2:]:
+    mood("without " + file)
+    try:
+        pull(sys.argv[1], note=lambda line: None)
+    except ModelError:
+        pass
+    else:
+        print(file, "was not missed")
+    if hub.find_cached(sys.argv[1]):
+        print("without", file, "it is called complete")
+    mood("well")
+    folder = hub.get_folder(sys.argv[1])
+    here = sorted(each.name for each in Path(folder).iterdir())
+    if here != sorted(sys.argv[2:]) or hub.find_cached(sys.argv[1]) != Path(folder):
+        print("after", file, "there are", here)
+    shutil.rmtree(Path(os.environ["HF_HOME"], "hub"))
+print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        ("clip", "safetensors"),
+        ("siglip", "bin"),
+        ("siglip2", "shards of safetensors"),
+        ("clip", "shards of bin"),
+        ("virtue", "bin"),
+        ("virtue", "shards of bin"),
+    ],
+)
+def test_a_download_may_break_off_at_any_file(kind: str, weights: str, home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    if kind == "virtue":
+        published_folder(REFERENCE, folder)
+    else:
+        save(kind, folder)
+    store_weights_as(weights, folder)
+    files = sorted(file.name for file in folder.iterdir())
+    with running({NAME: folder}) as server:
+        known = {"HF_ENDPOINT": server.address, "HF_HOME": str(home / "hf"), "HF_HUB_DISABLE_XET": "1"}
+        known["HF_HUB_DOWNLOAD_TIMEOUT"] = "2"
+        done = subprocess.run(
+            [sys.executable, "-c", BREAK_AT_EACH, NAME, *files],
+            capture_output=True, text=True, check=False, env=os.environ | known,
+        )  # fmt: skip
+    assert done.stdout == "done\n", done.stderr[-2000:]
+
+
+def store_weights_as(form: str, folder: Path) -> None:
+    """Turns the one file of weights into what the form says. Nothing loads them."""
+    (one,) = [*folder.glob("model.safetensors"), *folder.glob("pytorch_model.bin")]
+    stem, suffix = ("model", ".safetensors") if "safetensors" in form else ("pytorch_model", ".bin")
+    if not form.startswith("shards"):
+        one.rename(folder / f"{stem}{suffix}")
+        return
+    shards = [f"{stem}-0000{number}-of-00002{suffix}" for number in (1, 2)]
+    for shard in shards:
+        (folder / shard).write_bytes(one.read_bytes()[:1000] + shard.encode())
+    one.unlink()
+    index = {"weight_map": {str(number): shard for number, shard in enumerate(shards)}}
+    (folder / f"{stem}{suffix}.index.json").write_text(json.dumps(index))
 
 
 def test_an_unknown_revision_is_named(python):

@@ -13,11 +13,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from virtue.embedder.completeness import find_missing
 from virtue.errors import ModelError
 from virtue.escaping import draw_on, escape
 
-FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.yaml", "*.safetensors", "*.pth"]
-PICKLE_PATTERNS = ["*.bin", "*.pt"]
+SETTINGS_PATTERNS = ["*.json", "*.txt", "*.model", "*.yaml"]
+MORE_WEIGHTS_PATTERNS = ["*.pth", "*.pt"]
+WEIGHTS_PATTERNS = ["*.safetensors", "*.bin"]
+PICKLE_PATTERNS = ("*.bin", "*.pt")
 """Taken only where there are no safetensors: many repositories hold the same weights in both."""
 IGNORED_PATTERNS = ["*/*"]
 """Folders of a repository hold other formats (ONNX, Core ML) and checkpoints of the training."""
@@ -40,22 +43,14 @@ def find_cached(name: str, revision: str | None = None) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    for patterns in (FILE_PATTERNS, [*FILE_PATTERNS, *PICKLE_PATTERNS]):
-        try:
-            found = snapshot_download(
-                name,
-                revision=revision,
-                local_files_only=True,
-                allow_patterns=patterns,
-                ignore_patterns=IGNORED_PATTERNS,
-            )
-        except (LocalEntryNotFoundError, HFValidationError):
-            continue
-        folder = Path(found)
-        names = [file.name for file in folder.iterdir()]
-        if "config.json" in names and any(map(_is_weights_file, names)):
-            return folder
-    return None
+    try:
+        found = snapshot_download(
+            name, revision=revision, local_files_only=True, allow_patterns=["config.json"]
+        )
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    folder = Path(found)
+    return None if find_missing(folder) else folder
 
 
 def fetch_card(name: str, revision: str | None = None) -> Card:
@@ -93,16 +88,18 @@ def download(wanted: Card) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    allowed = _allow_patterns(wanted.files)
     with _translate_errors(wanted.name, wanted.revision), _bars() as bar_class:
-        return Path(
-            snapshot_download(
+        # The weights that no model is without come last: where they are, everything is.
+        for patterns in (SETTINGS_PATTERNS, MORE_WEIGHTS_PATTERNS, WEIGHTS_PATTERNS):
+            folder = snapshot_download(
                 wanted.name,
                 revision=wanted.revision,
-                allow_patterns=_allow_patterns(wanted.files),
+                allow_patterns=[pattern for pattern in patterns if pattern in allowed],
                 ignore_patterns=IGNORED_PATTERNS,
                 tqdm_class=bar_class,
             )
-        )
+        return Path(folder)
 
 
 @contextmanager
@@ -145,13 +142,10 @@ def get_folder(name: str, revision: str | None = None, *, offline: bool = False)
     return download(fetch_card(name, revision))
 
 
-def _is_weights_file(file: str) -> bool:
-    return file.endswith((".safetensors", ".bin", ".pth", ".pt"))
-
-
 def _allow_patterns(files: list[str] | tuple[str, ...]) -> list[str]:
+    patterns = [*SETTINGS_PATTERNS, *MORE_WEIGHTS_PATTERNS, *WEIGHTS_PATTERNS]
     has_safetensors = any(file.endswith(".safetensors") and "/" not in file for file in files)
-    return FILE_PATTERNS if has_safetensors else [*FILE_PATTERNS, *PICKLE_PATTERNS]
+    return [p for p in patterns if p not in PICKLE_PATTERNS] if has_safetensors else patterns
 
 
 def _full_name(name: str, revision: str | None) -> str:

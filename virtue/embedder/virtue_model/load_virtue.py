@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Sam2Model
 
+from virtue.embedder.completeness import CONNECTOR
 from virtue.embedder.model_folder import read_json, reading, shown
 from virtue.embedder.torch_runtime import check_compiler
 from virtue.embedder.virtue_model import published_layout
@@ -97,7 +98,7 @@ def _load_own(folder: Path, dtype: torch.dtype) -> Network:
     if config.get("model_type") != MODEL_TYPE:
         raise ModelError(
             f"{folder} is not a VIRTUE model: its config.json says {config.get('model_type')!r}, and "
-            f"{published_layout.CONNECTOR} is not there"
+            f"{CONNECTOR} is not there"
         )
     try:
         parts = config["configuration"], config["language"], config["segmentation"]

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, Qwen2VLConfig, Qwen2VLModel, Sam2Config, Sam2Model
 
 from virtue.embedder import hub
+from virtue.embedder.completeness import CONNECTOR
 from virtue.embedder.model_folder import check_folder, find_inside, read_json, reading, shown
 from virtue.embedder.virtue_model import sam2_weights
 from virtue.embedder.virtue_model.adapters import merge_adapter
@@ -33,7 +34,6 @@ from virtue.embedder.weights import (
 )
 from virtue.errors import ModelError
 
-CONNECTOR = "sam2_reducer_and_vlm_layer.pth"
 ADAPTER = "adapter_config.json"
 SAM_CONSTANTS = (
     "prompt_encoder_config.patch_size",
