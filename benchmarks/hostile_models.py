@@ -11,6 +11,7 @@ was one. Linux only: each folder is opened by a forked process.
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import json
 import os
@@ -178,7 +179,7 @@ def change_values(rng: random.Random, folder: Path, mark: Path) -> str:
     told = []
     for _ in range(rng.choice((1, 1, 1, 2, 5))):
         holder, key, path = rng.choice(places(values))
-        holder[key] = rng.choice(VALUES)
+        holder[key] = copy.deepcopy(rng.choice(VALUES))  # later changes may lie inside
         told.append(f"{path} = {holder[key]!r:.60}")
     write_json(file, values)
     return f"{file.name}: {', '.join(told)}"
@@ -201,7 +202,7 @@ def add_keys(rng: random.Random, folder: Path, mark: Path) -> str:
     values = json.loads(file.read_text()) if file.is_file() else {}
     key, value = rng.choice(ADDED)
     inside = [holder for holder, _, _ in places(values) if isinstance(holder, dict)]
-    rng.choice([values, values, *inside])[key] = value
+    rng.choice([values, values, *inside])[key] = copy.deepcopy(value)
     write_json(file, values)
     return f"{file.name}: added {key} = {value!r:.60}"
 
@@ -294,7 +295,6 @@ def write_json(file: Path, values: Any) -> None:
 
 def change_numbers(rng: random.Random, folder: Path, mark: Path) -> str:
     """Weights of which some are no numbers, or beyond all bounds."""
-    import torch
 
     file, value = rng.choice(weights_of(folder)), rng.choice((float("nan"), float("inf"), -1e38, 3e38))
     weights = read(file)
@@ -304,7 +304,6 @@ def change_numbers(rng: random.Random, folder: Path, mark: Path) -> str:
         if tensor.dtype.is_floating_point and tensor.numel():
             tensor.view(-1)[rng.randrange(tensor.numel())] = value
     write(file, weights)
-    del torch
     return f"{file.name}: {value} in {'every tensor' if everywhere else 'one place'}"
 
 
