@@ -199,6 +199,7 @@ def convert(
     _check_torch(name)
     from virtue.embedder.virtue_model import converting
 
+    check_folder(Path(name.source))
     return converting.convert(name.source, os.fspath(destination), offline=offline)
 
 

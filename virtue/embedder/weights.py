@@ -3,6 +3,8 @@ the files have bytes."""
 
 from __future__ import annotations
 
+import math
+import os
 import pickletools
 import re
 import zipfile
@@ -49,6 +51,8 @@ def read_weights(file: Path) -> dict[str, Any]:
     """
     if not file.is_file():
         raise ModelError(f"{shown(file)} is missing: the model is not complete, download it again")
+    if file.stat().st_size > _physical_memory():
+        raise ModelError(f"{shown(file)} is larger than the memory of this machine: use a smaller model")
     with reading(shown(file)):
         if file.suffix == ".safetensors":
             _check_header(file)
@@ -58,22 +62,38 @@ def read_weights(file: Path) -> dict[str, Any]:
     return _check_tensors(file, held)
 
 
-def read_folder(folder: Path, stems: Iterable[str] = ("model", "pytorch_model")) -> Weights:
+def read_folder(
+    folder: Path, stems: Iterable[str] = ("model", "pytorch_model"), *, most: float = math.inf
+) -> Weights:
     """Reads all tensors of a folder as transformers saves it: one file, or shards with an index.
 
+    Args:
+        most: bytes that the files may have.
+
     Raises:
-        ModelError: there are none, or a file of them is missing or damaged.
+        ModelError: there are none, they are larger, or a file of them is missing or damaged.
     """
+    files = _find_weights(folder, stems)
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if size > most:
+        raise ModelError(
+            f"the weights in {shown(folder)} are {size / 1e6:,.0f} MB, far more than its configuration "
+            "describes"
+        )
+    weights: Weights = {}
+    for file in files:
+        weights |= _read_flat(file)
+    return weights
+
+
+def _find_weights(folder: Path, stems: Iterable[str]) -> list[Path]:
     names = [f"{stem}{suffix}" for suffix in (".safetensors", ".bin") for stem in stems]
     for name in names:
         index = folder / f"{name}.index.json"
         if (folder / name).is_file():
-            return _read_flat(folder / name)
+            return [folder / name]
         if index.is_file():
-            weights: Weights = {}
-            for shard in _list_shards(index):
-                weights |= _read_flat(folder / shard)
-            return weights
+            return [folder / shard for shard in _list_shards(index)]
     raise ModelError(f"{shown(folder)} holds no weights: there should be one of {', '.join(names)}")
 
 
@@ -178,6 +198,14 @@ def _format_shape(shape: Iterable[int]) -> str:
     return " x ".join(str(side) for side in shape)
 
 
+def _physical_memory() -> float:
+    """Returns the bytes of memory that this machine has; infinity: nobody says."""
+    names = getattr(os, "sysconf_names", {})
+    if "SC_PHYS_PAGES" not in names:
+        return math.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _read_flat(file: Path) -> Weights:
     weights = read_weights(file)
     if not all(isinstance(value, Tensor) for value in weights.values()):
@@ -257,11 +285,20 @@ def _is_larger_than_stored(value: Tensor) -> bool:
     return value.numel() * value.element_size() > value.untyped_storage().nbytes()
 
 
+def count_numbers(kind: type[nn.Module], config: PreTrainedConfig) -> int:
+    """Counts the numbers of a model, without taking memory for them.
+
+    Raises:
+        ModelError: no such model can be built.
+    """
+    with reading(f"the configuration of a {config.model_type} model"), torch.device("meta"):
+        skeleton: nn.Module = kind(config)
+    return sum(part.numel() for part in (*skeleton.parameters(), *skeleton.buffers()))
+
+
 def _check_amount(kind: type[nn.Module], config: PreTrainedConfig, weights: Weights, what: str) -> None:
     """Refuses a configuration of far more numbers than there are weights, before memory is taken for them."""
-    with torch.device("meta"):
-        skeleton: nn.Module = kind(config)
-    wanted = sum(part.numel() for part in (*skeleton.parameters(), *skeleton.buffers()))
+    wanted = count_numbers(kind, config)
     held = sum(value.numel() for value in weights.values())
     if wanted > 2 * held + SPARE_NUMBERS:
         raise ModelError(

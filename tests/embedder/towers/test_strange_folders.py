@@ -297,6 +297,13 @@ def test_a_header_that_lies_is_refused(clip: Path, change: Callable[[Any, str], 
     assert "model.safetensors cannot be read (" in refusal(clip)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_beyond_what_is_described_are_not_read(clip: Path, name: str) -> None:
+    (clip / "model.safetensors").rename(clip / name)
+    os.truncate(clip / name, 2 * 10**12)  # sparse: it takes no room
+    assert "far more than its configuration describes" in refusal(clip)
+
+
 @pytest.mark.parametrize("name", ["../outside.safetensors", "/dev/zero", "a/b.safetensors", ""])
 def test_shards_lie_in_the_folder(clip: Path, name: str) -> None:
     (clip / "model.safetensors").rename(clip.parent / "outside.safetensors")

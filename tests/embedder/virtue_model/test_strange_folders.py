@@ -15,6 +15,7 @@ import torch
 from tests.embedder.test_reference import REFERENCE
 from tests.embedder.virtue_model.checkpoints import own_folder, published_folder, write_all_but_language
 from virtue import Embedder
+from virtue.embedder import convert
 from virtue.errors import ModelError
 
 
@@ -62,6 +63,21 @@ def test_a_folder_that_names_code_is_refused(copy_of: Callable[[str], Path], kin
     folder = copy_of(kind)
     change(folder / "config.json", "auto_map", {"AutoModel": "evil.Model"})
     assert "config.json names code to run (auto_map)" in refusal(folder)
+
+
+def test_no_such_folder_is_converted(copy_of: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copy_of("own")
+    change(folder / "tokenizer_config.json", "auto_map", {"AutoTokenizer": ["evil.T", None]})
+    with pytest.raises(ModelError, match=r"tokenizer_config\.json names code to run"):
+        convert(folder, tmp_path / "converted")
+    assert not (tmp_path / "converted").exists()
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "sam2.1_small_reference.pt"])
+def test_weights_larger_than_memory_are_not_read(copy_of: Callable[[str], Path], file: str) -> None:
+    folder = copy_of("published")
+    os.truncate(folder / file, 2 * 10**12)  # sparse: it takes no room
+    assert f"{file} is larger than the memory of this machine" in refusal(folder)
 
 
 def test_the_base_of_a_checkpoint_is_checked_too(copy_of: Callable[[str], Path]) -> None:

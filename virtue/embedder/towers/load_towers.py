@@ -25,7 +25,7 @@ from virtue.embedder.towers.preprocessing import Preprocessing
 from virtue.embedder.towers.text_tower import TextTower
 from virtue.embedder.towers.two_towers import TwoTowerModel, Variant
 from virtue.embedder.towers.vision_tower import VISION_ENCODERS, RegionPooling
-from virtue.embedder.weights import build_backbone, build_config, read_folder
+from virtue.embedder.weights import build_backbone, build_config, count_numbers, read_folder
 from virtue.errors import ModelError
 
 SIDE_FACTOR = 4
@@ -37,6 +37,8 @@ SETTINGS_FILES = (
 """Files, beside the weights, that vectors depend on."""
 MAX_SIDE = 4096
 """Pixels on the side of what a vision tower may see; those that are published see at most 512."""
+BYTES_PER_NUMBER, SPARE_BYTES = 16, 100_000_000
+"""Room for weights of any precision, and for as many again that are left over."""
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "clip": (CLIPConfig, CLIPModel),
     "siglip": (SiglipConfig, SiglipModel),
@@ -94,8 +96,9 @@ def _load_model(folder: Path) -> Any:
     settings = read_json(folder / "config.json")
     config_class, model_class = MODELS[settings["model_type"]]
     config = build_config(config_class, settings)
+    weights = read_folder(folder, most=BYTES_PER_NUMBER * count_numbers(model_class, config) + SPARE_BYTES)
     # What is left over in the files does no harm; what is missing would be random.
-    return build_backbone(model_class, config, read_folder(folder), torch.float32, shown(folder), spare=True)
+    return build_backbone(model_class, config, weights, torch.float32, shown(folder), spare=True)
 
 
 def _find_side(config: Any, processor: Any) -> int:
