@@ -161,6 +161,34 @@ def test_a_generation_that_is_being_built_stays_as_it_is(tmp_path: Path) -> None
             assert sorted(found(snapshot)) == sorted(expected)
 
 
+def test_forgotten_photos_are_gone_from_a_generation_that_is_being_built_too(tmp_path: Path) -> None:
+    with filled(tmp_path / "library", 6) as store:
+        with store.write("test") as writer:
+            new = writer.generation("other", "other", DIM)
+            writer.commit([photo(n, seed=100 + n) for n in range(4)])
+        secret = photo(1, seed=101).region_vectors.astype(np.float16).tobytes()
+        assert secret in (store.folder / "regions-2.f16").read_bytes()
+        with store.write("test") as writer:
+            writer.forget([b"/photos/1.jpg"])
+            assert writer.waste().dead == writer.compact().dead > 0
+            assert writer.waste().dead == 0
+        contents = [path.read_bytes() for path in store.folder.glob("*.f16")]
+        assert len(contents) == 2 and not any(secret in content for content in contents)
+        assert store.verify() == []
+        with store.write("test") as writer:
+            new = writer.generation("other", "other", DIM)
+            with store.read() as snapshot:
+                assert {*snapshot.known_photos([name(n) for n in range(6)], new)} == {
+                    name(n) for n in (0, 2, 3)
+                }
+            writer.commit([photo(n, seed=100 + n) for n in (4, 5)])
+            writer.activate(new)
+        assert store.verify() == []
+        with store.read() as snapshot:
+            paths = {path for path, _ in found(snapshot)}
+            assert paths == {b"/photos/%d.jpg" % n for n in (0, 2, 3, 4, 5)}
+
+
 def test_what_was_given_last_counts_though_its_generation_is_older_than_a_compacted_one(
     tmp_path: Path,
 ) -> None:

@@ -8,6 +8,7 @@ the old library or the new one.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,7 @@ LEFT_BEHIND = (schema.tombstones, schema.checksums, schema.indexes)
 
 @dataclass(frozen=True, slots=True)
 class Waste:
-    """What `compact` can free: `dead` of `total` rows of the active generation are tombstones, and take
-    `bytes` on disk."""
+    """What `compact` can free: `dead` of `total` rows are tombstones, and take `bytes` on disk."""
 
     dead: int = 0
     total: int = 0
@@ -45,11 +45,15 @@ class Waste:
         return self.dead >= MIN_DEAD_ROWS and 2 * self.dead > self.total
 
 
-def waste(connection: Connection, generation: Generation) -> Waste:
-    sql = "SELECT count(*) FROM tombstones WHERE generation_id = ?"
-    ((dead,),) = fetch(connection, sql, (generation.id,), (int,))
-    total = sum(queries.row_count(connection, generation.id, kind) for kind in KINDS)
-    return Waste(dead, total, dead * generation.dim * row_files.DTYPE.itemsize)
+def waste(connection: Connection, generations: Iterable[Generation]) -> Waste:
+    found = Waste()
+    for each in generations:
+        sql = "SELECT count(*) FROM tombstones WHERE generation_id = ?"
+        ((dead,),) = fetch(connection, sql, (each.id,), (int,))
+        total = sum(queries.row_count(connection, each.id, kind) for kind in KINDS)
+        size = dead * each.dim * row_files.DTYPE.itemsize
+        found = Waste(found.dead + dead, found.total + total, found.bytes + size)
+    return found
 
 
 def compact(connection: Connection, folder: Path, generation: Generation) -> int:

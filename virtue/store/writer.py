@@ -404,31 +404,32 @@ class Writer:
 
     def waste(self) -> Waste:
         """Returns what `compact` would free."""
-        from virtue.store.compaction import Waste, waste
+        from virtue.store.compaction import waste
 
         with self._transaction() as connection:
-            active = queries.active(connection)
-            return waste(connection, active) if active else Waste()
+            return waste(connection, queries.generations(connection))
 
     def compact(self) -> Waste:
-        """Frees the tombstones of the active generation and the unused space in the catalogue; returns what
-        that freed. Indexes are dropped: `refresh_indexes` builds them again.
+        """Frees the tombstones of all generations and the unused space in the catalogue; returns what that
+        freed. Indexes are dropped: `refresh_indexes` builds them again.
 
         Raises:
             DamagedError: rows are not what was written.
             StoreError: the disk is full, or fails.
         """
-        from virtue.store.compaction import compact
+        from virtue.store.compaction import compact, waste
 
-        found = self.waste()
-        if found.dead:
+        with self._transaction() as connection:
+            generations = queries.generations(connection)
+            found = waste(connection, generations)
+            wasteful = [each for each in generations if waste(connection, [each]).dead]
+        for generation in wasteful:
             with self._commit() as connection:
-                active = queries.active(connection)
-                assert active is not None
-                id = compact(connection, self._folder, active)
-            if self.target is None or self.target.active:
-                self.target = replace(active, id=id)
+                id = compact(connection, self._folder, generation)
+            if self.target is not None and self.target.id == generation.id:
+                self.target = replace(generation, id=id)
             self._remove_leftovers()
+        if wasteful:
             self._require_same()
             # The copy that a migration made names rows that are gone now, and what was forgotten since.
             (self._folder / names.BACKUP).unlink(missing_ok=True)
