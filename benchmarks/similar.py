@@ -1,8 +1,9 @@
 """How well near-duplicates are told from other photos: python -m benchmarks.similar FOLDER
 
-Makes copies of the photos of a folder, and says for each kind of copy the share that each tier finds, and
-what the tiers make of pairs of different photos. Then times the comparison of 100,000 made-up hashes, all
-with all. Prints one JSON object a line.
+Makes copies of the photos of a folder, and says for each kind of copy the share of each tier, and what the
+tiers make of pairs of different photos. Candidates are compared by their pixels, which tell nothing of
+pictures that are too small; "too_small" is the share of these. Then times the comparison of 100,000 made-up
+hashes, all with all. Prints one JSON object a line.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from virtue.embedder import Embedder, Item
 from virtue.evaluation.rows import photo_paths
 from virtue.phash import perceptual_hash
 from virtue.pictures import load
+from virtue.retrieval.same_picture import MIN_SIDE, same_picture
 from virtue.retrieval.similar import MAX_DISTANCE, SAME, SIMILAR
 from virtue.store.duplicates import near_pairs
 
@@ -54,14 +56,24 @@ def features(embedder: Embedder, source: Any) -> tuple[np.ndarray, int]:
     return vector, perceptual_hash(picture.pixels)
 
 
-def told(scores: np.ndarray, bits: np.ndarray) -> dict[str, Any]:
-    same = (bits <= MAX_DISTANCE) & (scores >= SAME)
-    return {
-        "pairs": len(scores),
-        "same_picture": round(float(same.mean()), 5),
-        "similar": round(float(((scores >= SIMILAR) & ~same).mean()), 5),
-        "by_hash_alone": round(float((bits <= MAX_DISTANCE).mean()), 5),
+def is_small(source: Any) -> bool:
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        return min(image.size) < MIN_SIDE
+
+
+def told(scores: np.ndarray, bits: np.ndarray, pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    candidates = (bits <= MAX_DISTANCE) & (scores >= SAME)
+    same = np.zeros(len(pairs), bool)
+    for place in np.flatnonzero(candidates):
+        same[place] = same_picture(*pairs[place])
+    shares = {
+        "candidates": candidates,
+        "same_picture": same,
+        "similar": (candidates | (scores >= SIMILAR)) & ~same,
+        "too_small": np.array([is_small(one) or is_small(other) for one, other in pairs]),
+        "by_hash_alone": bits <= MAX_DISTANCE,
     }
+    return {"pairs": len(pairs), **{name: round(float(each.mean()), 5) for name, each in shares.items()}}
 
 
 def main() -> None:
@@ -78,16 +90,19 @@ def main() -> None:
     vectors, hashes = zip(*(features(embedder, path) for path in paths), strict=True)
     rows, bits = np.stack(vectors), np.array(hashes, np.uint64)
     for kind, copied in COPIES.items():
-        scores, distances = [], []
+        scores, distances, pairs = [], [], []
         for path, row, phash in zip(paths, rows, hashes, strict=True):
             with Image.open(path) as image:
-                vector, other = features(embedder, copied(image.convert("RGB")))
+                copy = copied(image.convert("RGB"))
+            vector, other = features(embedder, copy)
             scores.append(row @ vector)
             distances.append((phash ^ other).bit_count())
-        print(json.dumps({"pair": kind, **told(np.array(scores), np.array(distances))}), flush=True)
-    pairs = np.triu_indices(len(rows), 1)
-    different = np.bitwise_count(bits[:, None] ^ bits)[pairs]
-    print(json.dumps({"pair": "different photos", **told((rows @ rows.T)[pairs], different)}))
+            pairs.append((path, copy))
+        print(json.dumps({"pair": kind, **told(np.array(scores), np.array(distances), pairs)}), flush=True)
+    places = np.triu_indices(len(rows), 1)
+    different = np.bitwise_count(bits[:, None] ^ bits)[places]
+    others = [(paths[one], paths[other]) for one, other in zip(*places, strict=True)]
+    print(json.dumps({"pair": "different photos", **told((rows @ rows.T)[places], different, others)}))
     made = np.random.default_rng(0).integers(0, 2**64, HASHES, dtype=np.uint64)
     began = time.process_time()
     found = sum(len(one) for one, _ in near_pairs(made, MAX_DISTANCE))

@@ -100,6 +100,19 @@ def test_naming_the_file_or_undo_takes_it_off_the_list(shelf: Shelf, library: Li
     assert library.forget(shelf.photos, undo=True) == 2, "a folder stands for all below it"
 
 
+def test_undo_of_a_folder_finds_what_was_renamed_into_it(shelf: Shelf, library: Library) -> None:
+    library.forget([shelf.photos / "0.png", shelf.photos / "1.png"])
+    (shelf.photos / "album").mkdir()
+    (shelf.photos / "1.png").rename(shelf.photos / "album" / "new.png")
+    (shelf.photos / "album" / "notes.png").write_bytes(bytes(10))
+    assert library.forget(shelf.photos / "album", undo=True) == 1
+    assert shelf.index().indexed == 1
+    assert names(shelf) == {"2.png", "new.png", "notes.png"}
+    with pytest.raises(InputError, match="album was forgotten"):
+        library.forget(shelf.photos / "album", undo=True)
+    assert library.forget(shelf.folder, undo=True) == 1
+
+
 def test_a_root_goes_with_its_photos_and_leaves_nothing_on_the_list(shelf: Shelf, library: Library) -> None:
     assert library.roots_below(shelf.photos) == [bytes(shelf.photos)]
     assert library.roots_below(shelf.folder) == [bytes(shelf.photos)]

@@ -319,8 +319,8 @@ class Library:
 
         Args:
             paths: one or several.
-            undo: take photos off the list, by the paths they were forgotten at or where they are now; the
-                next `index` embeds them.
+            undo: take photos off the list, by the paths they were forgotten at or where they are now, also
+                below a folder; the next `index` embeds them.
 
         Returns:
             How many files were forgotten, or how many photos were taken off the list.
@@ -336,19 +336,26 @@ class Library:
             return writer.forget(named)
 
     def _undo_forget(self, paths: list[bytes]) -> int:
+        from virtue.indexer.walk import walk
+
         with self.store.write("virtue forget --undo") as writer:
             with self.store.read() as snapshot:
                 forgotten = snapshot.forgotten()
+            sizes = {photo.size for photo in forgotten}
             listed = {photo.hash for photo in forgotten}
-            hashes = {path: hash_file(path) for path in paths}
+            again: set[bytes] = set()
             for path in paths:
-                by_path = any(is_below(photo.path, path) for photo in forgotten)
-                if not by_path and hashes[path] not in listed:
+                files = [path]
+                if os.path.isdir(path):  # what has another size than all that was forgotten need not be read
+                    files = [file.path for file in walk(path).files.values() if file.size in sizes]
+                here = listed.intersection(filter(None, map(hash_file, files)))
+                if not here and not any(is_below(photo.path, path) for photo in forgotten):
                     raise InputError(
                         f"nothing at {printable(path)} was forgotten: name a file, or the path that it had",
                         hint="virtue status --forgotten",
                     )
-            return writer.unforget(paths, {hash for hash in hashes.values() if hash is not None})
+                again |= here
+            return writer.unforget(paths, again)
 
     def forget_missing(self) -> MissingSummary:
         """Forgets the files that are missing, and photos that have no others. Not those that may be on a disk

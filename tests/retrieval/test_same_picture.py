@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks.same_picture import (
     COPIES,
@@ -25,6 +25,7 @@ from benchmarks.same_picture import (
     letter,
     receipt,
     screenshot,
+    with_text,
 )
 from tests.conftest import EXAMPLES, ROOT
 from virtue.retrieval.same_picture import MIN_SIDE, look, same_picture
@@ -64,6 +65,16 @@ def test_a_receipt_with_another_digit_is_not(seed: int, digit: str, scale: float
     one, other = receipt(seed), receipt(seed, digit)
     if one.tobytes() != other.tobytes():
         assert not same_picture(encoded(one, quality=90), at(scale, quality)(other))
+
+
+@pytest.mark.parametrize("font", [8, 10, 12])
+def test_digits_too_small_to_be_read_are_not_taken_for_equal(font: int) -> None:
+    """At half and a third of the size they are 2 to 4 pixels high: nothing is told, of copies neither."""
+    one, other = receipt(7, font=font), receipt(7, "3", font)
+    for scale, quality in ((1, 60), (0.5, 75), (0.5, 50), (0.34, 85)):
+        assert not same_picture(encoded(one, quality=90), at(scale, quality)(other))
+    assert same_picture(one, encoded(one, quality=85))
+    assert not same_picture(one, at(0.4, 95)(one))
 
 
 def test_receipts_of_one_layout_are_not() -> None:
@@ -115,6 +126,23 @@ def test_noise_of_another_shot_is_not() -> None:
     ]
     assert not same_picture(*(encoded(shot, quality=95) for shot in shots))
     assert same_picture(shots[0], encoded(shots[0], quality=75))
+
+
+def test_what_a_copy_may_change_as_much_is_not_told() -> None:
+    """docs/search.md names these: an edit of less than two levels, half a pixel of blur, weak noise."""
+    slight = STREET.point(lambda level: min(255, level + 1))
+    assert same_picture(STREET, encoded(slight, quality=85))
+    assert not same_picture(STREET, encoded(STREET.point(lambda level: min(255, level + 3)), quality=85))
+    assert same_picture(STREET, encoded(STREET.filter(ImageFilter.GaussianBlur(0.4)), quality=85))
+    assert not same_picture(STREET, encoded(STREET.filter(ImageFilter.GaussianBlur(0.8)), quality=85))
+
+
+def test_a_faint_watermark_counts() -> None:
+    plain = Image.new("RGB", (400, 300), (215, 220, 228))
+    plain.paste(STREET.resize((150, 110)), (30, 40))
+    marked = Image.blend(plain, with_text(plain, "SAMPLE", 1 / 10, (255, 255, 255)), 0.3)
+    assert same_picture(plain, encoded(plain, quality=75))
+    assert not same_picture(plain, encoded(marked, quality=75))
 
 
 def test_colours_count() -> None:

@@ -207,6 +207,24 @@ def test_a_folder_that_two_names_lead_to_holds_no_copies(virtue: Run, one_photo:
     assert group[0]["path"] == str(one_photo)
 
 
+def test_whichever_way_leads_to_a_file_it_is_one(virtue: Run, one_photo: Path) -> None:
+    """Links to links, to folders, hard links in other folders, and names through `..`."""
+    folder, other = one_photo.parent, one_photo.parent.parent / "other"
+    other.mkdir()
+    (other / "one").symlink_to(folder)
+    (other / "two").symlink_to("one")
+    (other / "nested.jpg").symlink_to("two/m.jpg")
+    (other / "hard.jpg").hardlink_to(one_photo)
+    shutil.copy(one_photo, other / "z.jpg")
+    for named in (other / "two", other / "one", other, folder):
+        assert virtue("index", named, "--regions", "none").returncode == 0
+    for asked in ((), (folder / ".." / "photos" / "m.jpg",), (other / "nested.jpg",), (other / "two",)):
+        (group,) = told(virtue, *asked)
+        assert {Path(file["path"]).name for file in group if file["removable"]} == {"z.jpg"}
+        assert [file["tier"] for file in group].count("same-file") == len(group) - 2
+        assert os.path.realpath(group[0]["path"]) == group[0]["path"], "the real file comes first"
+
+
 def test_what_is_removable_leaves_a_file_of_every_photo(virtue: Run, one_photo: Path) -> None:
     folder, contents = one_photo.parent, set()
     for number in range(3):

@@ -35,15 +35,24 @@ def files_of(paths: Iterable[bytes]) -> list[list[bytes]]:
 
 def are_copies(one: bytes, other: bytes) -> bool:
     """Returns whether both are readable files with the same bytes, not two names of one file."""
-    numbers = identify(one), identify(other)
-    if numbers[0] == numbers[1] or not all(isinstance(number, tuple) for number in numbers):
+    if identify(one) == identify(other):
         return False
     try:
+        if _may_be_seen_twice(os.stat(one), os.stat(other)):
+            return False
         check_file(one), check_file(other)
         with open(one, "rb") as stream, open(other, "rb") as other_stream:
             while content := stream.read(CHUNK):
                 if other_stream.read(CHUNK) != content:
                     return False
             return not other_stream.read(1)
-    except (OSError, PictureError):
+    except (OSError, ValueError, PictureError):
         return False
+
+
+def _may_be_seen_twice(one: os.stat_result, other: os.stat_result) -> bool:
+    """Returns whether these may be one file through two mounts (a share mounted twice, an overlay and its
+    layer), which number their files by themselves: it changed at one time, which no program can set."""
+    return not (one.st_ino and other.st_ino) or (
+        one.st_dev != other.st_dev and one.st_ctime_ns == other.st_ctime_ns
+    )

@@ -2,12 +2,14 @@
 
 Perceptual hashes and embeddings cannot tell: receipts of one layout and shots of a burst agree in them. Here
 pixels are compared, first of an overview and then at the full size of the smaller picture. What copying may
-change is known: the frame stays where it is, and every small window changes about as much as the others
-of like contrast. One digit that differs is a window that changes more.
+change is known: the frame, the brightness and the colours stay, as does the sharpness of edges, and every
+small window changes about as much as the others of like contrast. One digit that differs is a window that
+changes more.
 
-What the smaller one does not show cannot be told: digits under about 6 pixels high, an eye of 3
-pixels, the grain of two shots from a tripod once JPEG has removed it. The bounds were measured with
-`benchmarks/same_picture.py`.
+Where the smaller one loses much of what the larger shows, as text of less than 6 pixels, nothing is told.
+Some changes are no greater than those of a copy: a spot of 3 pixels, an edit of less than a level on the
+whole, a blur of half a pixel, the grain of two shots from a tripod once JPEG has removed it or where it is
+weaker than the texture. The bounds were measured with `benchmarks/same_picture.py`.
 """
 
 from __future__ import annotations
@@ -43,22 +45,49 @@ BANDS = 24
 """Groups of windows of like contrast."""
 QUANTILE = 0.97
 """Share of a band's windows that set its usual error."""
-MAX_LUMA_ERROR, MAX_CHROMA_ERROR, ERROR_OF_CONTRAST = 10.0, 6.3, 0.4
-"""Usual error of a band at most, in levels of 255, and what each level of its contrast adds."""
-MAX_OUTLIER, NOISE = 1.45, 4.0
-"""How many times the usual error of its band, plus what is noise, the error of a window may be."""
-MIN_GRAIN_CORRELATION = 0.25
-"""Correlation of the fine detail in three of four windows: that of two shots is not correlated."""
+MAX_LEVEL, LEVEL_OF_CONTRAST = 5.6, 0.13
+"""Levels by which windows of twice the size may differ on the whole, and what each level of contrast adds."""
+NOISE = 4.0
+"""Levels by which any window may differ."""
+CELL, MAX_OFFSET, MAX_SCALING = 16, 1.6, 1.3
+"""Pixels on each side of the cells whose brightness and colours are compared; levels of 255 by which they may
+be higher or lower on the whole; levels by which a factor may change them (root mean square)."""
+MAX_SHARPNESS = 0.45
+"""How much sharper either may be: the multiple of its own fine detail that is added. A bilinear filter makes
+0.35, a blur of 0.7 pixels 1."""
+MIN_GRAIN_CORRELATION, GRAIN_BANDS = 0.5, 8
+"""Correlation of the fine detail in each of the groups of windows of like energy, if a copy kept all of it:
+that of two shots is not correlated."""
+STRONG, SHOWN, MAX_LOST = 25.0, 0.75, 0.25
+"""Contrast in levels from which on a window matters, the share of it that the smaller size must show, and the
+share of these windows in which it may show less."""
 MARGIN = 8
 """Pixels by which tiles overlap."""
 MIN_TELLING = 100
 """Windows with fine detail that say something; fewer say nothing."""
-RIDGE = 0.02
-"""Keeps a plane without edges from having any shift."""
+RIDGE, SHARPNESS_RIDGE = 0.02, 1.0
+"""Squares of levels: keep a plane without edges from having a shift, and one without detail a sharpness."""
 MAX_SAMPLES = 200_000
 """Pixels from which the shift of a copy is estimated."""
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """How much the windows of a plane may differ.
+
+    Attributes:
+        error, of_contrast: usual error of a band at most, in levels of 255, and what each level of its
+            contrast adds.
+        outlier: how many times that, plus `NOISE`, the error of a window may be.
+    """
+
+    error: float
+    of_contrast: float
+    outlier: float
+
+
+LUMA, CHROMA = _Bounds(10.0, 0.1, 1.35), _Bounds(6.3, 0.4, 1.45)
+_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,23 +134,66 @@ def same_picture(one: Source | Look, other: Source | Look) -> bool:
     short, long = sorted((small.width, small.height))
     if short < MIN_SIDE or long > MAX_ASPECT * short or large.width * large.height > MAX_PIXELS:
         return False
-    if not (_has_shape_of(small, large) and _are_copies(small.pixels, large.pixels, MAX_SHIFT)):
+    if not (
+        _has_shape_of(small, large)
+        and _has_same_tone(small.pixels, large.pixels)
+        and _are_copies(small.pixels, large.pixels, MAX_SHIFT)
+    ):
         return False
-    if long <= OVERVIEW:
-        return True
+    if max(large.width, large.height) <= OVERVIEW:
+        return _shows_enough(small.pixels, large.pixels)
     try:
         one_full, other_full = sorted(
             (load(each.source).pixels for each in (first, second)), key=lambda pixels: pixels.size
         )
     except PictureError:  # it was there a moment ago
         return False
-    return _are_copies(one_full, other_full, MAX_TILE_SHIFT)
+    return _shows_enough(one_full, other_full) and _are_copies(one_full, other_full, MAX_TILE_SHIFT)
 
 
 def _has_shape_of(small: Picture, large: Picture) -> bool:
     """Whether the size of one is that of the other times a factor, rounded in any way."""
     across, down = large.width / small.width, large.height / small.height
     return min(abs(large.height / across - small.height), abs(large.width / down - small.width)) <= 1
+
+
+def _has_same_tone(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether no offset and no factor changes the brightness or the colours of pictures (h, w, 3) uint8."""
+    size = max(1, one.shape[1] // CELL), max(1, one.shape[0] // CELL)
+    cells, other_cells = (
+        np.asarray(
+            Image.fromarray(pixels).resize(size, Image.Resampling.BOX).convert("YCbCr"), np.float32
+        ).reshape(-1, 3)
+        for pixels in (one, other)
+    )
+    for plane, other_plane in zip(cells.T, other_cells.T, strict=True):
+        deviation, other_deviation = plane - plane.mean(), other_plane - other_plane.mean()
+        mean = (deviation + other_deviation) / 2
+        scaling = np.mean(mean * (other_deviation - deviation)) / (np.std(mean) + RIDGE)
+        if abs(scaling) > MAX_SCALING or abs(plane.mean() - other_plane.mean()) > MAX_OFFSET:
+            return False
+    return True
+
+
+def _shows_enough(small: np.ndarray, large: np.ndarray) -> bool:
+    """Whether the size of one picture (h, w, 3) uint8 keeps the contrasts of the other, such as its text."""
+    height, width = small.shape[:2]
+    if large.shape == small.shape:
+        return True
+    full = Image.fromarray(large).convert("L")
+    across, down = full.width / width, full.height / height
+    for rows, columns in _tiles(height, width):
+        right, bottom = min(columns.stop, width), min(rows.stop, height)
+        box = (columns.start * across, rows.start * down, right * across, bottom * down)
+        size = right - columns.start, bottom - rows.start
+        shown = full.resize(size, Image.Resampling.BICUBIC, box)
+        twice = full.resize((2 * size[0], 2 * size[1]), Image.Resampling.BOX, box)
+        contrast = _contrast(np.asarray(twice, np.float32), 4 * WINDOW)
+        strong = contrast > STRONG
+        kept = _contrast(np.asarray(shown, np.float32), 2 * WINDOW)[strong] >= SHOWN * contrast[strong]
+        if len(kept) >= MIN_TELLING and kept.mean() < 1 - MAX_LOST:
+            return False
+    return True
 
 
 def _are_copies(small: np.ndarray, large: np.ndarray, max_shift: float) -> bool:
@@ -144,11 +216,13 @@ def _agree(one: np.ndarray, other: np.ndarray, max_shift: float) -> bool:
     """Whether two pictures (h, w, 3) of one size have the same frame, brightness, colours and grain."""
     (luma, *chroma), (other_luma, *other_chroma) = _planes(one), _planes(other)
     smooth, other_smooth = _blur(luma), _blur(other_luma)
-    difference, shift = _align(smooth, other_smooth)
+    difference, shift, sharpness = _align(smooth, other_smooth)
     return (
         shift <= max_shift
-        and _is_even(difference, smooth[1:-1, 1:-1], other_smooth[1:-1, 1:-1], MAX_LUMA_ERROR)
-        and all(_is_even(b - a, a, b, MAX_CHROMA_ERROR) for a, b in zip(chroma, other_chroma, strict=True))
+        and sharpness <= MAX_SHARPNESS
+        and _is_level(difference, smooth[1:-1, 1:-1], other_smooth[1:-1, 1:-1])
+        and _is_even(difference, smooth[1:-1, 1:-1], other_smooth[1:-1, 1:-1], LUMA)
+        and all(_is_even(b - a, a, b, CHROMA) for a, b in zip(chroma, other_chroma, strict=True))
         and _has_same_grain(luma, other_luma)
     )
 
@@ -156,35 +230,40 @@ def _agree(one: np.ndarray, other: np.ndarray, max_shift: float) -> bool:
 def _planes(pixels: np.ndarray) -> Iterator[np.ndarray]:
     """Brightness (h, w) and, at half the size since copies often keep no more, what blue and red exceed it
     by; float32."""
-    yield pixels @ _LUMA
+    yield pixels @ _WEIGHTS
     half = np.asarray(Image.fromarray(pixels).reduce(2), np.float32)
-    luma = half @ _LUMA
+    luma = half @ _WEIGHTS
     yield _blur(half[:, :, 2] - luma)
     yield _blur(half[:, :, 0] - luma)
 
 
-def _is_even(difference: np.ndarray, one: np.ndarray, other: np.ndarray, most: float) -> bool:
+def _is_even(difference: np.ndarray, one: np.ndarray, other: np.ndarray, bounds: _Bounds) -> bool:
     """Whether no window of two planes (h, w) differs much, or more than those of like contrast do."""
-    variances = [_windows(plane * plane, WINDOW) - _windows(plane, WINDOW) ** 2 for plane in (one, other)]
-    contrast = np.sqrt(np.maximum(*variances).clip(0)).ravel()
+    contrast = np.maximum(_contrast(one, WINDOW), _contrast(other, WINDOW)).ravel()
     error = np.sqrt(_windows(difference * difference, WINDOW)).ravel()
     edges = np.linspace(0, len(contrast), BANDS + 1).astype(int)[1:-1]
     for band in np.split(np.argpartition(contrast, edges), edges):
         usual = np.quantile(error[band], QUANTILE)
-        if usual > most + ERROR_OF_CONTRAST * np.median(contrast[band]):
+        if usual > bounds.error + bounds.of_contrast * np.median(contrast[band]):
             return False
-        if error[band].max() > MAX_OUTLIER * (usual + NOISE):
+        if error[band].max() > bounds.outlier * (usual + NOISE):
             return False
     return True
 
 
-def _align(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
+def _is_level(difference: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether no larger window of two planes (h, w) is brighter or darker, as under a faint watermark."""
+    contrast = np.maximum(_contrast(one, 2 * WINDOW), _contrast(other, 2 * WINDOW))
+    return bool(np.all(np.abs(_windows(difference, 2 * WINDOW)) <= MAX_LEVEL + LEVEL_OF_CONTRAST * contrast))
+
+
+def _align(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float, float]:
     """The difference of two planes (h, w), less what resampling explains: an affine shift, other sharpness.
 
     One step of B. Lucas and T. Kanade, "An iterative image registration technique", IJCAI 1981.
 
     Returns:
-        (h - 2, w - 2), and the largest shift of any part, in pixels.
+        (h - 2, w - 2), the largest shift of any part, in pixels, and how much sharper one of them is.
     """
     mean, difference = (one + other) / 2, (other - one)[1:-1, 1:-1]
     y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in difference.shape)
@@ -195,11 +274,12 @@ def _align(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
     causes = [g * w for g in (along_x, along_y) for w in (1, x, y)]
     causes.append(sharper)
     sample = np.stack([cause[::step, ::step].ravel() for cause in causes])
-    normal = sample @ sample.T + RIDGE * sample.shape[1] * np.eye(len(sample), dtype=np.float32)
+    ridge = np.diag([RIDGE] * 6 + [SHARPNESS_RIDGE]).astype(np.float32)
+    normal = sample @ sample.T + sample.shape[1] * ridge
     by = np.linalg.solve(normal, sample @ difference[::step, ::step].ravel())
     for cause, amount in zip(causes, by, strict=True):
         difference -= amount * cause
-    return difference, float(np.abs(by[:6]).reshape(2, 3).sum(axis=1).max())
+    return difference, float(np.abs(by[:6]).reshape(2, 3).sum(axis=1).max()), abs(float(by[6]))
 
 
 def _has_same_grain(one: np.ndarray, other: np.ndarray) -> bool:
@@ -210,16 +290,27 @@ def _has_same_grain(one: np.ndarray, other: np.ndarray) -> bool:
     )
     least, most = np.minimum(energy, other_energy), np.maximum(energy, other_energy)
     telling = (least > 1) & (least > most / 2)
-    if telling.sum() < MIN_TELLING:
+    number = int(telling.sum())
+    if number < MIN_TELLING:
         return True
-    correlation = common[telling] / np.sqrt(energy[telling] * other_energy[telling])
-    return bool(np.quantile(correlation, 0.25) >= MIN_GRAIN_CORRELATION)
+    bands = np.array_split(np.argsort(least[telling]), min(GRAIN_BANDS, 2 * number // MIN_TELLING))
+    energy, other_energy, common = energy[telling], other_energy[telling], common[telling]
+    correlation = min(
+        common[band].sum() / math.sqrt(energy[band].sum() * other_energy[band].sum()) for band in bands
+    )
+    # Compression that takes much of the detail away changes the rest of it, too.
+    return bool(correlation >= MIN_GRAIN_CORRELATION * (number / (most > 1).sum()) ** 2)
 
 
 def _blur(plane: np.ndarray) -> np.ndarray:
     """(h - 2, w - 2), each pixel weighted with its 8 neighbours."""
     rows = plane[:-2] + 2 * plane[1:-1] + plane[2:]
     return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16
+
+
+def _contrast(plane: np.ndarray, size: int) -> np.ndarray:
+    """Standard deviations in the windows of a plane (h, w) float32."""
+    return np.sqrt((_windows(plane * plane, size) - _windows(plane, size) ** 2).clip(0))
 
 
 def _windows(plane: np.ndarray, size: int) -> np.ndarray:
