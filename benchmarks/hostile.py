@@ -439,7 +439,8 @@ def _counts(kinds: list[str], inputs: int) -> Iterator[tuple[str, int]]:
 
 def _import_all() -> None:
     """Imports here what the forks need, so that they begin where a command has its imports behind it."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for library in ("OPENBLAS", "OMP", "MKL"):  # a fork has none of the threads that its parent has made
+        os.environ[f"{library}_NUM_THREADS"] = "1"
     import pyarrow.parquet
     import sqlalchemy
 

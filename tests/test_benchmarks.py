@@ -38,6 +38,17 @@ def test_bad_files_are_indexed_or_named() -> None:
     assert figures["peak_mb"] < 1500
 
 
+def test_hostile_inputs_are_refused_in_a_sentence_and_change_nothing() -> None:
+    words = ["--inputs", 30, "--kinds", "parquet,coco,captions,libraries"]
+    figures = measured("hostile", *words)
+    assert figures["faults"] == {}, figures["what"]
+    assert figures["inputs"] == 30
+    assert sum(statuses.get("2", 0) for statuses in figures["statuses"].values()) > 10
+    figures = measured("hostile", "--inputs", 12, "--kinds", "pictures")
+    assert figures["faults"] == {}, figures["what"]
+    assert figures["peak_mb"] < 1500
+
+
 def test_a_run_over_unchanged_files_opens_none() -> None:
     assert measured("unchanged", "--files", 600, "--repetitions", 1)["files"] == 600
 
