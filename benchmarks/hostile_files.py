@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -261,11 +262,11 @@ def hostile_coco(names: list[str], path: Path, chance: Chance) -> str:
         holder, key, _ = chance.choice(places(content))
         match chance.choice(("value", "value", "value", "gone", "double")):
             case "value":
-                holder[key] = chance.choice(VALUES)
+                holder[key] = copy.deepcopy(chance.choice(VALUES))
             case "gone":
                 del holder[key]
             case _ if isinstance(holder, list) and len(holder) < 100:
-                holder.extend([holder[key]] * chance.choice((1, 1000)))
+                holder.extend([holder[key]] * chance.choice((1, 100)))
     text = json.dumps(content).encode("utf-8", "surrogatepass")
     return _write_text(text, path, chance)
 
