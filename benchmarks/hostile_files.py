@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
 import json
@@ -262,7 +261,7 @@ def hostile_coco(names: list[str], path: Path, chance: Chance) -> str:
         holder, key, _ = chance.choice(places(content))
         match chance.choice(("value", "value", "value", "gone", "double")):
             case "value":
-                holder[key] = copy.deepcopy(chance.choice(VALUES))
+                holder[key] = json.loads(json.dumps(chance.choice(VALUES)))
             case "gone":
                 del holder[key]
             case _ if isinstance(holder, list) and len(holder) < 100:
