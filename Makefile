@@ -4,8 +4,9 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 DEMO := .venv/demo
 TEST := .venv/test
 AUDIT := .venv/audit
+LOWEST := .venv/lowest
 
-.PHONY: demo test check format bench audit clean
+.PHONY: demo test check format bench audit lowest clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/demo.py
@@ -35,6 +36,17 @@ audit:
 	$(PYTHON) -m venv --clear $(AUDIT)/installed
 	$(AUDIT)/tools/bin/python -m pip install $(PIP_FLAGS) pip-audit pip-licenses
 	$(AUDIT)/tools/bin/python -m tools.audit $(AUDIT)/installed/bin/python
+
+# The oldest versions that pyproject.toml allows, as wheels, with all tests. Several GB: PyPI's torch brings CUDA.
+lowest:
+	$(PYTHON) -m venv --clear $(LOWEST)/tools
+	$(LOWEST)/tools/bin/python -m pip install $(PIP_FLAGS) uv
+	$(LOWEST)/tools/bin/uv venv -q --clear --python $(PYTHON) $(LOWEST)/installed
+	$(LOWEST)/tools/bin/uv pip compile -q --resolution lowest-direct --python $(LOWEST)/installed/bin/python \
+	  --extra test --extra serve pyproject.toml -o $(LOWEST)/requirements.txt
+	VIRTUAL_ENV=$(LOWEST)/installed $(LOWEST)/tools/bin/uv pip install -q --only-binary :all: -r $(LOWEST)/requirements.txt
+	VIRTUAL_ENV=$(LOWEST)/installed $(LOWEST)/tools/bin/uv pip install -q --no-deps --editable .
+	$(LOWEST)/installed/bin/python -m pytest
 
 # A real install of the built package, as a user gets it.
 $(DEMO)/ready: pyproject.toml $(shell find virtue -name '*.py')
