@@ -49,8 +49,8 @@ POWERLESS = (
     ["setpriv", "--bounding-set", _RIGHTS_OF_ROOT, "--inh-caps", _RIGHTS_OF_ROOT] if os.geteuid() == 0 else []
 )
 """What makes rights of files hold for a command that root runs."""
-REFUSALS = ("is being written", "there is no library")
-"""What the other writer may say instead of writing."""
+ENDS = ("is being written", "there is no library", "forgot 0 files")
+"""What the other writer may say when it changed nothing."""
 Photos = dict[bytes, frozenset[int]]
 """Photos by content hash, with the rows of their regions."""
 
@@ -88,6 +88,8 @@ class Trial:
         self.chance = chance
         self.faults: list[str] = []
         self.counts: Counter[str] = Counter()
+        self.renamed = b""
+        self.forgettable: set[bytes] = set()
         self.usual = 3.0
 
     def round(self, number: int, new: int) -> None:
@@ -97,6 +99,7 @@ class Trial:
                 shutil.rmtree(folder, ignore_errors=True)
             self.drive.mkdir(parents=True)
             self.other.mkdir()
+        self.forgettable = set()
         self.change_folder(number, new)
         before = self.acknowledged()
         with self.trouble(number):
@@ -115,6 +118,7 @@ class Trial:
         if len(paths) > 4:
             edited, renamed, copied, deleted = self.chance.sample(paths, 4)
             picture(self.chance).save(edited)
+            self.renamed = photo_hash(renamed)
             renamed.rename(renamed.with_name(f"renamed-{number}.jpg"))
             shutil.copy(copied, copied.with_name(f"copy-{number}.jpg"))
             deleted.unlink()
@@ -194,8 +198,9 @@ class Trial:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def write_beside(self) -> subprocess.Popen[bytes]:
-        # Nothing may be forgotten but what is gone for good.
+        # Only what is gone for good may be forgotten, and what was renamed and not yet found again.
         if self.chance.random() < 0.3 and (self.library / "catalogue.db").exists():
+            self.forgettable.add(self.renamed)
             return self.start("forget", "--missing", "--yes")
         return self.start("index", self.other)
 
@@ -204,7 +209,7 @@ class Trial:
             return
         said = other.communicate()[1].decode()
         self.counts["wrote_beside"] += not other.returncode
-        if other.returncode and not any(words in said for words in REFUSALS):
+        if other.returncode and not any(words in said for words in ENDS):
             self.faults.append(
                 f"round {number}: the other writer ended with {other.returncode}: {said[-300:]}"
             )
@@ -245,7 +250,7 @@ class Trial:
         now = self.acknowledged()
         kept = {photo_hash(path) for path in self.paths()}
         for photo, rows in promised.items():
-            if photo in kept and now.get(photo) != rows:
+            if photo in kept - self.forgettable and now.get(photo) != rows:
                 what = "embedded again" if photo in now else "lost"
                 self.faults.append(
                     f"round {number}: acknowledged photo {photo.hex()[:8]} was {what} by {run}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.store.builders import DIM, SETTINGS, broken, file, filled, found, name, photo, vectors
-from virtue.errors import StoreError
+from virtue.errors import DamagedError, StoreError
 from virtue.geometry import Box
 from virtue.store import (
     CaptionUpdate,
@@ -284,7 +284,7 @@ def test_records_that_contradict_themselves_are_refused(store: Store) -> None:
             writer.commit([photo(8, captions=[NewCaption("x", "file", region=1)])])
         with pytest.raises(ValueError, match="never stored"):
             writer.commit(files=[file("/photos/8.jpg", 8)])
-        with pytest.raises(ValueError, match="8 dimensions, not 9"):
+        with pytest.raises(DamagedError, match="8 dimensions, and they have 9"):
             writer.generation("mini", "fingerprint", DIM + 1)
 
 

@@ -229,3 +229,52 @@ def test_a_library_that_takes_the_place_of_another_is_not_written_to(tmp_path: P
             folder.rename(backup)
             writer.commit([photo(21)], [file("/21.jpg", 21)])
         assert not folder.exists()
+
+
+@pytest.mark.parametrize("batches", [1, 20])
+@pytest.mark.parametrize("has_log", [False, True], ids=["settled backup", "backup with a log"])
+def test_a_library_that_is_overwritten_is_not_written_to(tmp_path: Path, has_log: bool, batches: int) -> None:
+    """A backup that is copied over the files while an index run goes on: SQLite's log must stay out of it."""
+    folder, backup = tmp_path / "library", tmp_path / "backup"
+    with Store.open(folder, create=True) as store, store.write("test") as writer:
+        writer.generation("mini", "fingerprint", DIM)
+        writer.commit([photo(1), photo(2)], [file("/1.jpg", 1), file("/2.jpg", 2)])
+        if has_log:
+            shutil.copytree(folder, backup)
+    if not has_log:
+        shutil.copytree(folder, backup)
+    assert (backup / f"{names.CATALOGUE}-wal").exists() == has_log
+    with (
+        Store.open(folder) as store,
+        store.read(),
+        pytest.raises(StoreError, match="was overwritten"),
+        store.write("test") as writer,
+    ):
+        for first in range(10, 10 + 20 * batches, 20):
+            numbers = range(first, first + 20)
+            writer.commit([photo(n) for n in numbers], [file(f"/{n}.jpg", n) for n in numbers])
+        for path in backup.iterdir():
+            if not path.name.startswith("writer"):
+                shutil.copyfile(path, folder / path.name)
+        writer.commit([photo(900)], [file("/900.jpg", 900)])
+    with Store.open(folder) as store:
+        assert store.verify() == []
+        with store.write("test") as writer:
+            writer.commit([photo(3)], [file("/3.jpg", 3)])
+        with store.read() as snapshot:
+            assert set(snapshot.files()) == {b"/1.jpg", b"/2.jpg", b"/3.jpg"}
+        assert store.verify() == []
+
+
+def test_a_catalogue_that_others_touch_or_settle_is_not_taken_for_overwritten(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "library", create=True) as store, store.write("test") as writer:
+        writer.generation("mini", "fingerprint", DIM)
+        catalogue = tmp_path / "library" / names.CATALOGUE
+        for number in range(30):
+            writer.commit([photo(number)], [file(f"/{number}.jpg", number)])
+            os.utime(catalogue)
+            with closing(sqlite3.connect(catalogue)) as other:
+                other.execute(f"PRAGMA wal_checkpoint({('PASSIVE', 'FULL', 'TRUNCATE')[number % 3]})")
+    with Store.open(tmp_path / "library") as store, store.read() as snapshot:
+        assert len(snapshot.files()) == 30
+        assert snapshot.faults() == []

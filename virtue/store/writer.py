@@ -23,6 +23,7 @@ from virtue.store.ann import segments
 from virtue.store.catalogue import database, forgetting, queries, schema, writes
 from virtue.store.catalogue.database import translate_errors
 from virtue.store.disk import translate_disk_errors
+from virtue.store.overwritten import LibraryStamp
 from virtue.store.records import (
     KINDS,
     CaptionUpdate,
@@ -63,6 +64,7 @@ class Writer:
         self._identity = identity
         self._engine = engine
         self._turn = threading.Lock()
+        self._stamp: LibraryStamp | None = None
         with self._transaction() as connection:
             self.target = queries.active(connection)
         self._remove_leftovers()
@@ -435,6 +437,7 @@ class Writer:
             (self._folder / names.BACKUP).unlink(missing_ok=True)
         self._require_same()
         freed = database.vacuum(self._folder)
+        self._stamp = LibraryStamp.take(self._folder)
         return replace(found, bytes=found.bytes + freed)
 
     def drop_pathless_photos(self) -> None:
@@ -448,14 +451,14 @@ class Writer:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """One transaction, alone among threads and processes that write."""
-        with (
-            translate_disk_errors(self._folder),
-            self._turn,
-            translate_errors(self._folder),
-            self._engine.begin() as connection,
-        ):
+        with translate_disk_errors(self._folder), self._turn, translate_errors(self._folder):
             self._require_same()
-            yield connection
+            try:
+                with self._engine.begin() as connection:
+                    yield connection
+            finally:
+                # Also after an error: SQLite may have copied pages of its log.
+                self._stamp = LibraryStamp.take(self._folder)
 
     @contextmanager
     def _commit(self) -> Iterator[Connection]:
@@ -467,6 +470,8 @@ class Writer:
     def _require_same(self) -> None:
         """Raises StoreError if another library lies in the folder now: files there are not ours."""
         names.require_same(self._folder, self._identity)
+        if self._stamp:
+            self._stamp.require_same(self._folder)
 
     def _target(self) -> Generation:
         if self.target is None:
@@ -492,3 +497,4 @@ class Writer:
             if path not in kept:
                 with suppress(PermissionError):
                     path.unlink(missing_ok=True)
+        self._stamp = LibraryStamp.take(self._folder)
