@@ -133,7 +133,7 @@ def _values(table: pa.Table, chance: Chance) -> pa.Table:
     old = table.column(at).to_pylist()
     share = chance.choice((0.1, 0.5, 1.0))
     values = [_odd(field.type, chance) if chance.random() < share else value for value in old]
-    if share == 1.0:
+    if share == 1.0 and values:
         values = [values[0]] * len(values)
     return table.set_column(at, field, pa.array(values, field.type))
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
+import warnings
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.store import clustered
 from tests.store.builders import DIM, QUERY, as_of, filled
 from tests.store.hardship import POSIX
 from virtue.errors import DamagedError, StoreError
@@ -224,3 +228,31 @@ def test_verify_counts_rows_without_room_for_them(tmp_path: Path) -> None:
     with Store.open(tmp_path / "lib") as store:
         faults = store.verify()
     assert f"{many - 6} rows of regions belong to no photo" in [fault.what for fault in faults]
+
+
+def test_indexes_of_strangers_are_read_only_if_they_hold_together(tmp_path: Path) -> None:
+    """With checksums that fit them; FAISS trusts what it reads. Searches do without such an index."""
+    clustered.indexed(tmp_path / "lib", 60).close()
+    query = clustered.vectors(1, 5)
+    path = tmp_path / "lib" / "index-1.faiss"
+    sound = path.read_bytes()
+    chance = random.Random(3)
+    for _ in range(25):
+        content = bytearray(sound)
+        place, width = chance.randrange(min(len(content) - 8, 2000)), chance.choice((1, 4, 8))
+        value = chance.choice((0, 1, 255, 2**31 - 1, 2**63 - 1, chance.getrandbits(64)))
+        content[place : place + width] = (value % (1 << (8 * width))).to_bytes(width, "little")
+        path.write_bytes(content)
+        change(tmp_path / "lib", f"UPDATE index_ranges SET crc = {zlib.crc32(content)}")
+        with warnings.catch_warnings(), Store.open(tmp_path / "lib") as store:
+            warnings.simplefilter("ignore")
+            with store.read() as snapshot:
+                found = snapshot.search("regions", query, 10)
+                assert (found.scores == snapshot.scores("regions", found.rows, query)).all()
+
+
+def test_rows_of_no_photo_are_damage_to_a_calibration(tmp_path: Path) -> None:
+    filled(tmp_path / "lib").close()
+    change(tmp_path / "lib", "UPDATE regions SET row = NULL WHERE id = 2")
+    with Store.open(tmp_path / "lib") as store, pytest.raises(DamagedError), store.write("test") as writer:
+        writer.refresh_calibration(lambda find, rows: {"image": rows})

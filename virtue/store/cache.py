@@ -39,7 +39,7 @@ class GenerationCache:
 
     def __init__(self, folder: Path, generation: Generation, device: torch.device | None) -> None:
         self.id = generation.id
-        self.segments = SegmentCache(folder)
+        self.segments = SegmentCache(folder, generation.dim)
         self._dim = generation.dim
         self.device = device
         self._decoded: dict[tuple[Kind, int], exact.DecodedRows] = {}

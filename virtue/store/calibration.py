@@ -137,6 +137,8 @@ def _sample(
         "AND generation_id = ? ORDER BY row"
     )
     photos = fetch(connection, sql, (str(chosen.tolist()), generation), (int,))
+    if len(photos) != len(chosen):
+        raise WrongValueError(f"{len(chosen) - len(photos)} rows of {kind} belong to no photo")
     return _Sample(exact.decode(stored[chosen]), np.array(photos, np.int64).reshape(-1))
 
 

@@ -58,8 +58,13 @@ def map_index(folder: Path, file: IndexSegment) -> np.ndarray | None:
 
 
 def is_sound(content: np.ndarray, file: IndexSegment) -> bool:
-    """Returns whether the checksum is right. FAISS does not check, and damage could crash the process."""
-    return len(content) == file.size and zlib.crc32(content.data) == file.crc
+    """Returns whether the checksum is right, and the index one that FAISS can search: a stranger's has a
+    checksum that fits it, and damage could crash the process."""
+    if len(content) != file.size or zlib.crc32(content.data) != file.crc:
+        return False
+    from virtue.store.ann.ivf import holds_together
+
+    return holds_together(content, file)
 
 
 def map_sound(folder: Path, segments: Iterable[IndexSegment]) -> dict[IndexSegment, np.ndarray]:

@@ -119,6 +119,7 @@ def search_index(
     while True:
         near = index.candidates(queries, nprobe, candidates_wanted(params.refine_factor, top), usable.bits)
         numbers = _sort_candidates(near)
+        numbers = numbers[: np.searchsorted(numbers, len(rows))]  # of a stranger's index
         if len(numbers) >= top or nprobe == index.lists:
             break
         nprobe = min(index.lists, 2 * nprobe)

@@ -26,6 +26,28 @@ def read_index(content: np.ndarray) -> Any:
     return faiss.read_index(reader)
 
 
+def holds_together(content: np.ndarray, segment: IndexSegment) -> bool:
+    """Returns whether FAISS can read an index, and what it says of itself agrees. Searches trust that."""
+    try:
+        index = read_index(content)
+        directions, codes = pca.split(index)
+        quantiser = faiss.downcast_index(codes.quantizer)
+        lists = codes.invlists
+        return bool(
+            isinstance(codes, faiss.IndexIVFPQ)
+            and codes.metric_type == faiss.METRIC_INNER_PRODUCT
+            and index.d == (codes.d if directions is None else directions.shape[1])
+            and (directions is None or directions.shape[0] == codes.d)
+            and quantiser.d == codes.pq.d == codes.d == codes.pq.M * codes.pq.dsub
+            and quantiser.ntotal == codes.nlist == lists.nlist
+            and codes.pq.nbits == 4
+            and codes.code_size == codes.pq.code_size == lists.code_size
+            and sum(map(lists.list_size, range(codes.nlist))) == codes.ntotal == segment.encoded
+        )
+    except (RuntimeError, AttributeError, ValueError, TypeError, OverflowError, MemoryError):
+        return False
+
+
 def empty_copy(content: np.ndarray) -> Any:
     """Makes an index of the same training without rows; it may read its quantizer from `content`."""
     index = read_index(content)
@@ -63,7 +85,9 @@ class OpenSegment:
 
     def __init__(self, content: np.ndarray) -> None:
         self._content = content
-        self.directions, self._plain = pca.split(read_index(content))
+        index = read_index(content)
+        self.dim: int = index.d
+        self.directions, self._plain = pca.split(index)
         self.quantiser = faiss.downcast_index(self._plain.quantizer)
         with faiss_threads(1):  # another thread would have a heap of its own, which stays large
             self.fast = faiss.IndexIVFPQFastScan(self._plain)

@@ -27,8 +27,9 @@ class SegmentCache:
     """Keeps the files of segments mapped, and segments opened, as long as an index uses them: opening takes
     longer than searching, and the memory of its codes. Threads may share it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dim: int) -> None:
         self._folder = folder
+        self._dim = dim
         self._turn = threading.Lock()
         self._files: dict[int, np.ndarray] = {}
         self._opened: dict[int, OpenSegment] = {}
@@ -60,7 +61,8 @@ class SegmentCache:
 
         if segment.id in self._opened or segment.id in self._unsound:
             return self._opened.get(segment.id)
-        if content is None or not is_sound(content, segment):
+        opened = OpenSegment(content) if content is not None and is_sound(content, segment) else None
+        if opened is None or opened.dim != self._dim:
             self._unsound.add(segment.id)
             warnings.warn(
                 f"the index file {names.index_file(segment.id)} of the library "
@@ -70,8 +72,8 @@ class SegmentCache:
                 stacklevel=7,
             )
             return None
-        self._opened[segment.id] = OpenSegment(content)
-        return self._opened[segment.id]
+        self._opened[segment.id] = opened
+        return opened
 
     def keep_only(self, ids: Collection[int]) -> None:
         """Drops what no index uses any more."""
