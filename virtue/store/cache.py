@@ -114,6 +114,10 @@ class GenerationView:
             self.rows[kind] = row_files.map_generation(connection, folder, self.generation, kind)
         except DamagedError as error:
             self.broken = error
+            return
+        lowest, highest = queries.row_span(connection, self.generation.id, kind)
+        if lowest < 0 or highest >= len(self.rows[kind]):
+            self.broken = row_files.damaged(f"the library {folder} has {kind} whose rows were never written")
 
     @property
     def is_complete(self) -> bool:

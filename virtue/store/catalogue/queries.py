@@ -111,6 +111,20 @@ def row_counts(connection: AnyConnection) -> list[tuple[Generation, Kind, int]]:
     return [(g, kind, row_count(connection, g.id, kind)) for g in generations(connection) for kind in KINDS]
 
 
+def row_span(connection: AnyConnection, generation: int, kind: Kind) -> tuple[int, int]:
+    """Returns the lowest and the highest row that regions or captions, or tombstones, of a generation name;
+    (0, -1): none. It looks at the ends of two keys alone."""
+    owned = f"FROM {kind} WHERE generation_id = ?1 AND row IS NOT NULL ORDER BY row"
+    dropped = "FROM tombstones WHERE generation_id = ?1 AND kind = ?2 ORDER BY row"
+    ends = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT row {rows} {order} LIMIT 1)"
+        for rows in (owned, dropped)
+        for order in ("", "DESC")
+    )
+    found = [row for (row,) in fetch(connection, ends, (generation, kind), (int,))]
+    return (min(found), max(found)) if found else (0, -1)
+
+
 def dead_rows(connection: AnyConnection, generation: int, kind: Kind) -> np.ndarray:
     """Returns the rows (n,) int64 that no search may find: tombstones, and those of photos that are
     missing."""
