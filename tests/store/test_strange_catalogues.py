@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.store import clustered
-from tests.store.builders import DIM, QUERY, as_of, filled
+from tests.store.builders import DIM, QUERY, as_of, file, filled, photo
 from tests.store.hardship import POSIX
 from virtue.errors import DamagedError, StoreError
 from virtue.store import NewCaption, Snapshot, Store
@@ -262,3 +262,11 @@ def test_rows_of_no_photo_are_damage_to_a_calibration(tmp_path: Path) -> None:
     change(tmp_path / "lib", "UPDATE regions SET row = NULL WHERE id = 2")
     with Store.open(tmp_path / "lib") as store, pytest.raises(DamagedError), store.write("test") as writer:
         writer.refresh_calibration(lambda find, rows: {"image": rows})
+
+
+@pytest.mark.parametrize("last", ["'x'", "9223372036854775807", "-1", "NULL"])
+def test_ids_that_none_can_follow_are_damage(tmp_path: Path, last: str) -> None:
+    filled(tmp_path / "lib").close()
+    change(tmp_path / "lib", f"UPDATE sqlite_sequence SET seq = {last} WHERE name = 'photos'")
+    with Store.open(tmp_path / "lib") as store, store.write("test") as writer, pytest.raises(DamagedError):
+        writer.commit([photo(9)], [file("/9.jpg", 9)])

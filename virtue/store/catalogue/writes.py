@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
 from virtue.store.catalogue import schema
+from virtue.store.catalogue.database import WrongValueError
 from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import (
     INDEXED_SOURCES,
@@ -26,6 +27,8 @@ from virtue.store.records import (
 )
 
 Ids = Collection[int]
+
+MAX_ID = 1 << 62
 
 _SEPARATOR = os.fsencode(os.sep)
 _MOVED = "CAST(? || substr(path, ?) AS BLOB)"
@@ -290,8 +293,11 @@ def count_commit(connection: Connection) -> None:
 
 def next_id(connection: Connection, table: Table) -> int:
     """Returns an id that no row of this table ever had."""
-    sql = "SELECT seq FROM sqlite_sequence WHERE name = ?"
-    return int(connection.exec_driver_sql(sql, (table.name,)).scalar() or 0) + 1
+    found = fetch(connection, "SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,), (int,))
+    last = int(found[0][0]) if found else 0
+    if not 0 <= last <= MAX_ID:
+        raise WrongValueError(f"the last id of {table.name} is {last}")
+    return last + 1
 
 
 def _remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
