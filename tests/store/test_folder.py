@@ -255,7 +255,7 @@ def test_a_library_that_is_overwritten_is_not_written_to(tmp_path: Path, has_log
             writer.commit([photo(n) for n in numbers], [file(f"/{n}.jpg", n) for n in numbers])
         for path in backup.iterdir():
             if not path.name.startswith("writer"):
-                shutil.copyfile(path, folder / path.name)
+                shutil.copy2(path, folder / path.name)  # as `cp -a` does
         writer.commit([photo(900)], [file("/900.jpg", 900)])
     with Store.open(folder) as store:
         assert store.verify() == []

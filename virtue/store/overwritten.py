@@ -23,10 +23,10 @@ LOG_HEADER_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class LibraryStamp:
-    """What a library's files looked like after the last transaction: the catalogue's time of change and size,
-    the sizes of the row files, and the header of SQLite's log."""
+    """What a library's files looked like after the last transaction: the times and the size of the
+    catalogue, the sizes of the row files, and the header of SQLite's log."""
 
-    catalogue: tuple[int, int]
+    catalogue: tuple[int, int, int]
     rows: dict[Path, int]
     log_header: bytes
 
@@ -43,7 +43,7 @@ class LibraryStamp:
             StoreError: it was.
         """
         catalogue = _look_at_catalogue(folder)
-        if catalogue == self.catalogue or (catalogue[1] >= self.catalogue[1] and not self._has_other_rows()):
+        if catalogue == self.catalogue or (catalogue[2] >= self.catalogue[2] and not self._has_other_rows()):
             return
         _part_with_log(_log(folder), is_ours=_read_header(_log(folder)) == self.log_header)
         (folder / f"{names.CATALOGUE}-shm").unlink(missing_ok=True)
@@ -60,9 +60,10 @@ class LibraryStamp:
         return False
 
 
-def _look_at_catalogue(folder: Path) -> tuple[int, int]:
+def _look_at_catalogue(folder: Path) -> tuple[int, int, int]:
     status = (folder / names.CATALOGUE).stat()
-    return status.st_mtime_ns, status.st_size
+    # The first is not set back by who copies a file with its times (`cp -a`).
+    return status.st_ctime_ns, status.st_mtime_ns, status.st_size
 
 
 def _log(folder: Path) -> Path:
