@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from glob import escape as escape_glob
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +89,22 @@ def download(wanted: Card) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    allowed = _allow_patterns(wanted.files)
     with _translate_errors(wanted.name, wanted.revision), _bars() as bar_class:
         # The weights that no model is without come last: where they are, everything is.
+        folder = None
         for patterns in (SETTINGS_PATTERNS, MORE_WEIGHTS_PATTERNS, WEIGHTS_PATTERNS):
-            folder = snapshot_download(
-                wanted.name,
-                revision=wanted.revision,
-                allow_patterns=[pattern for pattern in patterns if pattern in allowed],
-                ignore_patterns=IGNORED_PATTERNS,
-                tqdm_class=bar_class,
-            )
-        return Path(folder)
+            files = [file for file in wanted.files if any(fnmatch(file, pattern) for pattern in patterns)]
+            if files:
+                folder = snapshot_download(
+                    wanted.name,
+                    revision=wanted.revision,
+                    allow_patterns=[escape_glob(file) for file in files],
+                    ignore_patterns=IGNORED_PATTERNS,
+                    tqdm_class=bar_class,
+                )
+    if folder is None:
+        raise ModelError(f"{wanted.name} on the hub holds no files of a model: name another")
+    return Path(folder)
 
 
 @contextmanager
