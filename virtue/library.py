@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from virtue.errors import InputError
+from virtue.errors import InputError, LibraryNotFoundError
 from virtue.location import locate
 from virtue.paths import absolute, hash_file, is_below, printable
 
@@ -460,6 +460,7 @@ class Library:
         """
         from virtue.store.transfer.parquet import read_parquet
 
+        self._require_writable("virtue import")
         manifest, photos = read_parquet(Path(file), self._text_checks())
         return self._take_in("virtue import", manifest, photos, str(file))
 
@@ -475,8 +476,18 @@ class Library:
         """
         from virtue.store.transfer.importing import read_library
 
+        self._require_writable("virtue merge")
         with read_library(Path(other), self.folder, self._text_checks()) as (manifest, photos):
             return self._take_in("virtue merge", manifest, photos, str(other))
+
+    def _require_writable(self, command: str) -> None:
+        """Raises what writing to this library would, if there is one, before anything long is read."""
+        try:
+            store = self._open()
+        except LibraryNotFoundError:
+            return
+        with store.write(command):
+            pass
 
     def _take_in(
         self, command: str, manifest: ExportManifest, photos: Iterable[PhotoExport], source: str

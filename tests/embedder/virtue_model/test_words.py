@@ -93,7 +93,6 @@ def test_bad_items_are_named_and_cost_themselves_alone(make: Make) -> None:
         ({"image": IMAGE, "points": [(np.nan, 3)]}, "nan"),
         ({"image": IMAGE, "mask": np.ones((3, 3), bool)}, "must agree"),
         ("  ", "empty"),
-        ({"image": IMAGE, "text": ""}, "empty"),
         ("7 " * 101, "101 tokens long, more than the 100"),
         (np.full((30, 30, 3), np.nan), "is not a picture"),
     ]
