@@ -243,9 +243,21 @@ def content_of(library: Path) -> str:
 # -- one input after the other -------------------------------------------------------------------------------
 
 
+def apart(make: Callable[[], str]) -> str:
+    """Makes an input in a fork: forks of commands share memory, and what this takes would count there."""
+    with tempfile.TemporaryFile() as told:
+        child = os.fork()
+        if child == 0:
+            os.write(told.fileno(), make().encode())
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        told.seek(0)
+        return told.read().decode()
+
+
 def try_parquet(bench: Bench, chance: random.Random, number: int) -> None:
     path = bench.scratch / f"{number}.parquet"
-    what = hostile_parquet(bench.export, path, chance)
+    what = apart(lambda: hostile_parquet(bench.export, path, chance))
     _take_anew(bench, "parquet", what, ["import", str(path)], chance)
     path.unlink()
 
@@ -261,13 +273,13 @@ def _take_anew(bench: Bench, kind: str, what: str, words: list[str], chance: ran
 
 def try_coco(bench: Bench, chance: random.Random, number: int) -> None:
     path = bench.scratch / f"{number}.json"
-    what = hostile_coco(bench.names, path, chance)
+    what = apart(lambda: hostile_coco(bench.names, path, chance))
     _give(bench, "coco", what, "--annotations", path)
 
 
 def try_captions(bench: Bench, chance: random.Random, number: int) -> None:
     path = bench.scratch / f"{number}.csv"
-    what = hostile_captions(bench.names, path, chance)
+    what = apart(lambda: hostile_captions(bench.names, path, chance))
     if chance.random() < 0.2:
         _try_sidecar(bench, path, chance)
     else:

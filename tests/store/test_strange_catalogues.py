@@ -270,3 +270,23 @@ def test_ids_that_none_can_follow_are_damage(tmp_path: Path, last: str) -> None:
     change(tmp_path / "lib", f"UPDATE sqlite_sequence SET seq = {last} WHERE name = 'photos'")
     with Store.open(tmp_path / "lib") as store, store.write("test") as writer, pytest.raises(DamagedError):
         writer.commit([photo(9)], [file("/9.jpg", 9)])
+
+
+def test_a_schema_in_no_encoding_is_damage(tmp_path: Path) -> None:
+    """SQLite's own error quotes it, and Python cannot decode that."""
+    filled(tmp_path / "lib").close()
+    path = tmp_path / "lib" / "catalogue.db"
+    content = path.read_bytes()
+    assert content.count(b"CREATE TABLE roots (") == 1
+    path.write_bytes(content.replace(b"CREATE TABLE roots (", b"CREATE TABLE r\xd2o\xff\xfe ("))
+    for read_only in (False, True):
+        with pytest.raises(DamagedError, match="is damaged"):
+            Store.open(tmp_path / "lib", read_only=read_only)
+
+
+def test_an_index_that_asks_for_a_million_candidates_is_damage(tmp_path: Path) -> None:
+    with clustered.indexed(tmp_path / "lib", 60) as store:
+        change(tmp_path / "lib", "UPDATE efforts SET probes = 1000000, factor = 1000000")
+        change(tmp_path / "lib", "INSERT OR IGNORE INTO efforts VALUES (1, 'image', 1, 1000000, 1, 1)")
+        with pytest.raises(DamagedError, match="candidates for a hit"), store.read() as snapshot:
+            snapshot.search("regions", clustered.vectors(1, 5), 10)

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import Run
 from tests.store.builders import filled, photo
 from virtue import Library
+from virtue.errors import DamagedError
 from virtue.store import Store
 
 SOUND = "regions=0 annotations=- captions=-"
@@ -61,6 +62,7 @@ BROKEN = {
     "a camera in no encoding": "UPDATE photos SET camera = CAST(x'ff41' AS TEXT)",
     "a time that is text": "UPDATE files SET mtime_ns = 'yesterday'",
 }
+
 HOPELESS = {
     "a width that is text",
     "a caption in no encoding",
@@ -129,3 +131,12 @@ def test_damage_is_found_beside_a_compaction(tmp_path: Path) -> None:
     with Library(tmp_path / "lib") as library:
         (fault,) = library.verify()
         assert fault.kind == "checksum"
+
+
+def test_settings_that_cannot_be_read_are_damage_to_what_needs_them(template: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(template / "lib", tmp_path / "lib")
+    change(folder, "UPDATE embeddings SET settings = 'nonsense'")
+    with Library(folder) as library:
+        for run in (library.index, library.reindex):
+            with pytest.raises(DamagedError, match="'nonsense', cannot be read"):
+                run(workers=1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from virtue.errors import InputError
+from virtue.errors import DamagedError, InputError
 from virtue.indexer.annotations import CocoImage
 from virtue.indexer.captions import PhotoCaptions
 from virtue.indexer.links import LinkRule
@@ -34,8 +34,15 @@ class Settings:
     @staticmethod
     @lru_cache(maxsize=1000)
     def parse(text: str) -> Settings:
-        values = dict(part.split("=", 1) for part in text.split())
-        return Settings(int(values["regions"]), values["annotations"], values["captions"])
+        """Reads stored settings; raises DamagedError if they are none."""
+        try:
+            values = dict(part.split("=", 1) for part in text.split())
+            return Settings(int(values["regions"]), values["annotations"], values["captions"])
+        except (ValueError, LookupError):
+            raise DamagedError(
+                f"the settings of a photo, {text[:100]!r}, cannot be read: verify the library, with repair",
+                hint="virtue verify --repair",
+            ) from None
 
 
 class SidecarTexts(NamedTuple):
@@ -51,7 +58,7 @@ def are_settings(text: str) -> bool:
     """Returns whether stored settings can be read."""
     try:
         Settings.parse(text)
-    except (ValueError, LookupError):
+    except DamagedError:
         return False
     return True
 

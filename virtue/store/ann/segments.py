@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 """First row, and the row after the last."""
 
-MAX_EFFORT = 1_000_000
-"""Lists that a search may read, and candidates that it may score for each hit."""
+MAX_PROBES = 1_000_000
+"""Lists that a search may read."""
+MAX_FACTOR = 10_000
+"""Candidates that a search may score for each hit: tuning takes 256 at most."""
 
 _TRAINING = (int, int, float, int, float, float)
 _SEGMENT = (int, int, int, int, float, int, int)
@@ -112,7 +114,7 @@ def _segment(id: int, first: int, stop: int, *values: Any) -> IndexSegment:
 
 
 def _search_params(nprobe: int, refine_factor: int, *measured: float | None) -> SearchParams:
-    if not (1 <= nprobe <= MAX_EFFORT and 1 <= refine_factor <= MAX_EFFORT):
+    if not (1 <= nprobe <= MAX_PROBES and 1 <= refine_factor <= MAX_FACTOR):
         raise WrongValueError(f"a search reads {nprobe} lists and {refine_factor} candidates for a hit")
     return SearchParams(nprobe, refine_factor, *measured)
 

@@ -68,7 +68,7 @@ def can_be_shared(path: Path) -> bool:
     except sqlite3.OperationalError as error:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         return code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return True  # something else is wrong, which will be told when it is opened
     return True
 
@@ -111,6 +111,15 @@ def translate_errors(folder: Path) -> Iterator[None]:
         if not isinstance(cause, sqlite3.Error):
             raise
         raise _translate(folder, cause) from error
+
+
+@contextmanager
+def _decoding(folder: Path) -> Iterator[None]:
+    """Turns what Python says of a schema whose words are no text, in SQLite's own errors, into damage."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise damaged(folder, "its schema is no text") from None
 
 
 def _translate(folder: Path, error: sqlite3.Error) -> VirtueError:
@@ -204,7 +213,7 @@ def is_current(connection: sqlite3.Connection, folder: Path) -> bool:
         SchemaError: it is newer.
         DamagedError: it is no catalogue at all, or holds what none does.
     """
-    with translate_errors(folder):
+    with translate_errors(folder), _decoding(folder):
         ((known,),) = connection.execute(hot_sql.HAS_SCHEMA_VERSION)
         found = connection.execute(hot_sql.SCHEMA_VERSION).fetchone() if known else None
     schema = found[0] if found else "0000"
@@ -221,7 +230,7 @@ def is_current(connection: sqlite3.Connection, folder: Path) -> bool:
 
 def require_form(connection: sqlite3.Connection, folder: Path, *, is_current: bool = True) -> None:
     """Raises DamagedError if something is in the catalogue that does not belong there."""
-    with translate_errors(folder):
+    with translate_errors(folder), _decoding(folder):
         stranger = form.find_stranger(connection, is_current=is_current)
     if stranger is not None:
         raise damaged(folder, stranger)

@@ -53,6 +53,13 @@ thirtieth."""
 DICTIONARY_COLUMNS = ["kind", "photo", "taken", "camera", "settings", "origin", "category", "source"]
 """Columns that are worth a dictionary."""
 
+OWN_COLUMNS = ["kind", "region", "x0", "y0", "x1", "y1", "origin", "category", "mask", "caption", "source"]
+"""What a row says of its region or caption; the others are of its photo."""
+PYTHON_ROWS = 256
+"""Rows that are made into Python's objects at once."""
+MAX_PHOTO_ROWS = 50_000
+MAX_PHOTO_CHARACTERS = 100_000_000
+"""Of the masks, captions and categories of a photo."""
 LISTS = ("tags", "paths", "sizes", "mtimes_ns", "sidecars", "missing")
 
 REQUIRED_COLUMNS = ("photo", "width", "height", "settings")
@@ -246,14 +253,40 @@ def _to_rows(export: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.nd
 def _read_photos(path: Path, dim: int) -> Iterator[PhotoExport]:
     with _translate_errors(path):
         for _, group in groupby(_read_rows(path, dim), lambda pair: pair[0]["photo"]):
-            yield _to_photo(list(group), dim)
+            yield _to_photo(_collect(group), dim)
+
+
+def _collect(group: Iterable[tuple[Row, np.ndarray]]) -> list[tuple[Row, np.ndarray]]:
+    """Returns the rows of a photo, or raises ValueError if they are more than there is room for."""
+    pairs: list[tuple[Row, np.ndarray]] = []
+    characters = 0
+    for pair in group:
+        pairs.append(pair)
+        characters += sum(len(pair[0][name] or "") for name in ("mask", "caption", "category"))
+        if len(pairs) > MAX_PHOTO_ROWS or characters > MAX_PHOTO_CHARACTERS:
+            raise ValueError("a photo has more regions and captions than any in a library")
+    return pairs
 
 
 def _read_rows(path: Path, dim: int) -> Iterator[tuple[Row, np.ndarray]]:
+    """Yields rows with their vectors. What all rows of a photo say is read once, of its first."""
+    pa, _ = _import_pyarrow()
+    last: bytes | None = None
+    shared: Row = {}
     for table in read_tables(path, dim):
-        vectors = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        rows = table.drop_columns("vector").to_pylist()
-        yield from zip(rows, vectors.reshape(-1, dim).astype(np.float32), strict=True)
+        for first in range(0, len(table), PYTHON_ROWS):
+            some = table.slice(first, PYTHON_ROWS)
+            vectors = some.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            rows = vectors.reshape(-1, dim).astype(np.float32)
+            hashes = some.column("photo").to_pylist()
+            begins = [n for n, hash in enumerate(hashes) if not n or hash != hashes[n - 1]]
+            begins = begins[first > 0 and hashes[0] == last :]
+            of_photos = some.drop_columns([*OWN_COLUMNS, "vector"]).take(pa.array(begins, pa.int64()))
+            photos = dict(zip(begins, of_photos.to_pylist(), strict=True))
+            for number, own in enumerate(some.select(OWN_COLUMNS).to_pylist()):
+                shared = photos.get(number, shared)
+                yield shared | own, rows[number]
+            last = hashes[-1]
 
 
 def read_tables(path: Path, dim: int) -> Iterator[Any]:
