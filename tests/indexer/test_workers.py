@@ -81,31 +81,41 @@ def children() -> list[int]:
 
 
 @pytest.mark.parametrize("killed", [1, 2])
-def test_a_worker_that_is_killed_while_it_starts_is_started_again(tmp_path: Path, killed: int) -> None:
+def test_a_worker_that_is_killed_while_it_starts_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: int
+) -> None:
     photos(tmp_path, 3)
     files = list(walk(os.fsencode(tmp_path)).files.values())
+    kill_as_they_start(killed, tmp_path, monkeypatch)
     with Pool(files, 64, lambda found, hashed: True, 1) as outcomes:
-        kill_as_they_start(killed)
         assert [o.problem for o in outcomes if o] == [None] * 3
 
 
-def test_a_worker_that_is_always_killed_ends_the_run_in_one_sentence(tmp_path: Path) -> None:
+def test_a_worker_that_is_always_killed_ends_the_run_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos(tmp_path, 3)
     files = list(walk(os.fsencode(tmp_path)).files.values())
+    kill_as_they_start(3, tmp_path, monkeypatch)
     with (
         pytest.raises(VirtueError, match=r"^the process that reads photos did not start: SIGKILL$"),
         Pool(files, 64, lambda found, hashed: True, 1) as outcomes,
     ):
-        kill_as_they_start(3)
         list(outcomes)
 
 
-def kill_as_they_start(count: int) -> None:
-    seen: set[int] = set()
-    while len(seen) < count:
-        for child in set(children()) - seen:
-            os.kill(child, signal.SIGKILL)
-            seen.add(child)
+def kill_as_they_start(count: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first so many workers are killed while Python starts in them."""
+    place = folder / "starts"
+    (folder / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if 'virtue.indexer.worker' in sys.orig_argv:\n"
+        f"    with open({str(place)!r}, 'a') as file:\n"
+        "        file.write('x')\n"
+        f"    if os.path.getsize({str(place)!r}) <= {count}:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.syspath_prepend(folder)
 
 
 def test_a_worker_that_hangs_is_ended_and_costs_one_file(tmp_path: Path) -> None:
