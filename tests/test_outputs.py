@@ -172,7 +172,7 @@ def test_a_full_disk_can_be_searched_read_only(home: Path, demo_library: Path, t
 def test_the_end_of_its_terminal_keeps_what_is_done(home: Path, example_photos: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    for number in range(40):
+    for number in range(70):
         for path in example_photos.glob("*.jpg"):
             (photos / f"{number}-{path.name}").write_bytes(path.read_bytes() + bytes([number]))
     command = [*PROGRAM, "index", str(photos), "-d", "lib", "--regions", "none"]
