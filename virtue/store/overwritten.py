@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virtue.errors import StoreError
@@ -51,6 +51,10 @@ class LibraryStamp:
             f"the library {folder} was overwritten while it was written to, by a backup perhaps: nothing was "
             "written into that; run the command again"
         )
+
+    def with_rows(self, path: Path) -> LibraryStamp:
+        """Returns the stamp after the writer itself has appended to this row file."""
+        return replace(self, rows=self.rows | {path: path.stat().st_size})
 
     def _has_other_rows(self) -> bool:
         for path, size in self.rows.items():

@@ -214,6 +214,8 @@ class Writer:
         crc = connection.exec_driver_sql(last, (target, kind, count // row_files.BLOCK)).scalar() or 0
         path = self._folder / names.row_file(kind, target)
         sums = row_files.append(path, count, crc, vectors, self._require_same)
+        if self._stamp:
+            self._stamp = self._stamp.with_rows(path)
         writes.put_checksums(connection, target, kind, sums)
         connection.execute(schema.row_files.update().filter_by(**key).values(count=count + len(vectors)))
         return count
