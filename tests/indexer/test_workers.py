@@ -73,11 +73,18 @@ def test_a_killed_worker_costs_one_file(tmp_path: Path) -> None:
 
 
 def children() -> list[int]:
+    """The processes that read photos; other children (of `multiprocessing`, in other tests) stay alone."""
     found: list[int] = []
     for listed in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):  # a thread that ended
             found += map(int, listed.read_text().split())
-    return found
+    return [child for child in found if b"virtue.indexer.worker" in command(child)]
+
+
+def command(process: int) -> bytes:
+    with suppress(OSError):  # it ended
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
 
 
 @pytest.mark.parametrize("killed", [1, 2])
