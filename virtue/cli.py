@@ -9,21 +9,34 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from virtue.commands import keeping, model_commands
+from virtue.commands.options import (
+    ERROR,
+    FOUND,
+    INTERRUPTED,
+    NOTHING,
+    AsJson,
+    Database,
+    Debug,
+    Force,
+    Offline,
+    Quiet,
+    ReadOnly,
+    SummaryAsJson,
+    Workers,
+    flag,
+    library_at,
+    option,
+)
 from virtue.display.streams import OutputError, ReaderGone, guard_streams, note, silence_stdout
 from virtue.errors import InputError, VirtueError
 from virtue.paths import printable, quote
-
-if TYPE_CHECKING:
-    from virtue.library import Library
-
-FOUND, NOTHING, ERROR, INTERRUPTED = 0, 1, 2, 130
 
 Find = Literal["regions", "photos", "captions"]
 
@@ -35,21 +48,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def option(*names: str, **settings: Any) -> Any:
-    """Makes a `typer.Option` that the environment variable VIRTUE_NAME sets too."""
-    long = next(name for name in names if name.startswith("--"))
-    variable = "VIRTUE_" + long.split("/")[0].lstrip("-").replace("-", "_").upper()
-    return typer.Option(*names, envvar=variable, show_envvar=False, **settings)
-
-
-def flag(*names: str, **settings: Any) -> Any:
-    """A `typer.Option` that is never taken from the environment, since it may lose something."""
-    return typer.Option(*names, **settings)
-
-
-Force = Annotated[bool, flag("--force", help="Overwrite FILE, whatever it is.")]
 
 
 def one_expression(context: typer.Context, value: list[str] | None) -> list[str] | None:
@@ -70,18 +68,6 @@ class SearchCommand(TyperCommand):
             if isinstance(parameter, TyperOption) and parameter.name == "where" and parameter.help:
                 parameter.help = parameter.help.format(fields=", ".join(FIELDS))
         super().format_options(context, formatter)
-
-
-Database = Annotated[
-    Path | None,
-    option(
-        "--database",
-        "-d",
-        metavar="FOLDER",
-        help="The library. Default: $VIRTUE_DATABASE, else the nearest .virtue/ from here up, "
-        "else the user's data folder.",
-    ),
-]
 
 
 def print_version(wanted: bool) -> None:
@@ -105,18 +91,6 @@ def every_command(
     ] = False,
 ) -> None:
     """Finds things in pictures: by words, by a picture, or by a box drawn on one."""
-
-
-ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
-Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
-Workers = Annotated[
-    int | None,
-    option("--workers", metavar="N", min=1, help="Processes that decode. Default: by the machine."),
-]
-SummaryAsJson = Annotated[bool, option("--json", help="Print the summary as JSON.")]
-Quiet = Annotated[bool, option("--quiet", "-q", help="No progress, no summary.")]
-AsJson = Annotated[bool, option("--json", help="One JSON object a line.")]
-Debug = Annotated[bool, option("--debug", help="Show the traceback of an error.")]
 
 
 @app.command()
@@ -407,242 +381,19 @@ def status(
     return FOUND
 
 
-@app.command()
-def verify(
-    database: Database = None,
-    repair: Annotated[bool, flag("--repair", help="Rebuild what can be rebuilt.")] = False,
-    read_only: ReadOnly = False,
-    debug: Debug = False,
-) -> int:
-    """Check files, checksums and counts. Exit status 0: sound, 1: damaged."""
-    from virtue.display.console import print_fields
-
-    with library_at(database, read_only=read_only) as library:
-        faults = library.verify(repair=repair)
-        for fault in faults:
-            print_fields(fault.what + (f" ({len(fault.hashes)} photos)" if fault.hashes else ""))
-        left = library.verify() if repair and faults else faults
-    if not left:
-        note("repaired" if faults else "sound")
-    elif repair:
-        note("some damage is left: " + "; ".join(fault.what for fault in left))
-    return NOTHING if left else FOUND
-
-
-@app.command()
-def tune(
-    database: Database = None,
-    recall: Annotated[
-        float,
-        option("--recall", metavar="SHARE", help="The share of the best hits that searches shall find."),
-    ] = 0.95,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> int:
-    """Measure how much of its index a search of a large library must read, and set it. Indexing does this
-    too."""
-    from virtue.display.console import IndexProgress, print_tunings
-
-    with library_at(database) as library, IndexProgress(False, "reading texts") as progress:
-        tunings = library.tune(recall=recall, progress=progress)
-    print_tunings(tunings, as_json=as_json)
-    if not tunings:
-        note("nothing to tune: the library is small enough that every search reads all of it")
-    return FOUND
-
-
-@app.command()
-def compact(
-    database: Database = None,
-    dry_run: Annotated[bool, option("--dry-run", help="Only say what it would free.")] = False,
-    debug: Debug = False,
-) -> int:
-    """Free the space of photos that were forgotten or embedded again. Searches go on meanwhile."""
-    with library_at(database) as library:
-        waste = library.compact(dry_run=dry_run)
-    did = "would drop" if dry_run else "dropped"
-    note(f"{did} {waste.dead:,} of {waste.total:,} rows: {waste.bytes / 1e6:.1f} MB")
-    return FOUND
-
-
-@app.command("export")
-def export_parquet(
-    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="The file to write.")],
-    database: Database = None,
-    force: Force = False,
-    read_only: ReadOnly = False,
-    debug: Debug = False,
-) -> int:
-    """Write all vectors, boxes, captions and paths into one Parquet file."""
-    with library_at(database, read_only=read_only) as library:
-        done = library.export_parquet(file, force=force)
-    left = f"; {done.left_out:,} photos without vectors were left out" if done.left_out else ""
-    note(f"wrote {printable(os.fspath(file))}: {done.photos:,} photos in {done.rows:,} rows{left}")
-    return FOUND
-
-
-@app.command("import")
-def import_parquet(
-    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="A file that export wrote.")],
-    database: Database = None,
-    debug: Debug = False,
-) -> int:
-    """Take in the photos of an exported file, without opening one."""
-    with library_at(database) as library:
-        note(library.import_parquet(file).summary())
-    return FOUND
-
-
-@app.command()
-def merge(
-    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The library to take photos from.")],
-    database: Database = None,
-    debug: Debug = False,
-) -> int:
-    """Take in the photos of another library, without opening one."""
-    with library_at(database) as library:
-        note(library.merge(other).summary())
-    return FOUND
-
-
-@app.command()
-def moved(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="Where the photos were.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Where they are now.")],
-    database: Database = None,
-    debug: Debug = False,
-) -> int:
-    """Tell the library that a folder of photos, or a photo, was moved. Nothing is embedded again."""
-    with library_at(database) as library:
-        count = library.move(old, new)
-    note(f"moved {count:,} file{'s' * (count != 1)}")
-    return FOUND
-
-
-@app.command()
-def forget(
-    paths: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH", help="Photos, or folders of photos.")
-    ] = None,
-    database: Database = None,
-    undo: Annotated[bool, flag("--undo", help="Let photos that were forgotten be indexed again.")] = False,
-    missing: Annotated[
-        bool, flag("--missing", help="Forget the files that are gone, but not of disks not mounted.")
-    ] = False,
-    yes: Annotated[bool, flag("--yes", help="Forget folders that were indexed, unasked.")] = False,
-    debug: Debug = False,
-) -> int:
-    """Take photos out of the library for good. The files themselves stay."""
-    if missing == bool(paths) or (missing and undo):
-        raise InputError("name what to forget, or use --missing alone")
-    with library_at(database) as library:
-        if missing:
-            summary = library.forget_missing()
-            for folder, count in sorted(Counter(summary.kept.values()).items()):
-                note(
-                    f"kept {count:,} below {printable(folder)}, which is not there or empty: mount its disk, "
-                    "if that is why"
-                )
-            if summary.back:
-                note(f"kept {summary.back:,} that are there again: virtue index finds what is not left out")
-            count = summary.forgotten
-        else:
-            roots = [] if undo else library.roots_below(paths or ())
-            if roots and not yes:
-                confirm_roots(roots)
-            count = library.forget(paths or (), undo=undo)
-    if undo:
-        note(f"{count:,} photo{'s' * (count != 1)} can be indexed again; next: virtue index")
-    else:
-        note(f"forgot {count} file{'s' * (count != 1)}")
-    return FOUND if count or paths else NOTHING
-
-
-def confirm_roots(roots: list[bytes]) -> None:
-    """Asks whether folders that were indexed by name may be forgotten.
-
-    Raises:
-        InputError: no, or nobody can be asked.
-    """
-    named = ", ".join(printable(root) for root in roots[:3]) + (", ..." if len(roots) > 3 else "")
-    if not sys.stdin or not sys.stdin.isatty():
-        raise InputError(
-            f"{named} was indexed by name, with all its photos, and nothing was forgotten: say --yes to "
-            "forget it"
-        )
-    print(f"forget {named}, with all its photos? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was forgotten")
-
-
-models = typer.Typer(rich_markup_mode=None)
-app.add_typer(models, name="models")
-
-
-@models.callback(invoke_without_command=True)
-def list_models(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> int:
-    """List models, with size and licence."""
-    if context.invoked_subcommand is None:
-        from virtue.display.console import print_models
-        from virtue.embedder import available_models
-
-        print_models(available_models(), as_json=as_json)
-    return FOUND
-
-
-@models.command()
-def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="owner/model of the Hugging Face hub.")],
-    debug: Debug = False,
-) -> int:
-    """Download a model, for use offline. Says its size and licence first."""
-    from virtue.display.console import print_fields
-    from virtue.embedder import pull
-
-    folder = pull(name, note=note)
-    if folder is not None:
-        print_fields(os.fsencode(folder))
-    return FOUND
-
-
-@models.command("try")
-def try_model(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model: its name, or its folder.")],
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO")],
-    words: Annotated[str, typer.Argument(metavar="WORDS", help="What to look for in the photo.")],
-    top: Annotated[int, option("--top", min=1, help="Regions to print.")] = 10,
-    offline: Offline = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> int:
-    """Rank a photo's regions by words, and say what each step took."""
-    from virtue.display.console import print_trial
-    from virtue.embedder import Embedder
-    from virtue.retrieval.trial import try_model
-
-    trial = try_model(lambda: Embedder.from_pretrained(name, offline=offline), photo, words)
-    print_trial(trial, top, as_json=as_json)
-    return FOUND
-
-
-@app.command()
-def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A VIRTUE model in the published layout.")],
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
-    offline: Offline = False,
-    debug: Debug = False,
-) -> int:
-    """Turn a published VIRTUE folder into one complete safetensors folder."""
-    from virtue.embedder import convert
-
-    note(f"wrote {convert(source, destination, offline=offline)}")
-    return FOUND
-
-
-def library_at(folder: Path | None, **settings: Any) -> Library:
-    from virtue.library import Library
-
-    return Library(folder, **settings)
+for command, name in (
+    (keeping.verify, "verify"),
+    (keeping.tune, "tune"),
+    (keeping.compact, "compact"),
+    (keeping.export_parquet, "export"),
+    (keeping.import_parquet, "import"),
+    (keeping.merge, "merge"),
+    (keeping.moved, "moved"),
+    (keeping.forget, "forget"),
+):
+    app.command(name)(command)
+app.add_typer(model_commands.models, name="models")
+app.command()(model_commands.convert)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from virtue.errors import InputError, LibraryNotFoundError
 from virtue.location import locate
-from virtue.paths import absolute, hash_file, is_below, printable
+from virtue.paths import absolute, is_below
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
     from virtue.store.compaction import Waste
-    from virtue.store.records import Kind, ProgressCallback, TextChecks
+    from virtue.store.records import Kind, ProgressCallback
     from virtue.store.transfer.manifest import ExportManifest, ExportSummary, ImportSummary, PhotoExport
 
 PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
@@ -331,31 +331,11 @@ class Library:
         """
         named = [absolute(path) for path in _as_list(paths)]
         if undo:
-            return self._undo_forget(named)
+            from virtue.tasks.forget_photos import undo_forget
+
+            return undo_forget(self.store, named)
         with self.store.write("virtue forget") as writer:
             return writer.forget(named)
-
-    def _undo_forget(self, paths: list[bytes]) -> int:
-        from virtue.indexer.walk import walk
-
-        with self.store.write("virtue forget --undo") as writer:
-            with self.store.read() as snapshot:
-                forgotten = snapshot.forgotten()
-            sizes = {photo.size for photo in forgotten}
-            listed = {photo.hash for photo in forgotten}
-            again: set[bytes] = set()
-            for path in paths:
-                files = [path]
-                if os.path.isdir(path):  # what has another size than all that was forgotten need not be read
-                    files = [file.path for file in walk(path).files.values() if file.size in sizes]
-                here = listed.intersection(filter(None, map(hash_file, files)))
-                if not here and not any(is_below(photo.path, path) for photo in forgotten):
-                    raise InputError(
-                        f"nothing at {printable(path)} was forgotten: name a file, or the path that it had",
-                        hint="virtue status --forgotten",
-                    )
-                again |= here
-            return writer.unforget(paths, again)
 
     def forget_missing(self) -> MissingSummary:
         """Forgets the files that are missing, and photos that have no others. Not those that may be on a disk
@@ -365,18 +345,9 @@ class Library:
         Raises:
             LockedError: another process is writing.
         """
-        from virtue.indexer.reach import MissingSummary, find_out_of_reach
+        from virtue.tasks.forget_photos import forget_missing
 
-        with self.store.write("virtue forget --missing") as writer:
-            with self.store.read() as snapshot:
-                known = snapshot.missing()
-                roots = {root.path for root in snapshot.roots()}
-            missing = [path for path in known if not os.path.lexists(path)]
-            kept = find_out_of_reach(missing, roots)
-            gone = [path for path in missing if path not in kept]
-            if gone:
-                writer.drop_paths(gone)
-        return MissingSummary(len(gone), kept, len(known) - len(missing))
+        return forget_missing(self.store)
 
     def roots_below(self, paths: PathLike | Iterable[PathLike]) -> list[bytes]:
         """Returns the folders that were indexed by name, at these paths or below them."""
@@ -459,9 +430,10 @@ class Library:
             LockedError: another process is writing.
         """
         from virtue.store.transfer.parquet import read_parquet
+        from virtue.tasks.repair import text_checks
 
         self._require_writable("virtue import")
-        manifest, photos = read_parquet(Path(file), self._text_checks())
+        manifest, photos = read_parquet(Path(file), text_checks())
         return self._take_in("virtue import", manifest, photos, str(file))
 
     def merge(self, other: str | os.PathLike[str]) -> ImportSummary:
@@ -475,9 +447,10 @@ class Library:
             LockedError: another process is writing here.
         """
         from virtue.store.transfer.importing import read_library
+        from virtue.tasks.repair import text_checks
 
         self._require_writable("virtue merge")
-        with read_library(Path(other), self.folder, self._text_checks()) as (manifest, photos):
+        with read_library(Path(other), self.folder, text_checks()) as (manifest, photos):
             return self._take_in("virtue merge", manifest, photos, str(other))
 
     def _require_writable(self, command: str) -> None:
@@ -514,47 +487,16 @@ class Library:
             ModelError: the model is not there, so no photo can be embedded anew.
             ModelMismatchError: it is another than the one that the library was made with.
         """
-        faults = self.store.verify(self._text_checks())
-        if repair and faults:
-            from virtue.indexer import index
+        from virtue.tasks.repair import repair as mend
+        from virtue.tasks.repair import text_checks
 
+        faults = self.store.verify(text_checks())
+        if repair and faults:
             with self.store.write("virtue verify --repair") as writer:
-                if refusal := self._refuse_repair(faults):
+                if refusal := mend(self.store, writer, self.embedder, faults):
                     return [*faults, refusal]
-                writer.repair(self._text_checks())
-                index(self.store, self.embedder, writer=writer)
                 self._refresh(writer)
         return faults
-
-    def _refuse_repair(self, faults: Sequence[Fault]) -> Fault | None:
-        """Returns why a repair would lose vectors that cannot be made again; None: it would not."""
-        lost = {hash for fault in faults for hash in fault.hashes}
-        if not lost:
-            return None
-        from virtue.indexer.indexing import require_model
-        from virtue.indexer.recovery import find_unrecoverable
-        from virtue.store import Fault
-
-        with self.store.read() as snapshot:
-            require_model(snapshot.generation, self.embedder)
-        gone = find_unrecoverable(self.store, lost, self.embedder.model.side)
-        if not gone:
-            return None
-        path, reason = gone[0]
-        return Fault(
-            "photo",
-            f"nothing was repaired, since the files of {len(gone)} photos that would lose their vectors "
-            f"cannot be read, such as {printable(path)} ({reason}): see to drive and rights, or forget them",
-            repairable=False,
-        )
-
-    def _text_checks(self) -> TextChecks:
-        from virtue.indexer.masks import is_encoding
-        from virtue.indexer.requirements import are_settings
-        from virtue.indexer.roots import Options, are_options
-        from virtue.store.records import TextChecks
-
-        return TextChecks(are_settings, are_options, is_encoding, Options().to_json())
 
     @property
     def store(self) -> Store:

@@ -1,0 +1,1 @@
+"""The commands that keep a library and its models, and the options that commands share."""

@@ -1,0 +1,56 @@
+"""The options that several commands have, and the statuses that they exit with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from virtue.library import Library
+
+FOUND, NOTHING, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def option(*names: str, **settings: Any) -> Any:
+    """Makes a `typer.Option` that the environment variable VIRTUE_NAME sets too."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = "VIRTUE_" + long.split("/")[0].lstrip("-").replace("-", "_").upper()
+    return typer.Option(*names, envvar=variable, show_envvar=False, **settings)
+
+
+def flag(*names: str, **settings: Any) -> Any:
+    """A `typer.Option` that is never taken from the environment, since it may lose something."""
+    return typer.Option(*names, **settings)
+
+
+Force = Annotated[bool, flag("--force", help="Overwrite FILE, whatever it is.")]
+
+
+Database = Annotated[
+    Path | None,
+    option(
+        "--database",
+        "-d",
+        metavar="FOLDER",
+        help="The library. Default: $VIRTUE_DATABASE, else the nearest .virtue/ from here up, "
+        "else the user's data folder.",
+    ),
+]
+ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
+Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
+Workers = Annotated[
+    int | None,
+    option("--workers", metavar="N", min=1, help="Processes that decode. Default: by the machine."),
+]
+SummaryAsJson = Annotated[bool, option("--json", help="Print the summary as JSON.")]
+Quiet = Annotated[bool, option("--quiet", "-q", help="No progress, no summary.")]
+AsJson = Annotated[bool, option("--json", help="One JSON object a line.")]
+Debug = Annotated[bool, option("--debug", help="Show the traceback of an error.")]
+
+
+def library_at(folder: Path | None, **settings: Any) -> Library:
+    from virtue.library import Library
+
+    return Library(folder, **settings)

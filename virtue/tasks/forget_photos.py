@@ -1,0 +1,52 @@
+"""Forgetting photos, and letting forgotten ones be indexed again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from virtue.errors import InputError
+from virtue.indexer.reach import MissingSummary, find_out_of_reach
+from virtue.indexer.walk import walk
+from virtue.paths import hash_file, is_below, printable
+
+if TYPE_CHECKING:
+    from virtue.store import Store
+
+
+def undo_forget(store: Store, paths: Sequence[bytes]) -> int:
+    """Takes photos off the list, by the paths they were forgotten at or where they are now; see
+    `Library.forget`."""
+    with store.write("virtue forget --undo") as writer:
+        with store.read() as snapshot:
+            forgotten = snapshot.forgotten()
+        sizes = {photo.size for photo in forgotten}
+        listed = {photo.hash for photo in forgotten}
+        again: set[bytes] = set()
+        for path in paths:
+            files = [path]
+            if os.path.isdir(path):  # what has another size than all that was forgotten need not be read
+                files = [file.path for file in walk(path).files.values() if file.size in sizes]
+            here = listed.intersection(filter(None, map(hash_file, files)))
+            if not here and not any(is_below(photo.path, path) for photo in forgotten):
+                raise InputError(
+                    f"nothing at {printable(path)} was forgotten: name a file, or the path that it had",
+                    hint="virtue status --forgotten",
+                )
+            again |= here
+        return writer.unforget(paths, again)
+
+
+def forget_missing(store: Store) -> MissingSummary:
+    """Forgets the files that are missing; see `Library.forget_missing`."""
+    with store.write("virtue forget --missing") as writer:
+        with store.read() as snapshot:
+            known = snapshot.missing()
+            roots = {root.path for root in snapshot.roots()}
+        missing = [path for path in known if not os.path.lexists(path)]
+        kept = find_out_of_reach(missing, roots)
+        gone = [path for path in missing if path not in kept]
+        if gone:
+            writer.drop_paths(gone)
+    return MissingSummary(len(gone), kept, len(known) - len(missing))
