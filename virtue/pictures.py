@@ -37,6 +37,7 @@ from PIL import (
 from virtue.errors import PictureError, PromptError, UnreadableError
 from virtue.paths import printable
 from virtue.pixels import convert_to_srgb, converter, fit, resize
+from virtue.resizing import Resizing
 
 MAX_DECODED = 100_000_000
 """Pixels that may be held at once: 400 MB in Pillow, whose RGB takes four bytes a pixel."""
@@ -96,12 +97,20 @@ class Picture:
     """An upright picture, perhaps smaller than its original.
 
     `pixels` is (h, w, 3) uint8 RGB; `width` and `height` are those of the upright original, the frame
-    of every box, point and mask.
+    of every box, point and mask. `resized` is the rule of a model by which the pixels were resized; None:
+    they are as they were decoded.
     """
 
     pixels: np.ndarray
     width: int
     height: int
+    resized: Resizing | None = None
+
+    def resize_by(self, rule: Resizing | None) -> Picture:
+        """Returns the picture resized by the rule; itself if there is none, or that was done before."""
+        if rule is None or self.resized == rule:
+            return self
+        return Picture(rule(self.pixels), self.width, self.height, rule)
 
 
 def load(source: Source, *, side: int | None = None) -> Picture:

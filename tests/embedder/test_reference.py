@@ -27,6 +27,7 @@ from virtue.embedder.virtue_model import image_preprocessing  # noqa: E402
 from virtue.embedder.virtue_model.prompt_encoding import encode_prompt  # noqa: E402
 from virtue.geometry import Box, Point, Prompt  # noqa: E402
 from virtue.pictures import load  # noqa: E402
+from virtue.resizing import WholeCells  # noqa: E402
 
 DEFAULT = Path(__file__).parents[1] / "data" / "reference_embeddings.json"
 REFERENCE: Mapping[str, Any] = json.loads(Path(os.environ.get("VIRTUE_REFERENCE") or DEFAULT).read_text())
@@ -114,9 +115,8 @@ def test_an_item_has_the_same_vector_alone_and_in_any_company(embedder: Embedder
 def test_pixels_are_equal(embedder: Embedder, row: Row) -> None:
     expected, model = row.case["pixel_values"], embedder.model
     settings = model.configuration
-    fitted = image_preprocessing.resize_to_fit(
-        load(row.item["image"]), images_cell(), settings.min_pixels, settings.max_pixels
-    )
+    fit = WholeCells(images_cell(), settings.min_pixels, settings.max_pixels)
+    fitted = fit(load(row.item["image"]).pixels)
     values = model.network.vision.cut_patches(
         image_preprocessing.normalize(torch.from_numpy(fitted.copy())[None])
     ).numpy()

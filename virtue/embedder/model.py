@@ -16,6 +16,7 @@ from virtue.geometry import Box, Prompt
 
 if TYPE_CHECKING:
     from virtue.pictures import Picture
+    from virtue.resizing import Resizing
 
 Find = Literal["regions", "photos", "captions"]
 """What a query looks for. A model may weigh the parts of its vectors by it."""
@@ -65,6 +66,20 @@ class Model(Protocol):
         product with the k vectors (a model that encodes a query picture at several sizes returns one for
         each, the plainest first). `pictures` are the items' own, None for a text alone. The vectors of an
         item do not depend on the other items."""
+
+
+@runtime_checkable
+class ResizedModel(Model, Protocol):
+    """A model that pictures may be resized for where they are decoded. What it makes of them is the same."""
+
+    @property
+    def resizing(self) -> Resizing | None:
+        """The rule; None: with these settings the model needs the pixels as they are."""
+
+
+def resizing_of(model: Model) -> Resizing | None:
+    """Returns the rule by which pictures may be resized for a model before it gets them."""
+    return model.resizing if isinstance(model, ResizedModel) else None
 
 
 @runtime_checkable

@@ -8,12 +8,17 @@ from typing import IO, Any, NamedTuple
 
 from virtue.indexer.metadata import Metadata
 from virtue.pictures import Picture
+from virtue.resizing import Resizing
 
 
 class Task(NamedTuple):
+    """A photo to read: `side` as for `pictures.load`, then resized by the model's rule, within `timeout`
+    seconds."""
+
     path: bytes
     side: int | None
     timeout: float
+    resizing: Resizing | None = None
 
 
 class Hashed(NamedTuple):
@@ -48,6 +53,8 @@ _NAMES = {
     ("virtue.indexer.messages", "Decoded"),
     ("virtue.indexer.metadata", "Metadata"),
     ("virtue.pictures", "Picture"),
+    ("virtue.resizing", "WholeCells"),
+    ("virtue.resizing", "FixedSize"),
     ("numpy._core.numeric", "_frombuffer"),
     ("numpy", "dtype"),
 }

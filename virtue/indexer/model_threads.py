@@ -12,6 +12,11 @@ from virtue.errors import InputError
 from virtue.indexer.embedding import Job, PhotoEmbedder, embed_photos
 from virtue.store import EmbeddedPhoto
 
+MAX_BATCH = 16
+"""Photos that go through a model together."""
+MAX_THREAD_BATCH = 8
+"""The same for a model that several threads share, so that few photos keep all of them busy too."""
+
 
 @runtime_checkable
 class ThreadedModel(Protocol):
@@ -31,6 +36,10 @@ class ModelThreads:
         self._count = embedder.model.concurrent_calls if isinstance(embedder.model, ThreadedModel) else None
         self._running: deque[tuple[Sequence[Job], Future[list[EmbeddedPhoto | InputError]]]] = deque()
         self._open = ExitStack()
+
+    @property
+    def max_batch(self) -> int:
+        return MAX_BATCH if self._count is None else MAX_THREAD_BATCH
 
     def __enter__(self) -> Self:
         if self._count is not None:

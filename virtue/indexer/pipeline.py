@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from virtue.embedder.model import resizing_of
 from virtue.errors import InputError
 from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.embedding import Job, PhotoEmbedder, embed_captions
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("virtue")
 
-MAX_BATCH = 8
-"""Photos that go through the model together."""
-MAX_BATCH_BYTES = 64_000_000
-"""Bytes of pixels at which a batch is full."""
+MAX_BATCH_PIXELS = 64_000_000
+"""Pixels at which a batch is full (192 MB), however few photos hold them."""
 
 
 class Pipeline:
@@ -85,9 +84,17 @@ class Pipeline:
         """Opens the files, and yields again and again how many are done."""
         if not files:
             return
-        side = self._embedder.model.side
-        done = 0
-        pool = Pool(files, side, self._is_wanted, min(workers, len(files)), timeout)
+        model, done = self._embedder.model, 0
+        pool = Pool(
+            files,
+            model.side,
+            self._is_wanted,
+            min(workers, len(files)),
+            timeout,
+            resizing=resizing_of(model),
+            # While the model works on a batch, the next one is decoded.
+            ahead=(self._threads.max_batch, MAX_BATCH_PIXELS),
+        )
         with self._threads, pool as outcomes:
             for outcome in outcomes:
                 if outcome is None:
@@ -156,8 +163,8 @@ class Pipeline:
             self._fail(_as_read(found, hashed), hashed.hash if hashed else None, problem, is_verdict)
         elif hashed and decoded:
             self._batch.append((found, hashed, decoded))
-            waiting_bytes = sum(decoded.picture.pixels.nbytes for _, _, decoded in self._batch)
-            if len(self._batch) >= MAX_BATCH or waiting_bytes >= MAX_BATCH_BYTES:
+            pixels = sum(decoded.picture.pixels.size // 3 for _, _, decoded in self._batch)
+            if len(self._batch) >= self._threads.max_batch or pixels >= MAX_BATCH_PIXELS:
                 self._embed()
         elif hashed and self._is_forgotten(found, hashed):
             self._pass_by(found)

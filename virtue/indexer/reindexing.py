@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from virtue.embedder.model import resizing_of
 from virtue.errors import StoreError
 from virtue.indexer.embedding import Job, PhotoEmbedder
 from virtue.indexer.indexing import index
@@ -118,7 +119,9 @@ def _measure_rate(
     files = [walk(path).files[path] for path in sample]
     jobs: list[Job] = []
     ended: list[float] = []
-    with Pool(files, embedder.model.side, lambda found, hashed: True, workers, timeout) as outcomes:
+    resizing = resizing_of(embedder.model)
+    pool = Pool(files, embedder.model.side, lambda *_: True, workers, timeout, resizing=resizing)
+    with pool as outcomes:
         for outcome in outcomes:
             if outcome is not None:
                 ended.append(time.monotonic())

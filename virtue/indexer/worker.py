@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BufferedReader
 
 import numpy as np
@@ -26,7 +27,7 @@ from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Ta
 from virtue.indexer.metadata import read_metadata
 from virtue.paths import changed_at
 from virtue.phash import perceptual_hash
-from virtue.pictures import MAX_DECODED, Picture, check_file, decode, estimate_memory, open_image
+from virtue.pictures import MAX_DECODED, check_file, decode, estimate_memory, open_image
 
 MAX_LIGHT_BYTES = 120_000_000
 """Bytes of a decode from which on only one runs at a time, in all workers together."""
@@ -80,8 +81,10 @@ def read(task: Task, channel: Channel) -> None:
         after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UnreadableError("it changed while it was read: index again")
-    picture = Picture(np.ascontiguousarray(picture.pixels), picture.width, picture.height)
-    channel.send(Decoded(picture, metadata, perceptual_hash(picture.pixels)))
+    phash = perceptual_hash(picture.pixels)
+    picture = picture.resize_by(task.resizing)
+    pixels = np.ascontiguousarray(picture.pixels)
+    channel.send(Decoded(replace(picture, pixels=pixels), metadata, phash))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from virtue.cpu import usable_cores
 from virtue.errors import VirtueError
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.walk import Found
+from virtue.resizing import Resizing
 
 FILE_TIMEOUT = 60.0
 """Seconds that a worker may spend on one file."""
@@ -59,11 +60,13 @@ class Pool:
     Args:
         files: what to read; taken as it is needed.
         side: as for `pictures.load`.
+        resizing: what is done to every picture after that; None: nothing.
         wanted: called once a file, by many threads, with its content's hash; whether to decode it.
         workers: number of processes.
         timeout: seconds a file may take.
+        ahead: pictures, and pixels of them, that may wait to be taken while whoever takes them is at work.
 
-    Never more than two pictures per worker wait to be taken, so memory stays bounded.
+    Two pictures per worker may wait in any case, and never much more than `ahead`, so memory stays bounded.
     """
 
     def __init__(
@@ -73,14 +76,18 @@ class Pool:
         wanted: Callable[[Found, Hashed], bool],
         workers: int,
         timeout: float = FILE_TIMEOUT,
+        *,
+        resizing: Resizing | None = None,
+        ahead: tuple[int, int] = (0, 0),
     ) -> None:
         self._files = iter(files)
         self._side, self._wanted, self._timeout = side, wanted, timeout
+        self._resizing = resizing
         self._taking = threading.Lock()
         self._heavy = threading.Lock()
         self._stopped = threading.Event()
         self._results: queue.SimpleQueue[Outcome | Future[None]] = queue.SimpleQueue()
-        self._room = threading.Semaphore(2 * workers)
+        self._room = _Room(2 * workers, *ahead)
         self._workers: dict[int, _Worker] = {}
         self._threads = ThreadPoolExecutor(max_workers=workers)
         self._running: list[Future[None]] = []
@@ -96,8 +103,7 @@ class Pool:
         self._stopped.set()
         for worker in list(self._workers.values()):
             worker.kill()
-        for _ in self._running:
-            self._room.release()
+        self._room.open()
         self._threads.shutdown()
 
     def _outcomes(self) -> Iterator[Outcome | None]:
@@ -109,7 +115,7 @@ class Pool:
                 yield None
                 continue
             if isinstance(result, Outcome):
-                self._room.release()
+                self._room.give_back(_count_pixels(result))
                 yield result
             else:
                 result.result()
@@ -125,7 +131,7 @@ class Pool:
                     if found is None:
                         return
                     outcome = self._read(self._worker(number, log), found)
-                    self._room.acquire()
+                    self._room.take(_count_pixels(outcome))
                     self._results.put(outcome)
             finally:
                 if number in self._workers:
@@ -157,7 +163,7 @@ class Pool:
         hashed: Hashed | None = None
         decoded: Decoded | None = None
         try:
-            answer = worker.ask(Task(found.path, self._side, self._timeout), self._timeout)
+            answer = worker.ask(Task(found.path, self._side, self._timeout, self._resizing), self._timeout)
             if isinstance(answer, Hashed):
                 hashed = answer
                 wanted = self._wanted(found, hashed)
@@ -175,6 +181,43 @@ class Pool:
         except _WorkerLostError as error:
             return Outcome(found, hashed, None, str(error))
         return Outcome(found, hashed, decoded, None)
+
+
+class _Room:
+    """Where pictures wait: `least` of them in any case, else `pictures` with `pixels` in all."""
+
+    def __init__(self, least: int, pictures: int, pixels: int) -> None:
+        self._least, self._pictures, self._pixels = least, pictures, pixels
+        self._waiting = self._waiting_pixels = 0
+        self._is_open = False
+        self._changed = threading.Condition()
+
+    def take(self, pixels: int) -> None:
+        """Waits until there is room for another."""
+        with self._changed:
+            self._changed.wait_for(self._has_room)
+            self._waiting += 1
+            self._waiting_pixels += pixels
+
+    def give_back(self, pixels: int) -> None:
+        with self._changed:
+            self._waiting -= 1
+            self._waiting_pixels -= pixels
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        """Lets all in that wait, since nothing is taken any more."""
+        with self._changed:
+            self._is_open = True
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        is_ahead = self._waiting < self._pictures and self._waiting_pixels < self._pixels
+        return self._is_open or self._waiting < self._least or is_ahead
+
+
+def _count_pixels(outcome: Outcome) -> int:
+    return outcome.decoded.picture.pixels.size // 3 if outcome.decoded else 0
 
 
 class _WorkerLostError(Exception):

@@ -33,6 +33,7 @@ from virtue.embedder.virtue_model.load_virtue import load
 from virtue.embedder.virtue_model.published_layout import build_qwen, parse_language_config
 from virtue.errors import ModelError
 from virtue.pictures import load as read_picture
+from virtue.resizing import WholeCells
 
 TEXT = " ".join(map(str, tokens(1, 9)))
 """The reference's first case."""
@@ -178,9 +179,7 @@ def test_transformers_reads_the_processor_of_a_saved_model(tmp_path: Path) -> No
     theirs = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")
     vision, settings = model.network.vision, model.configuration
     cell = vision.patch * vision.merge
-    fitted = image_preprocessing.resize_to_fit(
-        read_picture(image), cell, settings.min_pixels, settings.max_pixels
-    )
+    fitted = WholeCells(cell, settings.min_pixels, settings.max_pixels)(read_picture(image).pixels)
     ours = vision.cut_patches(image_preprocessing.normalize(torch.from_numpy(fitted.copy())[None]))
     assert torch.allclose(theirs["pixel_values"], ours, atol=1e-6)
     words = "4 5 6"

@@ -24,6 +24,7 @@ from virtue.embedder.virtue_model.protocols import PromptBatch
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLVision
 from virtue.geometry import Box, Point, Prompt
 from virtue.pictures import load
+from virtue.resizing import WholeCells
 
 sides = st.integers(28, 3000)
 
@@ -32,7 +33,7 @@ sides = st.integers(28, 3000)
 def test_sizes_are_those_of_the_published_processor(width: int, height: int, least: int, most: int) -> None:
     bounds = least * 28 * 28, most * 28 * 28
     expected = smart_resize(height, width, 28, *bounds)[::-1]
-    assert image_preprocessing.fit_size(width, height, 28, *bounds) == expected
+    assert WholeCells(28, *bounds).size(width, height) == expected
 
 
 @pytest.mark.parametrize("size", [(180, 140), (300, 200), (33, 400), (28, 28), (613, 127)])
@@ -40,7 +41,7 @@ def test_patches_are_those_of_the_published_processor(make: Make, size: tuple[in
     image = picture(5, *size)
     processor = Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=50_000)
     expected = processor(images=[image], return_tensors="pt")
-    fitted = image_preprocessing.resize_to_fit(load(image), 28, 3136, 50_000)
+    fitted = WholeCells(28, 3136, 50_000)(np.array(image))
     vision = make().model.network.vision
     assert isinstance(vision, Qwen2VLVision)
     patches = vision.cut_patches(image_preprocessing.normalize(torch.tensor(fitted)[None]))
@@ -77,7 +78,7 @@ def test_pictures_that_are_equal_are_told_from_those_that_are_alike() -> None:
 
 @given(st.integers(1, 2000), st.integers(1, 2000))
 def test_any_picture_fits_its_bounds_or_is_refused(width: int, height: int) -> None:
-    columns, rows = image_preprocessing.fit_size(max(width, 28), max(height, 28), 28, 3136, 1_003_520)
+    columns, rows = WholeCells(28, 3136, 1_003_520).size(max(width, 28), max(height, 28))
     assert columns % 28 == rows % 28 == 0
     assert columns * rows >= 3136
     assert columns * rows <= 1_003_520 or min(columns, rows) == 28

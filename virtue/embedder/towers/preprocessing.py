@@ -18,6 +18,7 @@ from torch import Tensor
 from virtue.errors import ModelError
 from virtue.geometry import Box
 from virtue.pictures import Picture
+from virtue.resizing import FixedSize, Resizing
 
 MAX_ASPECT_RATIO = 8
 """Sides' ratio beyond which a centre crop is taken before the picture is enlarged for it, not after: a
@@ -61,6 +62,16 @@ class Preprocessing:
                 raise ModelError(
                     "the image processor does not make what the vision tower takes: download it again"
                 )
+
+    @property
+    def resizing(self) -> Resizing | None:
+        """The rule by which the processor makes all that a tower sees of a picture; None: it has no such
+        rule, since it crops or cuts patches."""
+        size = dict(getattr(self._processor, "size", None) or {})
+        sides = [size.get("height"), size.get("width")]
+        if self._crops or not getattr(self._processor, "do_resize", False) or None in sides:
+            return None
+        return FixedSize(size["width"], size["height"], int(self._processor.resample))
 
     def shows_all(self, picture: Picture) -> bool:
         """Returns whether `preprocess` shows all of the picture."""

@@ -23,6 +23,7 @@ from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.errors import InputError
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
+from virtue.resizing import Resizing
 from virtue.vector_math import unit_rows
 
 Source = TypeVar("Source")
@@ -75,6 +76,11 @@ class TwoTowerModel:
     @property
     def max_seq_length(self) -> int:
         return self._text.limit
+
+    @property
+    def resizing(self) -> Resizing | None:
+        """The rule by which pictures may be resized before they come here; None: more of them is needed."""
+        return None if self._variant in ("crop", "circle") else self._preprocessing.resizing
 
     @torch.inference_mode()
     def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:

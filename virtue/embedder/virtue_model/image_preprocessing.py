@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,8 +21,6 @@ MIN_SIDE = 4
 """Pixels on the short side below which there is nothing to look at."""
 MAX_ASPECT_RATIO = 200
 """Long side over short side beyond which Qwen2-VL takes no picture."""
-TINY_CELLS = 2
-"""A picture with a side shorter than a cell becomes a square of so many, as in the published code."""
 SAMPLE_STEP = 16
 """Every which row and column is compared first."""
 
@@ -64,42 +60,11 @@ def find_duplicates(pictures: Sequence[Picture]) -> list[int]:
     return numbers
 
 
-def fit_size(width: int, height: int, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """Computes a size (width, height) by Qwen2-VL's rule: multiples of `cell`, near the aspect ratio, the
-    area within limits."""
-    columns, rows = round(width / cell), round(height / cell)
-    if columns * rows * cell * cell > max_pixels:
-        shrink = math.sqrt(width * height / max_pixels)
-        columns, rows = (max(1, math.floor(side / shrink / cell)) for side in (width, height))
-    elif columns * rows * cell * cell < min_pixels:
-        grow = math.sqrt(min_pixels / (width * height))
-        columns, rows = (math.ceil(side * grow / cell) for side in (width, height))
-    return columns * cell, rows * cell
-
-
-def vision_size(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """Computes the size (width, height) at which the vision tower sees a picture."""
-    height, width = picture.pixels.shape[:2]
-    if min(width, height) < cell:
-        width = height = TINY_CELLS * cell
-    return fit_size(width, height, cell, min_pixels, max_pixels)
-
-
-def resize_to_fit(picture: Picture, cell: int, min_pixels: int, max_pixels: int) -> np.ndarray:
-    """Resizes a picture to what the vision tower sees, (h, w, 3) uint8, by Pillow's bicubic filter: the
-    released weights were trained with it, and another filter's copy would not have the same bytes."""
-    image = Image.fromarray(picture.pixels)
-    if min(image.size) < cell:
-        image = image.resize((TINY_CELLS * cell, TINY_CELLS * cell), Image.Resampling.BICUBIC)
-    size = vision_size(picture, cell, min_pixels, max_pixels)
-    return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
-
-
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes (h, w, 3) uint8 to (width, height) by PyTorch's antialiased bicubic filter, on the tensor's
     device. It is Pillow's filter without the rounding between across and down (whose order depends on
     Pillow's version). Not for pictures of one column, of which PyTorch 2.13 makes zeros on a CPU:
-    `check_picture` and `vision_size` leave none."""
+    `check_picture` and `WholeCells` leave none."""
     width, height = size
     if pixels.shape[:2] == (height, width):
         return pixels

@@ -22,6 +22,7 @@ from virtue.embedder.virtue_model.saving import save
 from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.geometry import Box
 from virtue.pictures import Picture
+from virtue.resizing import TINY_CELLS, Resizing, WholeCells
 
 FIRST_TOKENS = {"cuda": 32_768, "cpu": 4_096}
 FIRST_PICTURES = {"cuda": 16, "cpu": 2}
@@ -53,6 +54,8 @@ class VirtueModel:
         self.text_match = self.configuration.text_match
         self.prompts: Mapping[str, str] = self.configuration.instructions
         """Named instructions: what `prompt_name=` may say. See `instructions.py` for what they hold."""
+        cell = network.vision.patch * network.vision.merge
+        self._sight = WholeCells(cell, self.configuration.min_pixels, self.configuration.max_pixels)
         kind = "cuda" if network.device.type == "cuda" else "cpu"
         room = room_on(network.device)
         self._tokens = Budget(FIRST_TOKENS[kind], room)
@@ -80,7 +83,7 @@ class VirtueModel:
 
     @torch.inference_mode()
     def _scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
-        sizes = [image_preprocessing.vision_size(picture, *self._pixel_bounds) for picture in pictures]
+        sizes = [self._vision_size(picture) for picture in pictures]
         # Pictures of one size go together: the vision tower then needs neither padding nor a loop.
         order = sorted(range(len(pictures)), key=lambda n: sizes[n])
         with prepare_ahead(self._stage, [pictures[n] for n in order]) as copies:
@@ -104,25 +107,32 @@ class VirtueModel:
         return self.configuration.max_text_tokens
 
     @property
-    def _pixel_bounds(self) -> tuple[int, int, int]:
-        vision, settings = self.network.vision, self.configuration
-        return vision.patch * vision.merge, settings.min_pixels, settings.max_pixels
+    def resizing(self) -> Resizing | None:
+        """The rule by which pictures may be resized before they come here; None: their pixels are needed as
+        they are."""
+        return None if self._needs_original else self._sight
+
+    @property
+    def _needs_original(self) -> bool:
+        """Whether a model sees more of a picture than what the vision tower does."""
+        return self.configuration.resize == "device" or not self.configuration.double_normalisation
+
+    def _vision_size(self, picture: Picture) -> tuple[int, int]:
+        height, width = picture.pixels.shape[:2]
+        return (width, height) if picture.resized == self._sight else self._sight.size(width, height)
 
     def _stage(self, picture: Picture) -> StagedPicture:
         """What is done on the processor, beside the work on the pictures before this one."""
-        device, settings = self.network.device, self.configuration
-        on_device = settings.resize == "device"
-        needs_original = on_device or not settings.double_normalisation
-        original = stage(picture.pixels, device) if needs_original else None
-        if on_device:
+        device = self.network.device
+        original = stage(picture.pixels, device) if self._needs_original else None
+        if self.configuration.resize == "device":
             return StagedPicture(original, None)
-        fitted = image_preprocessing.resize_to_fit(picture, *self._pixel_bounds)
-        return StagedPicture(original, stage(fitted, device))
+        return StagedPicture(original, stage(picture.resize_by(self._sight).pixels, device))
 
     def _encode_batch(
         self, pictures: Sequence[Picture], copies: Sequence[StagedPicture], size: tuple[int, int]
     ) -> list[Scene]:
-        device, side, cell = self.network.device, self.network.segmentation.side, self._pixel_bounds[0]
+        device, side, cell = self.network.device, self.network.segmentation.side, self._sight.cell
         originals = [upload(copy.original, device) for copy in copies if copy.original is not None]
         fitted = [upload(copy.fitted, device) for copy in copies if copy.fitted is not None]
         # One by one: they come in any size, and a copy must not depend on its company.
@@ -144,9 +154,9 @@ class VirtueModel:
         ]
 
     def _resize(self, original: Tensor, size: tuple[int, int]) -> Tensor:
-        cell = self._pixel_bounds[0]
+        cell = self._sight.cell
         if min(original.shape[:2]) < cell:
-            original = image_preprocessing.resize(original, (image_preprocessing.TINY_CELLS * cell,) * 2)
+            original = image_preprocessing.resize(original, (TINY_CELLS * cell,) * 2)
         return image_preprocessing.resize(original, size)
 
     @torch.inference_mode()

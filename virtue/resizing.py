@@ -1,0 +1,73 @@
+"""How a model wants pictures resized, so that it is done where they are decoded, beside the model's work."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+TINY_CELLS = 2
+"""A picture with a side shorter than a cell becomes a square of so many, as in VIRTUE's published code."""
+
+
+class Resizing(Protocol):
+    """A rule for the size at which a model sees a picture. Two rules that are equal make equal bytes."""
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Computes the size (width, height) at which a picture of this size is seen."""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Resizes (h, w, 3) uint8 RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCells:
+    """Qwen2-VL's rule, by Pillow's bicubic filter: sides are multiples of `cell`, near the aspect ratio, and
+    the area in pixels is within bounds."""
+
+    cell: int
+    min_pixels: int
+    max_pixels: int
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        cell = self.cell
+        if min(width, height) < cell:
+            width = height = TINY_CELLS * cell
+        columns, rows = round(width / cell), round(height / cell)
+        if columns * rows * cell * cell > self.max_pixels:
+            shrink = math.sqrt(width * height / self.max_pixels)
+            columns, rows = (max(1, math.floor(side / shrink / cell)) for side in (width, height))
+        elif columns * rows * cell * cell < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / (width * height))
+            columns, rows = (math.ceil(side * grow / cell) for side in (width, height))
+        return columns * cell, rows * cell
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        size = self.size(pixels.shape[1], pixels.shape[0])
+        if min(pixels.shape[:2]) < self.cell:
+            pixels = _resize(pixels, (TINY_CELLS * self.cell,) * 2, Image.Resampling.BICUBIC)
+        return _resize(pixels, size, Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSize:
+    """One size for every picture, whatever its aspect ratio. `filter` is the number of Pillow's."""
+
+    width: int
+    height: int
+    filter: int
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        return self.width, self.height
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return _resize(pixels, (self.width, self.height), self.filter)
+
+
+def _resize(pixels: np.ndarray, size: tuple[int, int], resample: int) -> np.ndarray:
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling(resample)))
