@@ -36,9 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2VLConfig, Qwen2VLModel, Sam2Config, Sam2Model
 
 from virtue.embedder.model import Item
-from virtue.embedder.torch_runtime import check_compiler
+from virtue.embedder.torch_runtime import check_compiler, place_weights
 from virtue.embedder.virtue_model.configuration import Configuration, Layout
-from virtue.embedder.virtue_model.load_virtue import move_network
 from virtue.embedder.virtue_model.network import InputSequence, Network, Scene
 from virtue.embedder.virtue_model.prompt_encoding import encode_prompt
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
@@ -136,7 +135,8 @@ def network_of(size: Size, layout: Layout, tokens: int, device: torch.device) ->
         sam = Sam2Model(Sam2Config(**size.segmentation))
         configuration = Configuration(layout=layout, segmentation_tokens=tokens)
         network = Network(configuration, Sam2Segmentation(sam), Qwen2VLVision(vlm), Qwen2VLLanguage(vlm))
-    return move_network(network, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    place_weights(network, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    return network
 
 
 def model_of(network: Network, folder: Path) -> VirtueModel:

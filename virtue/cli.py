@@ -24,6 +24,7 @@ from virtue.commands.options import (
     AsJson,
     Database,
     Debug,
+    Dtype,
     Force,
     Offline,
     Quiet,
@@ -151,6 +152,7 @@ def index(
     ] = None,
     rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
     offline: Offline = False,
+    dtype: Dtype = "auto",
     workers: Workers = None,
     strict: Annotated[bool, option("--strict", help="Exit status 2 if a file could not be read.")] = False,
     as_json: SummaryAsJson = False,
@@ -160,7 +162,10 @@ def index(
     """Index photos: themselves, the regions inside them, their captions."""
     from virtue.display.console import IndexProgress, print_report
 
-    with library_at(database, embedder=model, offline=offline) as library, IndexProgress(quiet) as progress:
+    with (
+        library_at(database, embedder=model, offline=offline, dtype=dtype) as library,
+        IndexProgress(quiet) as progress,
+    ):
         report = library.index(
             paths or (),
             regions=regions,
@@ -184,6 +189,7 @@ def reindex(
         option("--model", metavar="NAME", help="The new model. Default: the library's, as it is now."),
     ] = None,
     offline: Offline = False,
+    dtype: Dtype = "auto",
     workers: Workers = None,
     as_json: SummaryAsJson = False,
     quiet: Quiet = False,
@@ -192,7 +198,10 @@ def reindex(
     """Embed all photos with another model. Searches use the old vectors until that is done."""
     from virtue.display.console import IndexProgress, print_report
 
-    with library_at(database, offline=offline) as library, IndexProgress(quiet) as progress:
+    with (
+        library_at(database, offline=offline, dtype=dtype) as library,
+        IndexProgress(quiet) as progress,
+    ):
         report = library.reindex(
             model,
             workers=workers,
@@ -275,6 +284,7 @@ def search(
     force: Force = False,
     read_only: ReadOnly = False,
     offline: Offline = False,
+    dtype: Dtype = "auto",
     debug: Debug = False,
 ) -> int:
     """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
@@ -297,7 +307,7 @@ def search(
         from virtue.display.html_report import refuse_other_files
 
         refuse_other_files(html)
-    with library_at(database, read_only=read_only, offline=offline) as library:
+    with library_at(database, read_only=read_only, offline=offline, dtype=dtype) as library:
         hits = library.search(
             query,
             find=find,
@@ -339,12 +349,13 @@ def similar(
     as_json: AsJson = False,
     read_only: ReadOnly = False,
     offline: Offline = False,
+    dtype: Dtype = "auto",
     debug: Debug = False,
 ) -> int:
     """Find near-duplicates: the same bytes, the same picture (rescaled, recompressed), similar ones."""
     from virtue.display.console import print_similar
 
-    with library_at(database, read_only=read_only, offline=offline) as library:
+    with library_at(database, read_only=read_only, offline=offline, dtype=dtype) as library:
         groups = library.similar(path, threshold=threshold)
     print_similar(groups, as_json=as_json)
     if not groups:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from virtue.embedder import Embedder
+    from virtue.embedder.dtypes import Dtype
     from virtue.embedder.model import Find
     from virtue.indexer import Estimate, Progress, Report
     from virtue.indexer.reach import MissingSummary
@@ -46,11 +47,13 @@ class Library:
         vectors_device: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors from the first
             search on: searches are exact then, at any number of them. None: they are read from the disk, and
             many are searched by an index.
+        dtype: what a model that is loaded by name computes with, as for `Embedder.from_pretrained`.
         hold: deprecated, use `vectors_device`.
 
     Raises:
         LibraryNotFoundError: on any use but `index`, when there is no library in `folder`.
         StoreError: the folder cannot be used as a library; the sentence says why.
+        InputError: there is a `dtype`, and the embedder is loaded already.
     """
 
     def __init__(
@@ -61,10 +64,14 @@ class Library:
         offline: bool = False,
         read_only: bool = False,
         vectors_device: str | None = None,
+        dtype: Dtype = "auto",
         hold: str | None = None,
     ) -> None:
         if hold is not None:
             warnings.warn("hold= is called vectors_device= now", DeprecationWarning, stacklevel=2)
+        if dtype != "auto" and not (embedder is None or isinstance(embedder, str)):
+            raise InputError(f"dtype={dtype!r} comes too late for an Embedder: load it with that dtype")
+        self._dtype = dtype
         self._offline = offline
         self.folder: Path = locate(folder)
         self._read_only = read_only
@@ -516,12 +523,14 @@ class Library:
 
         with self._open().read() as snapshot:
             model = snapshot.generation.model if snapshot.generation else DEFAULT_MODEL
-        return Embedder(load_model_of_library(model))
+        return Embedder(load_model_of_library(model, dtype=self._dtype))
 
     def _load(self, model: Embedder | str) -> Embedder:
         from virtue.embedder import Embedder
 
-        return Embedder.from_pretrained(model, offline=self._offline) if isinstance(model, str) else model
+        if not isinstance(model, str):
+            return model
+        return Embedder.from_pretrained(model, offline=self._offline, dtype=self._dtype)
 
     def close(self) -> None:
         if self._store is not None:

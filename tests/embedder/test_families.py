@@ -278,7 +278,7 @@ def test_loading_a_model_is_logged(caplog, model):
         load_model(model, device="cpu")
     mini, clip = caplog.messages
     assert re.fullmatch(r"model mini loaded on cpu in \d+\.\d\d s", mini)
-    assert re.fullmatch(rf"model {re.escape(str(model))} loaded on cpu in \d+\.\d\d s", clip)
+    assert re.fullmatch(rf"model {re.escape(str(model))} loaded on cpu, fp32 in \d+\.\d\d s", clip)
 
 
 def test_the_bundled_model_has_no_variants():

@@ -16,6 +16,7 @@ from virtue.commands.options import (
     AsJson,
     Database,
     Debug,
+    Dtype,
     Force,
     ReadOnly,
     flag,
@@ -31,12 +32,13 @@ def verify(
     database: Database = None,
     repair: Annotated[bool, flag("--repair", help="Rebuild what can be rebuilt.")] = False,
     read_only: ReadOnly = False,
+    dtype: Dtype = "auto",
     debug: Debug = False,
 ) -> int:
     """Check files, checksums and counts. Exit status 0: sound, 1: damaged."""
     from virtue.display.console import print_fields
 
-    with library_at(database, read_only=read_only) as library:
+    with library_at(database, read_only=read_only, dtype=dtype) as library:
         faults = library.verify(repair=repair)
         for fault in faults:
             print_fields(fault.what + (f" ({len(fault.hashes)} photos)" if fault.hashes else ""))
@@ -54,6 +56,7 @@ def tune(
         float,
         option("--recall", metavar="SHARE", help="The share of the best hits that searches shall find."),
     ] = 0.95,
+    dtype: Dtype = "auto",
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
@@ -61,7 +64,7 @@ def tune(
     too."""
     from virtue.display.console import IndexProgress, print_tunings
 
-    with library_at(database) as library, IndexProgress(False, "reading texts") as progress:
+    with library_at(database, dtype=dtype) as library, IndexProgress(False, "reading texts") as progress:
         tunings = library.tune(recall=recall, progress=progress)
     print_tunings(tunings, as_json=as_json)
     if not tunings:
@@ -100,10 +103,11 @@ def export_parquet(
 def import_parquet(
     file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="A file that export wrote.")],
     database: Database = None,
+    dtype: Dtype = "auto",
     debug: Debug = False,
 ) -> int:
     """Take in the photos of an exported file, without opening one."""
-    with library_at(database) as library:
+    with library_at(database, dtype=dtype) as library:
         note(library.import_parquet(file).summary())
     return FOUND
 
@@ -111,10 +115,11 @@ def import_parquet(
 def merge(
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="The library to take photos from.")],
     database: Database = None,
+    dtype: Dtype = "auto",
     debug: Debug = False,
 ) -> int:
     """Take in the photos of another library, without opening one."""
-    with library_at(database) as library:
+    with library_at(database, dtype=dtype) as library:
         note(library.merge(other).summary())
     return FOUND
 

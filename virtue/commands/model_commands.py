@@ -12,6 +12,7 @@ from virtue.commands.options import (
     FOUND,
     AsJson,
     Debug,
+    Dtype,
     Offline,
     option,
 )
@@ -53,6 +54,7 @@ def try_model(
     words: Annotated[str, typer.Argument(metavar="WORDS", help="What to look for in the photo.")],
     top: Annotated[int, option("--top", min=1, help="Regions to print.")] = 10,
     offline: Offline = False,
+    dtype: Dtype = "auto",
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
@@ -61,7 +63,7 @@ def try_model(
     from virtue.embedder import Embedder
     from virtue.retrieval.trial import try_model
 
-    trial = try_model(lambda: Embedder.from_pretrained(name, offline=offline), photo, words)
+    trial = try_model(lambda: Embedder.from_pretrained(name, offline=offline, dtype=dtype), photo, words)
     print_trial(trial, top, as_json=as_json)
     return FOUND
 

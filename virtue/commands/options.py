@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -40,6 +40,10 @@ Database = Annotated[
 ]
 ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
 Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
+DTYPES = Literal["auto", "fp32", "bf16", "fp16"]
+Dtype = Annotated[
+    DTYPES, option("--dtype", help="What a larger model computes with. auto: as suits the device.")
+]
 Workers = Annotated[
     int | None,
     option("--workers", metavar="N", min=1, help="Processes that decode. Default: by the machine."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from virtue.embedder import families
+from virtue.embedder.dtypes import Dtype
 from virtue.embedder.inputs import Input, LoadedInput, ModelInput, is_single, load_input
 from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, Scene
 from virtue.embedder.output import Cosines, Output, OutputValue, Precision, to_tensor
@@ -58,6 +59,7 @@ class Embedder:
         revision: str | None = None,
         threads: int | None = None,
         compile: bool = False,
+        dtype: Dtype = "auto",
     ) -> Embedder:
         """Loads a model by name.
 
@@ -70,12 +72,14 @@ class Embedder:
             threads: CPU threads that a forward pass may use; None: as suits the model (`mini`: one).
             compile: let torch.compile make VIRTUE faster: minutes when it is first used, less time for
                 every picture and text from then on.
+            dtype: what a model of torch computes with: "fp32", "bf16", "fp16"; "auto": bf16 on cards that
+                have it, fp16 on older ones, fp32 on a CPU. The fingerprint is the same in all of them.
 
         Raises:
             ModelError: there is no such model, it cannot be had, or it cannot run on that device.
         """
         options: dict[str, Any] = {
-            "device": device, "offline": offline, "threads": threads, "compile": compile
+            "device": device, "offline": offline, "threads": threads, "compile": compile, "dtype": dtype
         }  # fmt: skip
         embedder = cls(families.load_model(name, revision=revision, **options))
         embedder._options = options
@@ -108,6 +112,11 @@ class Embedder:
     def device(self) -> Any:
         """Where the model computes: a `torch.device`, or "cpu" for a model that needs no torch."""
         return getattr(self.model, "device", "cpu")
+
+    @property
+    def dtype(self) -> str | None:
+        """What the model computes with: "fp32", "bf16" or "fp16"; None: it has no choice of these."""
+        return getattr(self.model, "dtype", None)
 
     @property
     def max_seq_length(self) -> int | None:
@@ -452,6 +461,11 @@ class Embedder:
             ModelError: one is no unit vector.
         """
         if not (np.abs(np.linalg.norm(vectors, axis=-1) - 1) < UNIT_TOLERANCE).all():
+            if self.dtype == "fp16":
+                raise ModelError(
+                    f"the model {self.name} made numbers that fp16 cannot hold: load it with dtype='fp32'",
+                    hint="--dtype fp32",
+                )
             raise ModelError(
                 f"the model {self.name} made vectors that are none: its weights are damaged, get it again"
             )

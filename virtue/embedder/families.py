@@ -8,17 +8,21 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from virtue.distribution import install_hint
 from virtue.embedder import hub
+from virtue.embedder.dtypes import check_dtype, find_dtype, torch_dtype
 from virtue.embedder.model import Model
 from virtue.embedder.model_folder import check_folder, find_inside, read_json
 from virtue.embedder.model_names import KNOWN_MODELS, MINI, REPOSITORY_NAME, ModelName
 from virtue.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("virtue")
 
@@ -29,10 +33,11 @@ SAM_SIZES = {"t": "tiny", "s": "small", "l": "large"}
 class Options:
     """How a model is to run, as `load_model` describes it."""
 
-    device: str
-    offline: bool
-    threads: int | None
-    compile: bool
+    device: str | None = None
+    offline: bool = False
+    threads: int | None = None
+    compile: bool = False
+    dtype: str = "auto"
 
 
 class Family(Protocol):
@@ -70,8 +75,13 @@ class TowersFamily:
 
         from virtue.embedder.towers import load_towers
 
-        device = torch.device(options.device)
-        return load_towers.load(folder, str(name), variant=name.variant or "attend", device=device)
+        return load_towers.load(
+            folder,
+            str(name),
+            variant=name.variant or "attend",
+            device=torch.device(options.device or "cpu"),
+            dtype=torch_dtype(options.dtype),
+        )
 
 
 class VirtueFamily:
@@ -90,7 +100,11 @@ class VirtueFamily:
         from virtue.embedder.virtue_model import load_virtue
 
         model = load_virtue.load(
-            folder, device=options.device, offline=options.offline, compile=options.compile
+            folder,
+            device=options.device,
+            offline=options.offline,
+            dtype=torch_dtype(options.dtype),
+            compile=options.compile,
         )
         model.name = str(name)
         return model
@@ -109,6 +123,7 @@ def load_model(
     revision: str | None = None,
     threads: int | None = None,
     compile: bool = False,
+    dtype: str = "auto",
 ) -> Model:
     """Loads a model by its name (see `model_names`), ready to embed.
 
@@ -118,14 +133,17 @@ def load_model(
         revision: a branch, tag or commit on the hub; as `@revision` in the name.
         threads: CPU threads that a forward pass may use; None: as suits the model (`mini`: one).
         compile: let torch.compile make VIRTUE faster; see docs/models.md for what that costs.
+        dtype: "fp32", "bf16" or "fp16"; "auto": as suits the device (see `dtypes`).
 
     Raises:
         ModelError: there is no such model, it cannot be had, or it cannot run here.
     """
-    return _load(ModelName.parse(os.fspath(name), revision), device, offline, threads, compile)
+    return _load(
+        ModelName.parse(os.fspath(name), revision), Options(device, offline, threads, compile, dtype)
+    )
 
 
-def load_model_of_library(name: str) -> Model:
+def load_model_of_library(name: str, *, dtype: str = "auto") -> Model:
     """Loads the model that a library remembers, if it is on this machine: the bundled one, one of the hub
     that was downloaded, or the folder at the path it had. A library may be a stranger's, so nothing is
     downloaded for it.
@@ -133,17 +151,21 @@ def load_model_of_library(name: str) -> Model:
     Raises:
         ModelError: it is not here, or cannot run here.
     """
-    return _load(ModelName.of_library(name), None, offline=True, threads=None, compile=False)
+    return _load(ModelName.of_library(name), Options(offline=True, dtype=dtype))
 
 
-def _load(parsed: ModelName, device: str | None, offline: bool, threads: int | None, compile: bool) -> Model:
+def _load(parsed: ModelName, options: Options) -> Model:
+    check_dtype(options.dtype)
     start = time.perf_counter()
     if parsed.source == MINI:
-        used_device, model = "cpu", _load_mini(parsed, device, threads, compile)
+        options = replace(options, device=options.device or "cpu")
+        model = _load_mini(parsed, options)
     else:
-        used_device = _find_device(parsed, device, threads)
-        model = _load_from_folder(parsed, Options(used_device, offline, threads, compile))
-    log.info("model %s loaded on %s in %.2f s", parsed, used_device, time.perf_counter() - start)
+        device = _find_device(parsed, options)
+        options = replace(options, device=str(device), dtype=find_dtype(options.dtype, device))
+        model = _load_from_folder(parsed, options)
+    how = ", ".join(filter(None, [options.device, getattr(model, "dtype", None)]))
+    log.info("model %s loaded on %s in %.2f s", parsed, how, time.perf_counter() - start)
     return model
 
 
@@ -222,16 +244,21 @@ def _missing_segmentation_model(folder: Path) -> str | None:
     return f"facebook/sam2.1-hiera-{SAM_SIZES[size[1][0]] if size else 'base-plus'}"
 
 
-def _load_mini(name: ModelName, device: str | None, threads: int | None, compile: bool) -> Model:
-    if compile:
+def _load_mini(name: ModelName, options: Options) -> Model:
+    if options.compile:
         raise _cannot_compile(name)
-    if device not in (None, "cpu"):
-        raise ModelError(f"the model {MINI!r} runs on the CPU alone: leave out device={device!r}")
+    if options.device != "cpu":
+        raise ModelError(f"the model {MINI!r} runs on the CPU alone: leave out device={options.device!r}")
+    if options.dtype != "auto":
+        raise ModelError(
+            f"the model {MINI!r} comes in one precision: leave out dtype={options.dtype!r}",
+            hint="--dtype auto",
+        )
     if name.variant or name.revision:
         raise ModelError(f"the model {MINI!r} has no revisions and no variants: use {MINI!r} alone")
     from virtue.embedder.mini import Mini
 
-    return Mini(threads=threads)
+    return Mini(threads=options.threads)
 
 
 def _load_from_folder(name: ModelName, options: Options) -> Model:
@@ -255,7 +282,7 @@ def _cannot_compile(name: ModelName) -> ModelError:
     return ModelError(f"compile=True is for VIRTUE alone: leave it out for {name}")
 
 
-def _find_device(name: ModelName, device: str | None, threads: int | None) -> str:
+def _find_device(name: ModelName, options: Options) -> torch.device:
     if not name.is_folder and not REPOSITORY_NAME.fullmatch(name.source):
         raise ModelError(
             f"there is no model called {name.source!r}; there are: {MINI}, the folders of models, and "
@@ -266,9 +293,9 @@ def _find_device(name: ModelName, device: str | None, threads: int | None) -> st
 
     from virtue.torch_device import find_device
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return str(find_device(device, ModelError))
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    return find_device(options.device, ModelError)
 
 
 def _check_torch(name: ModelName) -> None:

@@ -1,4 +1,5 @@
-"""What every family on torch needs: a check of the compiler, and transformers without its chatter."""
+"""What every family on torch needs: weights put in place, a check of the compiler, and transformers without
+its chatter."""
 
 from __future__ import annotations
 
@@ -6,9 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 from transformers.utils import logging
 
 from virtue.errors import ModelError
+
+
+def place_weights(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Moves a module to a device, closed to gradients. Parameters are cast, buffers are not: frequencies of
+    positions lose their meaning in 16 bits."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(dtype)
+        parameter.requires_grad_(False)
+    module.to(device)
 
 
 def check_compiler(device: torch.device) -> None:

@@ -17,7 +17,14 @@ import numpy as np
 
 from virtue.embedder import Embedder
 from virtue.escaping import escape_stderr
-from virtue.evaluation.rows import REGIONS, embed_photos, photo_paths, recall
+from virtue.evaluation.rows import (
+    REGIONS,
+    add_model_options,
+    embed_photos,
+    load_model,
+    photo_paths,
+    recall,
+)
 from virtue.pictures import Picture, load
 
 SMALLEST, LARGEST = 72 / 512, 88 / 512
@@ -65,12 +72,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default="mini")
+    add_model_options(parser)
     parser.add_argument("--count", type=int, default=106, help="details to cut")
     parser.add_argument("--regions", type=int, default=REGIONS, help="proposals for each photo")
     parser.add_argument("--seed", type=int, default=3)
     given = parser.parse_args()
-    embedder = Embedder.from_pretrained(given.model)
+    embedder = load_model(given)
     print(json.dumps(evaluate(embedder, given.folder, given.count, given.regions, given.seed)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,20 @@ class Rows:
         best = np.full(self.photos, -np.inf, np.float32)
         np.maximum.at(best, self.owners, (self.vectors @ queries.T).max(axis=1))
         return best
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `load_model` reads."""
+    parser.add_argument("--model", default="mini")
+    parser.add_argument(
+        "--dtype",
+        default=os.environ.get("VIRTUE_DTYPE", "auto"),
+        help="what the model computes with: auto, fp32, bf16 or fp16",
+    )
+
+
+def load_model(given: argparse.Namespace) -> Embedder:
+    return Embedder.from_pretrained(given.model, dtype=given.dtype)
 
 
 def photo_paths(folder: Path) -> list[Path]:

@@ -14,7 +14,14 @@ from pathlib import Path
 from virtue.embedder import Embedder
 from virtue.errors import InputError
 from virtue.escaping import escape_stderr
-from virtue.evaluation.rows import REGIONS, embed_photos, photo_paths, recall
+from virtue.evaluation.rows import (
+    REGIONS,
+    add_model_options,
+    embed_photos,
+    load_model,
+    photo_paths,
+    recall,
+)
 
 
 def read_texts(folder: Path, paths: list[Path]) -> dict[str, set[int]]:
@@ -61,10 +68,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default="mini")
+    add_model_options(parser)
     parser.add_argument("--regions", type=int, default=REGIONS, help="proposals for each photo")
     given = parser.parse_args()
-    print(json.dumps(evaluate(Embedder.from_pretrained(given.model), given.folder, given.regions)))
+    print(json.dumps(evaluate(load_model(given), given.folder, given.regions)))
 
 
 if __name__ == "__main__":

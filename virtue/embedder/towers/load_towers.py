@@ -19,7 +19,9 @@ from transformers import (
     SiglipModel,
 )
 
+from virtue.embedder.dtypes import dtype_name
 from virtue.embedder.model_folder import read_json, reading, shown
+from virtue.embedder.torch_runtime import place_weights
 from virtue.embedder.towers.fingerprint import compute_fingerprint
 from virtue.embedder.towers.preprocessing import Preprocessing
 from virtue.embedder.towers.text_tower import TextTower
@@ -47,13 +49,16 @@ MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
 """`model_type` of a config.json -> its classes. Not an Auto class, which would follow other settings too."""
 
 
-def load(folder: Path, name: str, *, variant: str = "attend", device: torch.device) -> TwoTowerModel:
+def load(
+    folder: Path, name: str, *, variant: str = "attend", device: torch.device, dtype: torch.dtype
+) -> TwoTowerModel:
     """Loads a CLIP, SigLIP or SigLIP 2 (fixed resolution or NaFlex).
 
     Args:
         folder: holds config.json, weights, the tokenizer's files and preprocessor_config.json.
         name: what the model is called from now on.
-        variant: how a region gets its vector; see `model.Variant`.
+        variant: how a region gets its vector; see `two_towers.Variant`.
+        dtype: of the parameters.
 
     Raises:
         ModelError: a file is missing or damaged, or its tensors do not fit; names them.
@@ -62,7 +67,7 @@ def load(folder: Path, name: str, *, variant: str = "attend", device: torch.devi
         raise ModelError(
             f"{name}: {variant!r} is not a way to embed regions; choose one of {', '.join(get_args(Variant))}"
         )
-    model = _load_model(folder).to(device).eval().requires_grad_(False)
+    model = _load_model(folder).eval()
     with reading(f"the image processor (preprocessor_config.json) of {shown(folder)}"):
         processor = AutoImageProcessor.from_pretrained(
             folder, config=model.config, backend="pil", local_files_only=True, trust_remote_code=False
@@ -74,21 +79,25 @@ def load(folder: Path, name: str, *, variant: str = "attend", device: torch.devi
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=model.config, local_files_only=True, trust_remote_code=False
         )
-        text = TextTower(model, tokenizer)
+        text = TextTower(model, tokenizer, device)
         text.check_length("a")
     pooling: RegionPooling = "roi" if variant == "roi" else "attend"
     vision = VISION_ENCODERS[model.config.model_type](model, pooling)
     files = [folder / file for file in SETTINGS_FILES if (folder / file).is_file()]
     way = f"{variant} lower-case" if text.lowercases else variant
+    # Of the weights as they were read, so that it is the same in every dtype.
+    fingerprint = compute_fingerprint(model, files, way)
+    place_weights(model, device, dtype)
     return TwoTowerModel(
         name,
-        compute_fingerprint(model, files, way),
+        fingerprint,
         vision,
         text,
         preprocessing,
         variant=cast(Variant, variant),
         side=SIDE_FACTOR * side,
         device=device,
+        dtype=dtype_name(dtype),
     )
 
 

@@ -22,14 +22,14 @@ def attend_region(query: Tensor, keys: Tensor, values: Tensor, heads: int, weigh
         weights: (k, n), not negative, none of the rows all zero: a token of weight 2 counts as two.
 
     Returns:
-        (k, h): the heads' outputs side by side, not yet projected.
+        (k, h): the heads' outputs side by side, not yet projected; worked out in float32.
     """
     split = keys.shape[1] // heads
-    q = query.view(heads, split)
-    k, v = (tokens.view(-1, heads, split).transpose(0, 1) for tokens in (keys, values))
+    q = query.float().view(heads, split)
+    k, v = (tokens.float().view(-1, heads, split).transpose(0, 1) for tokens in (keys, values))
     scores = torch.einsum("hd,hnd->hn", q, k) * split**-0.5
     shares = torch.softmax(scores[None] + weights.log()[:, None], dim=-1)
-    return torch.einsum("khn,hnd->khd", shares, v).flatten(1)
+    return torch.einsum("khn,hnd->khd", shares, v).flatten(1).to(query.dtype)
 
 
 def scale_to_counts(shares: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ FIRST_BATCH = 64
 
 
 class TextTower:
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._budget = Budget(FIRST_BATCH, room_on(model.device))
+        self._device = device
+        self._budget = Budget(FIRST_BATCH, room_on(device))
         # A fast tokenizer keeps how it pads in itself, and fails when two threads set that at once.
         self._one_at_a_time = threading.Lock()
         self.limit = int(model.config.text_config.max_position_embeddings)
@@ -62,7 +63,7 @@ class TextTower:
                 raise ModelError(
                     "the tokenizer knows more words than the text tower: download the model again"
                 )
-        placed = {name: upload(value, self._model.device) for name, value in words.items()}
+        placed = {name: upload(value, self._device) for name, value in words.items()}
         return list(self._model.get_text_features(**placed).pooler_output)
 
     def _prepare(self, text: str) -> str:

@@ -49,7 +49,7 @@ class Scene:
 
 
 class TwoTowerModel:
-    """Implements `virtue.embedder.model.Model`. float32 on every device, so that they agree."""
+    """Implements `virtue.embedder.model.Model`."""
 
     text_match = TEXT_MATCH
     texts_ignore_find = True
@@ -65,12 +65,13 @@ class TwoTowerModel:
         variant: Variant,
         side: int,
         device: torch.device,
+        dtype: str,
     ) -> None:
         self.name, self.fingerprint = name, fingerprint
         self.dim = vision.dim
         self.side: int | None = side
         self._vision, self._text, self._preprocessing = vision, text, preprocessing
-        self._variant, self.device = variant, device
+        self._variant, self.device, self.dtype = variant, device, dtype
         self._pictures = Budget(FIRST_BATCH.get(device.type, FIRST_BATCH["cpu"]), room_on(device))
 
     @property

@@ -57,7 +57,7 @@ class ClipVisionEncoder:
 
     def read_regions(self, tokens: Tokens, shares: Tensor) -> Tensor:
         assert tokens.summary is not None
-        pooled = self._attend(tokens, shares) if self._pooling == "attend" else shares @ tokens.patches
+        pooled = self._attend(tokens, shares) if self._pooling == "attend" else _mean(tokens, shares)
         return self._model.visual_projection(self._model.vision_model.post_layernorm(pooled))
 
     def _attend(self, tokens: Tokens, shares: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class SiglipVisionEncoder:
     def read_regions(self, tokens: Tokens, shares: Tensor) -> Tensor:
         head = self._model.vision_model.head
         if self._pooling == "roi":
-            return head((shares @ tokens.patches)[:, None])
+            return head(_mean(tokens, shares)[:, None])
         attention = head.attention
         wq, wk, wv = attention.in_proj_weight.chunk(3)
         bq, bk, bv = attention.in_proj_bias.chunk(3)
@@ -126,6 +126,10 @@ class SiglipVisionEncoder:
         )
         pooled = attention.out_proj(attended)
         return pooled + head.mlp(head.layernorm(pooled))
+
+
+def _mean(tokens: Tokens, shares: Tensor) -> Tensor:
+    return (shares @ tokens.patches.float()).to(tokens.patches.dtype)
 
 
 VISION_ENCODERS: Mapping[str, type[ClipVisionEncoder] | type[SiglipVisionEncoder]] = {

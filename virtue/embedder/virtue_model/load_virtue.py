@@ -12,7 +12,7 @@ from transformers import Sam2Model
 
 from virtue.embedder.completeness import CONNECTOR
 from virtue.embedder.model_folder import read_json, reading, shown
-from virtue.embedder.torch_runtime import check_compiler
+from virtue.embedder.torch_runtime import check_compiler, place_weights
 from virtue.embedder.virtue_model import published_layout
 from virtue.embedder.virtue_model.configuration import MODEL_TYPE, Configuration
 from virtue.embedder.virtue_model.network import Network
@@ -35,7 +35,7 @@ def load(
     *,
     device: str | None = None,
     offline: bool = False,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype = torch.float32,
     compile: bool = False,
 ) -> VirtueModel:
     """Loads a model in the published layouts or in virtue's own.
@@ -45,7 +45,7 @@ def load(
     Args:
         device: "cpu", "cuda", "cuda:1", "mps"; None: CUDA where there is one.
         offline: download nothing (SAM 2.1, or the base of a training checkpoint, where they are not there).
-        dtype: of the parameters; None: bfloat16 on CUDA, float32 elsewhere.
+        dtype: of the parameters.
         compile: let torch.compile make the three backbones faster, when they are first used.
 
     Raises:
@@ -54,24 +54,27 @@ def load(
     place = find_device(device, ModelError)
     if compile:
         check_compiler(place)
-    dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     folder = Path(folder)
+    # float16 comes by way of bfloat16, of which the fingerprint is: it cannot hold all the same numbers.
+    read_as = torch.bfloat16 if dtype == torch.float16 else dtype
     is_published = published_layout.is_published(folder)
-    network = published_layout.load(folder, dtype, offline) if is_published else _load_own(folder, dtype)
+    network = published_layout.load(folder, read_as, offline) if is_published else _load_own(folder, read_as)
     vocabulary = network.language.config["text_config"]["vocab_size"]
     tokenizer = TextTokenizer(folder / "tokenizer.json", network.configuration.max_text_tokens, vocabulary)
     fingerprint = _compute_fingerprint(network, tokenizer.file)
-    network = move_network(network, place, dtype)
+    place_weights(network, place, dtype)
     if compile:
         network.enable_compile()
     return VirtueModel(str(folder), fingerprint, network, tokenizer)
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
-    """Returns the precision of most of a model's weights; of a training checkpoint float32, to merge in."""
+    """Returns the precision of most of a model's weights; float32 of a training checkpoint, to merge in, and
+    of float16, which no weights of VIRTUE are published in and `load` would round."""
     if published_layout.is_adapter(folder):
         return torch.float32
-    return max(read_folder(folder).values(), key=lambda value: value.numel()).dtype
+    dtype = max(read_folder(folder).values(), key=lambda value: value.numel()).dtype
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -82,15 +85,6 @@ def is_model_folder(folder: Path) -> bool:
         return read_json(folder / "config.json").get("model_type") == MODEL_TYPE
     except ModelError:
         return False
-
-
-def move_network(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
-    """Moves a network. Parameters are cast, buffers are not: frequencies of positions, which lose their
-    meaning in bfloat16."""
-    for parameter in network.parameters():
-        parameter.data = parameter.data.to(dtype)
-        parameter.requires_grad_(False)
-    return network.to(device)
 
 
 def _load_own(folder: Path, dtype: torch.dtype) -> Network:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from virtue.embedder.batching import Budget, room_on
+from virtue.embedder.dtypes import dtype_name
 from virtue.embedder.model import Find, Item
 from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.embedder.virtue_model import image_preprocessing
@@ -50,6 +51,7 @@ class VirtueModel:
         self.tokenizer = tokenizer
         self.configuration = network.configuration
         self.dim: int = network.language.hidden
+        self.dtype = dtype_name(network.dtype)
         self.side = self.configuration.side
         self.text_match = self.configuration.text_match
         self.prompts: Mapping[str, str] = self.configuration.instructions
