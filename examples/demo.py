@@ -28,7 +28,7 @@ def main() -> None:
     library = ("--database", LIBRARY)
     box = ("--box", "250,160,190,190", GABLE)
     run("Index a folder of photos", "index", PHOTOS, *library)
-    run("A text: where is the cup?", "search", "a cup of espresso", "--top", 3, *library)
+    run("Words: what shows it, or is said to be it?", "search", "a cup of espresso", "--top", 3, *library)
     run(
         "A box drawn on a photo that is not in the library: where else is this gable?",
         "search", *box, "--top", 3, *library, "--html", REPORT,

@@ -42,7 +42,8 @@ def sentence(done: "subprocess.CompletedProcess[bytes]") -> str:
 
 
 def test_words_find_the_region_not_merely_the_photo(virtue: Run, demo_library: Path) -> None:
-    first, *_ = hits(virtue("search", "a cup of espresso", "--json", "-d", demo_library))
+    words = ("search", "a cup of espresso", "--find", "regions")
+    first, *_ = hits(virtue(*words, "--json", "-d", demo_library))
     assert Path(first["path"]).name == "coffee.jpg"
     assert set(first) == KEYS
     assert (first["rank"], first["kind"], first["width"], first["height"]) == (1, "region", 600, 400)
@@ -75,12 +76,33 @@ def test_a_caption_leads_to_its_photo(virtue: Run, photos: Path) -> None:
     assert virtue("index", photos, "-d", "lib").returncode == 0
     first, *_ = hits(virtue("search", "Grandma's birthday", "--find", "photos", "--json", "-d", "lib"))
     assert Path(first["path"]).name == "coins.jpg"
-    assert first["via"] in ("caption", "both")
+    assert first["via"][0] == "caption"
     assert first["caption"] == "Grandma's birthday"
     assert first["box"] == [0, 0, first["width"], first["height"]]
 
 
-@pytest.mark.parametrize("find", ["regions", "photos", "captions"])
+def test_words_of_a_caption_find_its_photo_first(virtue: Run, demo_library: Path) -> None:
+    first, *_ = hits(virtue("search", "Greek coins from Pompeii", "--json", "-d", demo_library))
+    assert Path(first["path"]).name == "coins.jpg"
+    assert (first["kind"], first["via"][0]) == ("photo", "caption")
+    assert first["box"] == [0, 0, first["width"], first["height"]]
+    region, *_ = hits(virtue("search", "a dahlia", "--find", "auto", "--json", "-d", demo_library))
+    assert Path(region["path"]).name == "dahlia.jpg"
+
+
+def test_pages_are_parts_of_one_ranking(virtue: Run, demo_library: Path) -> None:
+    for query in ("an animal", "food"):
+        whole = virtue("search", query, "--json", "-n", 9, "-d", demo_library).stdout.splitlines()
+        for first, top in ((0, 1), (1, 3), (4, 5)):
+            page = virtue("search", query, "--json", "-n", top, "--offset", first, "-d", demo_library)
+            assert page.stdout.splitlines() == whole[first : first + top]
+    beyond = virtue("search", "food", "--offset", 1000, "-d", demo_library)
+    assert (beyond.returncode, beyond.stdout, beyond.stderr) == (1, b"", b"nothing more was found\n")
+    refused = virtue("search", "food", "--offset", "-1", "-d", demo_library)
+    assert refused.returncode == 2
+
+
+@pytest.mark.parametrize("find", ["auto", "regions", "photos", "captions"])
 def test_top_is_kept_and_scores_fall(virtue: Run, demo_library: Path, find: str) -> None:
     found = hits(virtue("search", "an animal", "--find", find, "-n", 9, "--json", "-d", demo_library))
     assert [hit["rank"] for hit in found] == list(range(1, 10))
@@ -126,7 +148,7 @@ def test_where_leaves_only_what_fits(virtue: Run, demo_library: Path) -> None:
 def test_where_nothing_fits_is_status_1_and_what_is_no_filter_2(virtue: Run, demo_library: Path) -> None:
     done = virtue("search", "a dog", "--where", "rating >= 4", "-d", demo_library)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr == b"no region matches the filter\n"
+    assert done.stderr == b"no photo matches the filter\n"
     wide = ("--where", "width > 600", "--min-score", 0.99)
     assert virtue("search", "a dog", *wide, "-d", demo_library).stderr == b"nothing found\n"
     refused = virtue("search", "a dog", "--where", "ratng >= 4", "-d", demo_library)

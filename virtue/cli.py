@@ -39,7 +39,7 @@ from virtue.display.streams import OutputError, ReaderGone, guard_streams, note,
 from virtue.errors import InputError, VirtueError
 from virtue.paths import printable, quote
 
-Find = Literal["regions", "photos", "captions"]
+Goal = Literal["auto", "regions", "photos", "captions"]
 
 app = typer.Typer(
     name="virtue",
@@ -252,8 +252,13 @@ def search(
     unlike: Annotated[
         list[str] | None, option("--unlike", metavar="ID", help="Less like this hit; repeatable.")
     ] = None,
-    find: Annotated[Find, option("--find", help="What to find.")] = "regions",
+    find: Annotated[
+        Goal, option("--find", help="What to find; auto: each photo once, by whatever fits best.")
+    ] = "auto",
     top: Annotated[int, option("--top", "-n", metavar="N", min=1, help="How many hits.")] = 10,
+    offset: Annotated[
+        int, option("--offset", metavar="N", min=0, help="Pass over the first N hits, for the next page.")
+    ] = 0,
     all_regions: Annotated[
         bool, option("--all-regions", help="More than one region of the same photo.")
     ] = False,
@@ -312,6 +317,7 @@ def search(
             query,
             find=find,
             top=top,
+            offset=offset,
             all_regions=all_regions,
             min_score=parse_min_score(min_score),
             where=where,
@@ -329,7 +335,9 @@ def search(
         write_report(html, query, hits, database=database, force=force)
         note(f"wrote {printable(os.fspath(html))}")
     if not hits:
-        note("nothing found" if any_matches else f"no {find[:-1]} matches the filter")
+        what = "photo" if find == "auto" else find[:-1]
+        nothing = "nothing more was found" if offset else "nothing found"
+        note(nothing if any_matches else f"no {what} matches the filter")
     return FOUND if hits else NOTHING
 
 

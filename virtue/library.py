@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from virtue.embedder import Embedder
     from virtue.embedder.dtypes import Dtype
-    from virtue.embedder.model import Find
     from virtue.indexer import Estimate, Progress, Report
     from virtue.indexer.reach import MissingSummary
     from virtue.retrieval import Hit
+    from virtue.retrieval.search import Goal
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
     from virtue.store.compaction import Waste
@@ -238,8 +238,9 @@ class Library:
         query: Any,
         *,
         without: Any = (),
-        find: Find = "regions",
+        find: Goal = "auto",
         top: int = 10,
+        offset: int = 0,
         all_regions: bool = False,
         min_score: float | Literal["auto"] | None = None,
         where: str | Sequence[str] | None = None,
@@ -252,8 +253,10 @@ class Library:
                 with `region_id` or `photo_id`, and with a `weight`; a hit; a list of these, added up; or
                 a `Query`.
             without: what hits should not look like: the same kinds of things, but no `Query`.
-            find: `"regions"`, `"photos"` or `"captions"`.
+            find: `"auto"`: each photo once, by its best region, its full image or, for words, what is said
+                about it. Or only `"regions"`, `"photos"` or `"captions"`.
             top: how many hits, if the library has them.
+            offset: how many of the best hits to pass over, for the next page of them.
             all_regions: more than one region of a photo.
             min_score: drop hits below it; `"auto"`: below the gap after the hits that fit. Scores of
                 different kinds of query do not compare, their percentiles do.
@@ -274,12 +277,13 @@ class Library:
             query,
             find=find,
             top=top,
+            offset=offset,
             all_regions=all_regions,
             min_score=min_score,
             where=where,
         )
 
-    def fits(self, where: str | Sequence[str] | None, *, find: Find = "regions") -> bool:
+    def fits(self, where: str | Sequence[str] | None, *, find: Goal = "auto") -> bool:
         """Returns whether anything at all matches this filter; None is no filter.
 
         Raises:
@@ -290,7 +294,7 @@ class Library:
         if where is None:
             return True
         filter = row_filter(where, find)
-        kinds: tuple[Kind, ...] = ("regions", "captions") if find == "photos" else (find,)
+        kinds: tuple[Kind, ...] = (find,) if find in ("regions", "captions") else ("regions", "captions")
         with self.store.read() as snapshot:
             return any(filter is None or snapshot.count_matching(kind, filter) for kind in kinds)
 

@@ -189,7 +189,7 @@ def test_photos_say_how_they_were_found(fill: Fill, embedder: Embedder, tmp_path
     store = fill(Painted("a.png", "green", captions=["red"]), *[Painted(f"{i}.png", "red") for i in range(3)])
     hits = search(store, embedder, "red", find="photos", top=3)
     page = report(tmp_path, Query.of("red"), hits)
-    assert page.text_of("p").count("found by its caption") == 1
+    assert page.text_of("p").count("found by its caption") == 1  # the red ones are found by their pictures
     assert "3 photos · scores" in page.text_of("p")[1]
 
 

@@ -41,7 +41,7 @@ def test_its_json_has_boxes_as_x_y_w_h() -> None:
         "region_id": 7,
         "region_box": [10, 20, 30, 40],
         "photo_id": 3,
-        "via": "picture",
+        "via": ["picture"],
     }
 
 

@@ -38,4 +38,4 @@ def test_only_a_slow_search_is_logged(
         search(store, embedder, "red")
     (record,) = caplog.records
     assert (record.levelname, record.name) == ("WARNING", "virtue")
-    assert record.getMessage().startswith(f"a search for regions by text in {store.folder} took ")
+    assert record.getMessage().startswith(f"a search for auto by text in {store.folder} took ")

@@ -42,7 +42,7 @@ def test_a_text_finds_the_region_not_merely_the_photo(store: Store, embedder: Em
     hits = search(store, embedder, "yellow", top=1)
     (hit,) = hits
     assert Path(hit.path).name == "field.png"
-    assert (hit.rank, hit.kind, hit.via) == (1, "region", "picture")
+    assert (hit.rank, hit.kind, hit.via) == (1, "region", ("picture",))
     assert hit.box == hit.region_box == Box(0, 0, 20, 20)
     assert (hit.width, hit.height) == (80, 60)
     assert hit.score == pytest.approx(1, abs=2e-3)
@@ -52,7 +52,7 @@ def test_a_text_finds_the_region_not_merely_the_photo(store: Store, embedder: Em
 def test_one_region_a_photo_and_the_whole_photo_only_where_it_is_alone(
     store: Store, embedder: Embedder
 ) -> None:
-    hits = search(store, embedder, "red", top=10)
+    hits = search(store, embedder, "red", find="regions", top=10)
     assert sorted(names(hits)[:3]) == ["field.png", "mug.png", "plain.png"]
     assert names(hits)[3:] == ["sea.png"]
     by_name = dict(zip(names(hits), hits, strict=True))
@@ -109,7 +109,7 @@ def test_a_photo_scores_as_its_best_region_and_names_it(store: Store, embedder: 
     assert names(hits)[0] == "field.png"
     assert sorted(names(hits)) == ["field.png", "mug.png", "plain.png", "sea.png"]
     first = hits[0]
-    assert (first.kind, first.via) == ("photo", "picture")
+    assert (first.kind, first.via) == ("photo", ("picture",))
     assert first.box == Box(0, 0, 80, 60)
     assert first.region_box == Box(0, 0, 20, 20)
     (region,) = search(store, embedder, image, top=1)
@@ -123,10 +123,10 @@ def test_a_caption_that_says_the_same_puts_its_photo_first(fill: Fill, embedder:
     first = hits[0]
     assert Path(first.path).name == "cake.png"
     assert (first.kind, first.caption, first.box) == ("photo", "Grandma's birthday", Box(0, 0, 80, 60))
-    assert first.via in ("caption", "both")
+    assert first.via in (("caption",), ("caption", "picture"))
     assert first.score == pytest.approx(1, abs=2e-3)
     assert len(hits) == 3
-    assert {hit.via for hit in hits[1:]} == {"picture"}
+    assert {hit.via for hit in hits[1:]} == {("picture",)}
 
 
 def test_a_photo_found_by_caption_alone_says_so(fill: Fill, embedder: Embedder) -> None:
@@ -134,7 +134,12 @@ def test_a_photo_found_by_caption_alone_says_so(fill: Fill, embedder: Embedder) 
     shown = [Painted(f"red{i}.png", "red") for i in range(4)]
     hits = search(fill(told, *shown), embedder, "red", find="photos", top=3)
     (found,) = [hit for hit in hits if Path(hit.path).name == "told.png"]
-    assert (found.via, found.caption, found.region_id, found.region_box) == ("caption", "red", None, None)
+    assert (found.via, found.caption, found.region_id, found.region_box) == (
+        ("caption",),
+        "red",
+        None,
+        None,
+    )
 
 
 def test_of_several_captions_that_say_the_same_the_best_is_shown(fill: Fill, embedder: Embedder) -> None:
@@ -149,7 +154,11 @@ def test_a_photo_found_both_ways_says_so(fill: Fill, embedder: Embedder) -> None
     hits = search(
         fill(both, *[Painted(f"{i}.png", "blue") for i in range(3)]), embedder, "red", find="photos", top=1
     )
-    assert (hits[0].via, hits[0].region_box, hits[0].caption) == ("both", Box(1, 2, 30, 40), "red")
+    assert (hits[0].via, hits[0].region_box, hits[0].caption) == (
+        ("caption", "picture"),
+        Box(1, 2, 30, 40),
+        "red",
+    )
 
 
 def test_a_caption_of_something_else_takes_no_part(fill: Fill, embedder: Embedder) -> None:
@@ -158,7 +167,7 @@ def test_a_caption_of_something_else_takes_no_part(fill: Fill, embedder: Embedde
     shown = Painted("shown.png", "white", [("red", (0, 0, 20, 20))])
     hits = search(fill(vague, shown), embedder, "red dog", find="photos")
     assert names(hits)[0] == "shown.png"
-    assert {hit.via for hit in hits} == {"picture"}
+    assert {hit.via for hit in hits} == {("picture",)}
 
 
 def test_captions_take_no_part_when_a_picture_is_asked(fill: Fill, embedder: Embedder) -> None:
@@ -166,7 +175,49 @@ def test_captions_take_no_part_when_a_picture_is_asked(fill: Fill, embedder: Emb
     image = Image.new("RGB", (9, 9), "red")
     hits = search(fill(told, PLAIN), embedder, {"image": image, "text": "red"}, find="photos")
     assert names(hits)[0] == "plain.png"
-    assert {hit.via for hit in hits} == {"picture"}
+    assert {hit.via for hit in hits} == {("picture",)}
+
+
+# -- auto -------------------------------------------------------------------------------------------------
+
+
+def test_each_photo_is_judged_by_whatever_fits_best(fill: Fill, embedder: Embedder) -> None:
+    region = Painted("region.png", "white", [("red", (1, 2, 30, 40)), ("blue", (40, 20, 60, 50))])
+    told = Painted("told.png", "green", [("blue", (0, 0, 40, 40))], ["red"])
+    spoken = Painted("spoken.png", "green", [("blue", (0, 0, 40, 40))], region_captions={1: "red"})
+    store = fill(region, told, spoken, PLAIN, SEA)
+    hits = {Path(hit.path).name: hit for hit in search(store, embedder, "red")}
+    assert len(hits) == 5
+    seen = {name: (hit.kind, hit.box, hit.region_box, hit.via) for name, hit in hits.items()}
+    full = Box(0, 0, 80, 60)
+    assert seen["region.png"] == ("region", Box(1, 2, 30, 40), Box(1, 2, 30, 40), ("picture",))
+    assert seen["plain.png"] == ("photo", full, full, ("picture",))
+    assert seen["told.png"] == ("photo", full, None, ("caption",))
+    assert seen["spoken.png"] == ("region", Box(0, 0, 40, 40), Box(0, 0, 40, 40), ("caption",))
+    assert [hits[name].score for name in hits if name != "sea.png"] == pytest.approx([1] * 4, abs=2e-3)
+
+
+def test_the_full_image_counts_unless_something_is_marked(fill: Fill, embedder: Embedder) -> None:
+    photo = Painted("a.png", "green", [("blue", (0, 0, 40, 40)), ("red", (50, 30, 60, 40))])
+    store = fill(photo, Painted("b.png", "green", [("white", (0, 0, 4, 4))]))
+    with store.read() as snapshot:
+        full = snapshot.locate(None, 1)
+        assert full is not None
+    whole = photo.image()
+    for query in ({"photo_id": 1}, whole, "green"):
+        found = search(store, embedder, query)[0]
+        assert (found.kind, found.box) == ("photo", Box(0, 0, 80, 60))
+    for marked in ({"image": whole, "box": (0, 50, 10, 60)}, {"image": whole, "points": [(5, 55, 1)]}):
+        assert {hit.kind for hit in search(store, embedder, marked)} == {"region"}
+        assert search(store, embedder, marked) == search(store, embedder, marked, find="regions")
+    region = search(store, embedder, "blue", find="regions", top=1)[0]
+    assert {hit.kind for hit in search(store, embedder, region)} == {"region"}
+
+
+def test_all_regions_are_regions(store: Store, embedder: Embedder) -> None:
+    assert search(store, embedder, "red", all_regions=True) == search(
+        store, embedder, "red", find="regions", all_regions=True
+    )
 
 
 # -- captions ---------------------------------------------------------------------------------------------
@@ -176,8 +227,8 @@ def test_captions_come_with_the_place_they_speak_of(fill: Fill, embedder: Embedd
     photo = Painted("a.png", "white", [("red", (0, 0, 9, 9))], ["blue sky"], {1: "red"})
     hits = search(fill(photo, PLAIN), embedder, Image.new("RGB", (9, 9), "red"), find="captions")
     assert [(hit.kind, hit.caption, hit.via) for hit in hits] == [
-        ("caption", "red", "caption"),
-        ("caption", "blue sky", "caption"),
+        ("caption", "red", ("caption",)),
+        ("caption", "blue sky", ("caption",)),
     ]
     assert hits[0].box == hits[0].region_box == Box(0, 0, 9, 9)
     assert hits[0].region_id is not None
@@ -366,6 +417,30 @@ def test_what_the_library_does_not_have_is_said(store: Store, embedder: Embedder
 # -- order and number -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("find", ["auto", "regions", "photos", "captions"])
+def test_any_page_is_a_part_of_the_same_ranking(zoo: Store, embedder: Embedder, find: Any) -> None:
+    for query in ("red", "tea", "blue mug", Image.new("RGB", (9, 9), "red")):
+        hits = search(zoo, embedder, query, find=find, top=100)
+        for offset, top in ((0, 1), (0, 3), (1, 1), (2, 7), (9, 5), (11, 100), (1000, 3)):
+            assert search(zoo, embedder, query, find=find, top=top, offset=offset) == hits[offset:][:top]
+        assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+
+
+def test_the_region_that_is_shown_changes_neither_score_nor_rank(fill: Fill, embedder: Embedder) -> None:
+    """Of the first photo a larger region is shown, which scores less than the best of the second."""
+    both = [("red", (0, 0, 8, 8)), ("red", (20, 0, 80, 60))]
+    mixed = Painted("mixed.png", "blue", [*both, ("yellow", (20, 0, 80, 20))])
+    small = Painted("small.png", "blue", [("red", (30, 30, 40, 40)), ("yellow", (30, 30, 40, 33))])
+    store = fill(mixed, small)
+    every = search(store, embedder, "red", all_regions=True)
+    for find in ("auto", "regions"):
+        first, second = search(store, embedder, "red", find=find)  # type: ignore[arg-type]
+        assert names([first, second]) == ["mixed.png", "small.png"]
+        assert (first.box, first.region_id) == (Box(20, 0, 80, 60), 3)
+        assert next(hit.score for hit in every if hit.region_id == 3) < second.score < first.score
+        assert [first.score, second.score] == [hit.score for hit in every][:2]
+
+
 @pytest.mark.parametrize("find", ["regions", "photos", "captions"])
 @pytest.mark.parametrize("top", [1, 7, 30, 31, 1000])
 def test_as_many_hits_as_asked_for_if_the_library_has_them(
@@ -443,7 +518,7 @@ def test_percentiles_fall_with_scores_and_come_from_the_kind_of_query(
     zoo: Store, embedder: Embedder, find: Any, query: Any
 ) -> None:
     hits = search(measured(zoo, embedder), embedder, query, find=find, top=30)
-    for via in ("picture", "caption"):
+    for via in (("picture",), ("caption",)):
         alike = [hit for hit in hits if hit.via == via]
         percentiles = [hit.percentile for hit in alike]
         assert percentiles == sorted(percentiles, reverse=True)
@@ -451,19 +526,18 @@ def test_percentiles_fall_with_scores_and_come_from_the_kind_of_query(
     vectors = 1 if asked == "text" or find == "captions" else 2
     with zoo.read() as snapshot:
         for hit in hits:
-            looked_for = "captions" if hit.via != "picture" else find
+            looked_for = "captions" if hit.via[0] == "caption" else find
             usual = snapshot.score_distribution(looked_for, asked)
             assert usual is not None
-            if hit.via != "both":
-                expected = 100 * usual.share_below(hit.score, 2 if asked == "image" else 1)
-                assert hit.percentile == pytest.approx(expected, abs=1e-4), vectors
+            expected = 100 * usual.share_below(hit.score, 2 if asked == "image" else 1)
+            assert hit.percentile == pytest.approx(expected, abs=1e-4), vectors
 
 
 def test_a_photo_found_both_ways_has_the_percentile_of_what_scored(fill: Fill, embedder: Embedder) -> None:
     both = Painted("both.png", "white", [("red", (1, 2, 30, 40))], captions=["red dog"])
     store = measured(fill(both, PLAIN, SEA, FIELD), embedder)
     hits = search(store, embedder, "red", find="photos", top=3)
-    (found,) = [hit for hit in hits if hit.via == "both"]
+    (found,) = [hit for hit in hits if hit.via == ("picture", "caption")]
     with store.read() as snapshot:
         usual = snapshot.score_distribution("photos", "text")
     assert usual is not None
@@ -488,7 +562,7 @@ def test_auto_keeps_captions_that_match_beside_pictures_that_fit(fill: Fill, emb
     store = measured(fill(told, shown, *others), embedder)
     hits = search(store, embedder, "yellow", find="photos", min_score="auto")
     assert names(hits) == ["shown.png", "told.png"]
-    assert [hit.via for hit in hits] == ["picture", "caption"]
+    assert [hit.via[0] for hit in hits] == ["picture", "caption"]
 
 
 def test_auto_leaves_none_that_a_number_would_not(zoo: Store, embedder: Embedder) -> None:
@@ -497,9 +571,9 @@ def test_auto_leaves_none_that_a_number_would_not(zoo: Store, embedder: Embedder
         for find in ("regions", "photos", "captions"):
             everything = search(zoo, embedder, query, find=find, top=100)
             left = search(zoo, embedder, query, find=find, top=100, min_score="auto")
-            assert [hit.photo_id for hit in left if hit.via == "picture"] == [
-                hit.photo_id for hit in everything if hit.via == "picture"
-            ][: sum(hit.via == "picture" for hit in left)]
+            assert [hit.photo_id for hit in left if hit.via[0] == "picture"] == [
+                hit.photo_id for hit in everything if hit.via[0] == "picture"
+            ][: sum(hit.via[0] == "picture" for hit in left)]
 
 
 # -- what can be wrong ------------------------------------------------------------------------------------
@@ -537,8 +611,9 @@ def test_a_library_of_another_model_says_what_helps(store: Store) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"find": "cats"}, "regions, photos, captions"),
+        ({"find": "cats"}, "auto, regions, photos, captions"),
         ({"top": 0}, "at least 1"),
+        ({"offset": -1}, "offset must be at least 0, not -1"),
         ({"min_score": float("nan")}, "number"),
     ],
 )

@@ -49,7 +49,7 @@ def test_a_region_is_the_best_of_those_that_fit(store: Store, embedder: Embedder
     query = Image.new("RGB", (9, 9), "red")
     small, large = ("area < 10%", Box(10, 10, 30, 30)), ("area > 10%", Box(40, 10, 70, 50))
     for where, box in (small, large):
-        (hit,) = search(store, embedder, query, where=f"path = mug.png and {where}")
+        (hit,) = search(store, embedder, query, find="regions", where=f"path = mug.png and {where}")
         assert hit.box == box
         hits = search(store, embedder, query, where=f"path = mug.png and {where}", all_regions=True)
         assert [hit.box for hit in hits] == [box]
@@ -75,11 +75,11 @@ def test_a_photo_is_found_by_a_caption_only_if_that_fits(fill: Fill, embedder: E
     told = Painted("told.png", "green", [("blue", (0, 0, 40, 40))], ["red"])
     store = fill(told, PLAIN)
     (hit,) = search(store, embedder, "red", find="photos", where="path = told.png")
-    assert (hit.via, hit.caption) == ("both", "red")
+    assert (hit.via, hit.caption) == (("caption", "picture"), "red")
     (hit,) = search(store, embedder, "red", find="photos", where="path = told.png and area < 50%")
-    assert hit.via == "picture"
+    assert hit.via == ("picture",)
     (hit,) = search(store, embedder, "red", find="photos", where="caption = red")
-    assert hit.via == "both"
+    assert hit.via == ("caption", "picture")
 
 
 def test_captions_fit_by_themselves_and_by_their_region(store: Store, embedder: Embedder) -> None:
@@ -118,10 +118,11 @@ def test_what_is_no_filter_is_said_even_where_nothing_is_indexed(
 def test_a_library_says_whether_anything_fits(store: Store, embedder: Embedder) -> None:
     with Library(store.folder, embedder=embedder) as library:
         assert library.search("red", where="rating = 5") == []
-        assert [hit.kind for hit in library.search("red", where="width > 100")] == ["region"]
+        assert [hit.kind for hit in library.search("red", where="width > 100")] == ["photo"]
         assert library.fits("width > 100")
         assert library.fits("path = mug.png and area > 95%", find="photos")
-        assert not library.fits("path = mug.png and area > 95%")
+        assert library.fits("path = mug.png and area > 95%")
+        assert not library.fits("path = mug.png and area > 95%", find="regions")
         assert not library.fits("width > 100", find="captions")
         assert library.fits("area = 100% and caption ~ *tea", find="photos")
         assert not library.fits(["width > 100", "height < 100"])

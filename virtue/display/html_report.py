@@ -209,10 +209,10 @@ def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
         f'<span class="score" title="{_meaning(hit)}">{hit.score:.3f}{_percentile(hit)}</span></div>\n'
     )
     if hit.caption:
-        said = " said" * (hit.kind == "caption" or hit.via != "picture")
+        said = " said" * ("caption" in hit.via)
         yield f'<p class="caption{said}">{escape(hit.caption)}</p>\n'
-    if hit.kind == "photo" and hit.via != "picture":
-        how = "its caption" if hit.via == "caption" else "its caption and its picture"
+    if hit.kind != "caption" and hit.via != ("picture",):
+        how = " and ".join(f"its {via}" for via in hit.via)
         yield f'<p class="note">found by {how}</p>\n'
     yield f'<p class="path">{escape(printable(hit.raw_path))}</p>\n'
     box = hit.region_box or hit.box

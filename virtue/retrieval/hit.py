@@ -10,7 +10,7 @@ from typing import Any, Literal
 from virtue.geometry import Box
 
 Kind = Literal["region", "photo", "caption"]
-Via = Literal["picture", "caption", "both"]
+Via = Literal["picture", "caption", "name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +19,21 @@ class Hit:
 
     Attributes:
         rank: 1 for the best.
-        score: the dot product of the query with what matched, at most 1. Never rises from one hit to
+        score: of what matched best, at most 1: its dot product with the query. Never rises from one hit to
             the next; does not compare between queries of different kinds.
         percentile: how many of a hundred scores lie below this one, of those that the library's regions (for
             a caption: its captions) have for such queries at large: above 99 is a good hit, 50 is chance.
             None: the library was not measured yet (`virtue index` does that).
         raw_path: of the photo, as the file system has it. `path` is the same as str.
-        box: of the region; the whole photo for a photo, and for a caption of a whole photo.
+        box: of the region that is shown, which need not be the one that scored: among those of its photo, the
+            larger is preferred for words. The whole photo for a photo, and for a caption of a whole photo.
         width, height: of the photo.
         kind: what this hit is.
         caption: the caption that was found or that matched; else the region's own, else its photo's
             first.
-        region_id, region_box: the region that won (for a caption: that it belongs to), if any.
-        via: whether the picture matched, or (photos asked for by text) a caption, or both.
+        region_id, region_box: the region that is shown (for a caption: that it belongs to), if any.
+        via: what matched, the strongest first: the picture, a caption, or a name of the photo (its tags, its
+            file or folders).
     """
 
     rank: int
@@ -45,7 +47,7 @@ class Hit:
     region_id: int | None
     region_box: Box | None
     photo_id: int
-    via: Via = "picture"
+    via: tuple[Via, ...] = ("picture",)
     percentile: float | None = None
 
     @property
@@ -68,7 +70,7 @@ class Hit:
             "region_id": self.region_id,
             "region_box": None if self.region_box is None else xywh(self.region_box),
             "photo_id": self.photo_id,
-            "via": self.via,
+            "via": list(self.via),
         }
 
     def json_line(self) -> str:

@@ -135,6 +135,14 @@ class Query:
         """Whether the query consists of texts only."""
         return all(part.image is None and not part.is_stored for part in self.wanted)
 
+    @property
+    def has_prompt(self) -> bool:
+        """Whether something is marked in a picture: by a box, points or a mask, or as a region of a hit."""
+        return any(
+            part.box or part.points or part.mask is not None or part.region_id is not None
+            for part in self.wanted
+        )
+
     def __str__(self) -> str:
         wanted = " + ".join(str(part) for part in self.wanted)
         return wanted + "".join(f" - {part}" for part in self.unwanted)

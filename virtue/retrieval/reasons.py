@@ -1,0 +1,123 @@
+"""Why a photo answers words: what its picture shows, and what is said about it.
+
+Several rankings are made one by taking what is said as further evidence beside regions: a photo's score is
+that of its best reason. A caption counts only from the model's `text_match` on (the two speak of one thing);
+below, likeness of words says less than the picture does, and a library with few captions would be flooded by
+them.
+
+Fusing by ranks (reciprocal rank fusion) was left aside: it forgets by how much the first is ahead, so that a
+caption which is the query word for word can lose to a photo that is second in both rankings, and its scores
+mean nothing to `min_score`. The best photos of the fused ranking are among the best of either, so that no
+more needs to be looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from virtue.retrieval.hit import Hit, Via
+from virtue.retrieval.hits import caption_hit, full_box, region_hit
+from virtue.retrieval.row_search import MinScore, RowSearch, regions_of
+from virtue.store import CaptionRecord, RegionRecord
+
+NEARLY_BEST = 0.8
+"""A picture is a further reason for a photo from this share of the best picture's score on."""
+
+
+class Reason(NamedTuple):
+    """Why a photo is found: by what, how well, and what it was that scored."""
+
+    via: Via
+    score: float
+    percentile: float | None
+    record: RegionRecord | CaptionRecord
+
+
+Reasons = list[Reason]
+"""Those of one photo, the strongest first."""
+
+
+def find_reasons(
+    regions: RowSearch[RegionRecord],
+    captions: RowSearch[CaptionRecord] | None,
+    match: float,
+    count: int,
+    min_score: MinScore,
+) -> list[Reasons]:
+    """Returns why each of the best `count` photos is found, the best photo first. Without captions, each has
+    its picture as its only reason.
+
+    A `min_score` of "auto" cuts pictures at their own threshold, and keeps all captions that match: words
+    agree better with words than pictures do, so that between the two there always is a gap.
+    """
+    threshold = regions.threshold(min_score, regions.photo)
+    match = match if min_score == "auto" else max(match, threshold)
+    found: dict[int, Reasons] = {}
+    # Captions first: at the same score, words that say it go before a picture that seems to.
+    if captions is not None:
+        for score, caption in captions.best_photos(count, match):
+            reason = Reason("caption", score, captions.percentile(score), caption)
+            found.setdefault(caption.photo_id, []).append(reason)
+    pictures = regions.best_photos(count, threshold)
+    for score, region in pictures:
+        reasons = found.setdefault(region.photo_id, [])
+        if score >= NEARLY_BEST * pictures[0].score or all(other.score < score for other in reasons):
+            reasons.append(Reason("picture", score, regions.percentile(score), region))
+    for reasons in found.values():
+        reasons.sort(key=_descending)
+    ranked = sorted(found.values(), key=lambda reasons: _descending(reasons[0]))[:count]
+    if pictures:
+        _add_pictures(ranked, regions, max(threshold, NEARLY_BEST * pictures[0].score))
+    return ranked
+
+
+def _add_pictures(found: list[Reasons], regions: RowSearch[RegionRecord], least: float) -> None:
+    """Adds the picture as a further reason where it was not among the best, and scores at least so much."""
+    said = {
+        reasons[0].record.photo_id: reasons
+        for reasons in found
+        if all(reason.via != "picture" for reason in reasons)
+    }
+    best = sorted(regions_of(regions, said), key=lambda scored: -scored.score)
+    for score, region in best:
+        reasons = said[region.photo_id]
+        if score >= least and all(reason.via != "picture" for reason in reasons):
+            reasons.append(Reason("picture", score, regions.percentile(score), region))
+
+
+def _descending(reason: Reason) -> float:
+    return -reason.score
+
+
+def show_photo(reasons: Reasons) -> Hit:
+    """Makes a hit of kind "photo". Its region is that of the picture, else the one that a caption is about;
+    its caption is one that says what was asked."""
+    first, *_ = hits = [_as_hit(reason) for reason in reasons]
+    said = next((hit for hit in hits if hit.via != ("picture",)), first)
+    seen = next((hit for hit in hits if hit.via == ("picture",)), first)
+    return replace(
+        first,
+        kind="photo",
+        box=full_box(first),
+        caption=said.caption,
+        region_id=seen.region_id,
+        region_box=seen.region_box,
+        via=tuple(reason.via for reason in reasons),
+    )
+
+
+def show_reason(reasons: Reasons) -> Hit:
+    """Makes a hit of kind "region" where a region is the strongest reason, else as `show_photo` does."""
+    hit, first = show_photo(reasons), reasons[0].record
+    box, region = first.box, first.region_id
+    if box is None or box == hit.box:
+        return hit
+    return replace(hit, kind="region", box=box, region_id=region, region_box=box)
+
+
+def _as_hit(reason: Reason) -> Hit:
+    _, score, percentile, record = reason
+    if isinstance(record, CaptionRecord):
+        return caption_hit(score, percentile, record)
+    return region_hit(score, percentile, record)

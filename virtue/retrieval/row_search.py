@@ -1,0 +1,97 @@
+"""One query among the rows of one kind: ranked, joined with the catalogue, and what their scores mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal
+
+import numpy as np
+
+from virtue.errors import InputError
+from virtue.retrieval.query_vectors import EncodedQuery
+from virtue.retrieval.ranked_records import RankedRecords, Record, Scored
+from virtue.retrieval.threshold import LOOKED_AT, find_threshold
+from virtue.store import CaptionRecord, RegionRecord, Snapshot
+from virtue.store.calibration import ScoreDistribution
+from virtue.store.catalogue.filters import RowFilter
+from virtue.store.records import Find
+
+MinScore = float | Literal["auto"] | None
+Key = Callable[[Any], Hashable]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowSearch(Generic[Record]):
+    """A query among the rows of one kind.
+
+    Attributes:
+        snapshot: that has the rows.
+        calibration: how the library scores for such queries; None: it was not measured.
+        filter: what hits must match.
+        named: photos that the query names itself, and that do not come back as answers.
+    """
+
+    snapshot: Snapshot
+    query: EncodedQuery
+    calibration: ScoreDistribution | None
+    filter: RowFilter | None
+    named: frozenset[int]
+    records: RankedRecords[Record]
+
+    def best_photos(self, top: int, min_score: float = -math.inf) -> list[Scored[Record]]:
+        """Returns the best record of each of the best photos."""
+        return self.records.best(self.photo, top, min_score)
+
+    def photo(self, record: Record) -> Hashable:
+        """Returns whose record this is; None: of a photo that the query names."""
+        return None if record.photo_id in self.named else record.photo_id
+
+    def percentile(self, score: float) -> float | None:
+        if self.calibration is None:
+            return None
+        return 100 * self.calibration.share_below(score, len(self.query.vectors))
+
+    def threshold(self, min_score: MinScore, key: Key) -> float:
+        """Returns the lowest score to keep; "auto" looks for it among the best record of each `key`.
+
+        Raises:
+            InputError: it is to be found, and the library was not measured.
+        """
+        if min_score is None:
+            return -math.inf
+        if min_score != "auto":
+            return min_score
+        if self.calibration is None:
+            raise InputError(
+                'min_score="auto" needs to know how the pictures of this library score, which indexing '
+                "measures: index once more",
+                hint="virtue index",
+            )
+        best: Sequence[Scored[Any]] = self.records.best(key, LOOKED_AT, -math.inf)
+        return find_threshold([score for score, _ in best], self.calibration)
+
+
+def among_regions(
+    snapshot: Snapshot, query: EncodedQuery, find: Find, filter: RowFilter | None, named: frozenset[int]
+) -> RowSearch[RegionRecord]:
+    ranking = snapshot.rank("regions", query.vectors, filter=filter, query_kind=query.kind)
+    calibration = snapshot.score_distribution(find, query.kind)
+    return RowSearch(snapshot, query, calibration, filter, named, RankedRecords(ranking, snapshot.regions))
+
+
+def regions_of(search: RowSearch[RegionRecord], photos: Iterable[int]) -> list[Scored[RegionRecord]]:
+    """Returns all regions of these photos that match the filter, scored as the ranking scores them."""
+    rows = search.snapshot.rows_of([*photos], search.filter)
+    scores = np.minimum(search.snapshot.scores("regions", rows, search.query.vectors), 1)
+    score_of = dict(zip(rows, scores.tolist(), strict=True))
+    return [Scored(score_of[region.row], region) for region in search.snapshot.regions(rows)]
+
+
+def among_captions(
+    snapshot: Snapshot, query: EncodedQuery, filter: RowFilter | None, named: frozenset[int]
+) -> RowSearch[CaptionRecord]:
+    ranking = snapshot.rank("captions", query.vectors, filter=filter, query_kind=query.kind)
+    calibration = snapshot.score_distribution("captions", query.kind)
+    return RowSearch(snapshot, query, calibration, filter, named, RankedRecords(ranking, snapshot.captions))
