@@ -25,11 +25,14 @@ WIDE, SQUARE = picture(96, 64, seed=1), picture(SIDE, SIDE, seed=2)
 TEXTS = ["a red mug on the desk", "a blue dog", "a cat"]
 
 
-def expected(folder: Path, image: np.ndarray) -> np.ndarray:
-    """What transformers gives for a whole picture."""
+def expected(folder: Path, image: np.ndarray, crops: bool = False) -> np.ndarray:
+    """What transformers gives for a whole picture; of CLIP, perhaps without its crop to the middle square."""
     model, processor = _of(folder)
+    square = {"size": {"height": SIDE, "width": SIDE}, "do_center_crop": False}
+    how = square if folder.name == "clip" and not crops else {}
     with torch.inference_mode():
-        seen = model.get_image_features(**processor(images=Image.fromarray(image), return_tensors="pt"))
+        pixels = processor(images=Image.fromarray(image), return_tensors="pt", **how)
+        seen = model.get_image_features(**pixels)
     return F.normalize(seen.pooler_output, dim=-1)[0].numpy()
 
 
@@ -44,6 +47,8 @@ def _of(folder: Path):
 @pytest.mark.parametrize("image", [WIDE, SQUARE, picture(30, 100)], ids=["wide", "square", "small"])
 def test_a_whole_picture_is_what_transformers_makes_of_it(embedder, folder, image):
     np.testing.assert_allclose(embedder.encode(image), expected(folder, image), atol=1e-5)
+    cropped = Embedder.from_pretrained(f"{folder}#crop").encode(image)
+    np.testing.assert_allclose(cropped, expected(folder, image, crops=True), atol=1e-5)
 
 
 def test_a_text_is_what_transformers_makes_of_it(embedder, folder):
@@ -106,13 +111,14 @@ def test_a_question_is_one_vector_the_document_of_the_same(embedder):
 # -- regions ----------------------------------------------------------------------------------------------
 
 
-def test_the_region_of_the_whole_picture_is_the_picture(embedder):
-    whole = embedder.encode(SQUARE)
-    np.testing.assert_allclose(
-        embedder.encode({"image": SQUARE, "box": (0, 0, SIDE, SIDE)}), whole, atol=1e-5
-    )
-    full = np.ones((SIDE, SIDE), bool)
-    np.testing.assert_allclose(embedder.encode({"image": SQUARE, "mask": full}), whole, atol=1e-5)
+@pytest.mark.parametrize("image", [SQUARE, WIDE, picture(30, 100)], ids=["square", "wide", "tall"])
+def test_the_region_of_the_whole_picture_is_the_picture(embedder, image):
+    whole = embedder.encode(image)
+    height, width = image.shape[:2]
+    box = {"image": image, "box": (0, 0, width, height)}
+    np.testing.assert_allclose(embedder.encode(box), whole, atol=1e-5)
+    full = {"image": image, "mask": np.ones((height, width), bool)}
+    np.testing.assert_allclose(embedder.encode(full), whole, atol=1e-5)
 
 
 def test_a_region_has_its_own_vector_and_a_mask_of_the_box_has_the_same(embedder):
@@ -146,14 +152,31 @@ def test_roi_of_half_a_picture_is_the_mean_of_its_tokens_through_the_head(folder
     np.testing.assert_allclose(half, F.normalize(wanted, dim=-1).numpy(), atol=1e-5)
 
 
-def test_what_lies_outside_a_centre_crop_is_a_region_too(folders):
-    """CLIP never sees the ends of a wide picture; its regions do."""
-    embedder = Embedder.from_pretrained(folders["clip"])
+@pytest.mark.parametrize("way", ["", "#roi", "#circle"])
+def test_whole_and_region_see_the_same_pixels(folders, way):
+    """CLIP's own crop hides the ends of a wide picture from it: from #crop alone, which has the same pixels
+    too, those of CLIP's crop."""
+    embedder, cropped = (Embedder.from_pretrained(f"{folders['clip']}{end}") for end in (way, "#crop"))
     changed = WIDE.copy()
     changed[:, :12] = 255 - changed[:, :12]
-    np.testing.assert_allclose(embedder.encode(changed), embedder.encode(WIDE), atol=1e-5)
-    edge = {"box": (0, 0, 12, 64)}
-    assert embedder.encode({"image": changed, **edge}) @ embedder.encode({"image": WIDE, **edge}) < 0.999
+    for prompt in ({}, {"box": (0, 0, 12, 64)}):
+        rows = embedder.encode([{"image": image, **prompt} for image in (changed, WIDE)])
+        assert rows[0] @ rows[1] < 0.999
+    whole = {"image": WIDE, "box": (0, 0, 96, 64)}
+    np.testing.assert_allclose(cropped.encode(changed), cropped.encode(WIDE), atol=1e-5)
+    np.testing.assert_allclose(cropped.encode(whole), cropped.encode(WIDE), atol=1e-5)
+    # Squeezed CLIP is another model than the one before it; the cropped one is not.
+    assert embedder.fingerprint != cropped.fingerprint
+
+
+def test_a_wide_picture_costs_clip_one_pass_with_its_regions(folders, monkeypatch):
+    embedder = Embedder.from_pretrained(folders["clip"])
+    passes, encode = [], embedder.model._vision.encode
+    monkeypatch.setattr(
+        embedder.model._vision, "encode", lambda pixels: passes.append(len(pixels)) or encode(pixels)
+    )
+    embedder.encode([WIDE, {"image": WIDE, "box": (0, 0, 12, 64)}])
+    assert len(passes) == 1
 
 
 # -- the paper's baselines --------------------------------------------------------------------------------
@@ -162,12 +185,12 @@ def test_what_lies_outside_a_centre_crop_is_a_region_too(folders):
 def test_crop_is_the_vector_of_the_crop(folder):
     embedder = Embedder.from_pretrained(f"{folder}#crop")
     boxed = embedder.encode({"image": WIDE, "box": (20, 10, 70, 50)})
-    np.testing.assert_allclose(boxed, expected(folder, WIDE[10:50, 20:70]), atol=1e-5)
+    np.testing.assert_allclose(boxed, expected(folder, WIDE[10:50, 20:70], crops=True), atol=1e-5)
     mask = np.zeros(WIDE.shape[:2], bool)
     mask[10:50, 20:70] = True
     np.testing.assert_allclose(embedder.encode({"image": WIDE, "mask": mask}), boxed, atol=1e-5)
     sliver = embedder.encode({"image": WIDE, "box": (95.9, 0, 96, 0.1)})
-    np.testing.assert_allclose(sliver, expected(folder, WIDE[:1, 95:]), atol=1e-5)
+    np.testing.assert_allclose(sliver, expected(folder, WIDE[:1, 95:], crops=True), atol=1e-5)
 
 
 def test_circle_is_the_vector_of_the_picture_with_a_circle(folder):

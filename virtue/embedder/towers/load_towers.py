@@ -73,7 +73,7 @@ def load(
             folder, config=model.config, backend="pil", local_files_only=True, trust_remote_code=False
         )
         side = _find_side(model.config.vision_config, processor)
-        preprocessing = Preprocessing(processor, side)
+        preprocessing = Preprocessing(processor, side, crops=variant == "crop")
         preprocessing.check(model.config.vision_config)
     with reading(f"the tokenizer of {shown(folder)}"):
         tokenizer = AutoTokenizer.from_pretrained(
@@ -84,7 +84,7 @@ def load(
     pooling: RegionPooling = "roi" if variant == "roi" else "attend"
     vision = VISION_ENCODERS[model.config.model_type](model, pooling)
     files = [folder / file for file in SETTINGS_FILES if (folder / file).is_file()]
-    way = f"{variant} lower-case" if text.lowercases else variant
+    way = variant + " lower-case" * text.lowercases + " squeezed" * preprocessing.squeezes
     # Of the weights as they were read, so that it is the same in every dtype.
     fingerprint = compute_fingerprint(model, files, way)
     place_weights(model, device, dtype)

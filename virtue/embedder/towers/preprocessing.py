@@ -1,8 +1,9 @@
 """Pictures -> what a vision tower takes, by the model's own preprocessing.
 
-Resizing and cropping are the model's own, by Pillow on the processor: every checkpoint names a filter, a crop
-or a number of patches, and its vectors are to be those that transformers gives. What follows is arithmetic on
-pixels, which travel as bytes and are normalised where the tower runs.
+Resizing is the model's own, by Pillow on the processor: every checkpoint names a filter and a size, or a
+number of patches, and its vectors are to be those that transformers gives. CLIP's crop to the middle square
+is left out, since regions lie outside that too. What follows is arithmetic on pixels, which travel as bytes
+and are normalised where the tower runs.
 """
 
 from __future__ import annotations
@@ -30,12 +31,23 @@ CHANNELS = 3
 
 
 class Preprocessing:
-    """A transformers image processor, in its Pillow form: the same pixels with and without torchvision."""
+    """A transformers image processor, in its Pillow form: the same pixels with and without torchvision.
 
-    def __init__(self, processor: Any, side: int | None) -> None:
+    Args:
+        side: pixels on the side of the square that a processor which crops makes.
+        crops: whether full pictures are cropped, if that is what the processor does.
+    """
+
+    def __init__(self, processor: Any, side: int, *, crops: bool) -> None:
         self._processor = processor
         self._side = side
-        self._crops = bool(getattr(processor, "do_center_crop", False))
+        self._crops_by_itself = bool(getattr(processor, "do_center_crop", False))
+        self._crops = crops and self._crops_by_itself
+
+    @property
+    def squeezes(self) -> bool:
+        """Whether full pictures are squeezed into the square that the processor by itself would crop."""
+        return self._crops_by_itself and not self._crops
 
     def check(self, vision: Any) -> None:
         """Checks that the processor makes what a vision tower of this configuration takes, by trying it.
@@ -69,6 +81,8 @@ class Preprocessing:
         rule, since it crops or cuts patches."""
         size = dict(getattr(self._processor, "size", None) or {})
         sides = [size.get("height"), size.get("width")]
+        if self.squeezes:
+            return FixedSize(self._side, self._side, int(self._processor.resample))
         if self._crops or not getattr(self._processor, "do_resize", False) or None in sides:
             return None
         return FixedSize(size["width"], size["height"], int(self._processor.resample))
@@ -81,14 +95,15 @@ class Preprocessing:
         return height == width and self._processor.size.shortest_edge == self._processor.crop_size.height
 
     def preprocess(self, picture: Picture) -> Mapping[str, Tensor]:
-        """Prepares pictures as the model's own processor does (CLIP's crops the middle square), not yet
-        normalised, one row each."""
-        return self._process(_cut_middle(picture.pixels) if self._crops else picture.pixels)
+        """Prepares a picture as the model's own processor does, not yet normalised, one row."""
+        if self._crops:
+            return self._process(_cut_middle(picture.pixels))
+        return self.preprocess_uncropped(picture)
 
     def preprocess_uncropped(self, picture: Picture) -> Mapping[str, Tensor]:
-        """Prepares pictures as `preprocess` does, without cropping: the full picture is squeezed into the
+        """Prepares a picture as `preprocess` does, without cropping: the full picture is squeezed into the
         square, as SigLIP does."""
-        if not self._crops:
+        if not self._crops_by_itself:
             return self._process(picture.pixels)
         size = {"height": self._side, "width": self._side}
         return self._process(picture.pixels, size=size, do_center_crop=False)

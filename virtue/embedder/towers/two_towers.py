@@ -29,7 +29,8 @@ from virtue.vector_math import unit_rows
 Source = TypeVar("Source")
 Variant = Literal["attend", "roi", "crop", "circle"]
 """How a region gets its vector: read off the scene's tokens in two ways (see `RegionPooling`), or by the
-paper's baselines (VIRTUE, arXiv 2510.00523, table of SCaR): a crop of it, or a red circle around it."""
+paper's baselines (VIRTUE, arXiv 2510.00523, table of SCaR): a crop of it, or a red circle around it. Full
+pictures are seen as regions are: all of them, but for "crop", where CLIP crops both."""
 FIRST_BATCH = {"cpu": 8, "cuda": 64}
 """Pictures that are tried first as one pass."""
 MAX_PROPOSALS = 1000
