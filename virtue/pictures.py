@@ -38,6 +38,7 @@ from virtue.errors import PictureError, PromptError, UnreadableError
 from virtue.paths import printable
 from virtue.pixels import convert_to_srgb, converter, fit, resize
 from virtue.resizing import Resizing
+from virtue.transparency import OPAQUE, fill_transparent
 
 MAX_DECODED = 100_000_000
 """Pixels that may be held at once: 400 MB in Pillow, whose RGB takes four bytes a pixel."""
@@ -98,13 +99,15 @@ class Picture:
 
     `pixels` is (h, w, 3) uint8 RGB; `width` and `height` are those of the upright original, the frame
     of every box, point and mask. `resized` is the rule of a model by which the pixels were resized; None:
-    they are as they were decoded.
+    they are as they were decoded. `alpha` is (h, w) uint8 where a part is transparent (`load_cutout`), else
+    None.
     """
 
     pixels: np.ndarray
     width: int
     height: int
     resized: Resizing | None = None
+    alpha: np.ndarray | None = None
 
     def resize_by(self, rule: Resizing | None) -> Picture:
         """Returns the picture resized by the rule; itself if there is none, or that was done before."""
@@ -137,13 +140,61 @@ def load(source: Source, *, side: int | None = None) -> Picture:
         return decode(image, side)
 
 
+def load_cutout(source: Source, *, side: int | None = None, crop: bool = True) -> Picture:
+    """Reads a picture as `load` does, but keeps apart what is transparent: it is filled with blurred colours
+    of the edge, and `alpha` says what is not.
+
+    Args:
+        source, side: as for `load`. A `Picture` is taken as it is.
+        crop: to what is not transparent; the frame of the picture is then that part.
+
+    Raises:
+        PictureError: as for `load`; or all of it is transparent.
+    """
+    if isinstance(source, Picture):
+        return load(source, side=side)
+    if isinstance(source, np.ndarray):
+        source = _image_from_array(source)
+    if isinstance(source, Image.Image):
+        with _name_in_errors("the image in memory"):
+            return _decode_cutout(source, side, crop)
+    with _name_in_errors(_name(source)), open_image(source) as image:
+        return _decode_cutout(image, side, crop)
+
+
+def _decode_cutout(image: Image.Image, side: int | None, crop: bool) -> Picture:
+    if not image.has_transparency_data or image.width * image.height > MAX_DECODED:
+        return decode(image, side)
+    with _own_limits(), _translate_errors():
+        alpha = image.convert("RGBA").getchannel("A")
+        opacity = np.asarray(alpha)
+        if opacity.min() >= OPAQUE:
+            return decode(image, side)
+        if not (most := int(opacity.max())):
+            raise PictureError("all of it is transparent: there is nothing to search for")
+        upright = _orientation(image)
+        profile = image.info.get("icc_profile")
+        if crop:
+            image = image.crop(alpha.point([255 * (2 * value >= most) for value in range(256)]).getbbox())
+        rgba = resize(image, image.size, side, lambda strip: strip.convert("RGBA"))
+        if upright is not None:
+            rgba = rgba.transpose(upright)
+        width, height = image.size[::-1] if upright in _SWAPS else image.size
+        seen = np.asarray(rgba.getchannel("A"))
+        pixels = np.asarray(convert_to_srgb(rgba.convert("RGB"), profile))
+        return Picture(fill_transparent(pixels, seen), width, height, alpha=seen)
+
+
 def shrink(picture: Picture, side: int) -> Picture:
     """Returns the picture with at most `side` pixels on its long side; itself if it is no larger."""
     height, width = picture.pixels.shape[:2]
     if max(width, height) <= side:
         return picture
     image = resize(Image.fromarray(picture.pixels), (width, height), side, lambda strip: strip)
-    return Picture(np.asarray(image), picture.width, picture.height)
+    alpha = picture.alpha
+    if alpha is not None:
+        alpha = np.asarray(Image.fromarray(alpha).resize(image.size, Image.Resampling.BICUBIC))
+    return Picture(np.asarray(image), picture.width, picture.height, alpha=alpha)
 
 
 def load_mask(source: Source, width: int, height: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from virtue.embedder import Embedder
 from virtue.errors import InputError
-from virtue.evaluation import details, texts
+from virtue.evaluation import cutouts, details, texts
 from virtue.evaluation.rows import Rows, embed_photos, photo_paths, recall
 
 
@@ -51,6 +51,15 @@ def test_details_find_the_photos_they_were_cut_from(folder, embedder):
     assert found["details"] == 18
     assert found["recall@1"] > 0.6
     assert found["recall@5"] > 0.9
+
+
+def test_cutouts_find_the_photos_they_were_cut_from(folder):
+    shapes = ("round", "hand")
+    found = cutouts.evaluate(folder, count=4, shapes=shapes)
+    assert found["photos"] == 6
+    for shape in shapes:
+        assert found[shape]["recall@1"] >= 0.5, shape
+        assert found[shape]["recall@5"] == 1, shape
 
 
 def test_details_are_of_the_size_promised_and_the_same_every_time(folder):

@@ -279,13 +279,18 @@ class Embedder:
             InputError: an input cannot be used; says which (counted from 0) and why.
         """
         _check_find(find)
-        return self._run(list(values), lambda items, pictures: self.model.queries(items, pictures, find))
+        return self._run(
+            list(values), lambda items, pictures: self.model.queries(items, pictures, find), as_query=True
+        )
 
     def query(self, value: Input, find: Find = "regions") -> np.ndarray:
         """Embeds one query: `queries` of one value."""
         _check_find(find)
         (rows,) = self._run(
-            [value], lambda items, pictures: self.model.queries(items, pictures, find), is_single=True
+            [value],
+            lambda items, pictures: self.model.queries(items, pictures, find),
+            is_single=True,
+            as_query=True,
         )
         return rows
 
@@ -378,6 +383,7 @@ class Embedder:
                 values,
                 embed,
                 is_single=single,
+                as_query=call.method == "encode_query",
                 batch_size=call.batch_size,
                 instruction=instruction,
                 prefix=prefix,
@@ -402,6 +408,7 @@ class Embedder:
         embed: Embed,
         *,
         is_single: bool = False,
+        as_query: bool = False,
         batch_size: int = BATCH_SIZE,
         instruction: str | None = None,
         prefix: str | None = None,
@@ -412,7 +419,8 @@ class Embedder:
         results: list[np.ndarray] = []
         starts: Iterable[int] = range(0, len(values), batch_size)
         for start in _show_progress(starts, len(values), batch_size) if show_progress else starts:
-            batch, faults = self._run_batch(values[start : start + batch_size], embed, instruction, prefix)
+            some = values[start : start + batch_size]
+            batch, faults = self._run_batch(some, embed, as_query, instruction, prefix)
             for place, error in sorted(faults.items()):
                 if on_error == "raise" and is_single:
                     raise error
@@ -423,7 +431,12 @@ class Embedder:
         return results
 
     def _run_batch(
-        self, values: Sequence[Input], embed: Embed, instruction: str | None, prefix: str | None
+        self,
+        values: Sequence[Input],
+        embed: Embed,
+        as_query: bool,
+        instruction: str | None,
+        prefix: str | None,
     ) -> tuple[list[np.ndarray], dict[int, InputError]]:
         """What `embed` gives for each value, NaN for one that cannot be used, and why it cannot."""
         loaded: dict[int, LoadedInput] = {}
@@ -431,7 +444,7 @@ class Embedder:
         pictures: dict[object, Picture] = {}
         for place, value in enumerate(values):
             try:
-                loaded[place] = load_input(ModelInput.of(value), self.model.side, pictures)
+                loaded[place] = load_input(ModelInput.of(value), self.model.side, pictures, as_query=as_query)
             except InputError as error:
                 faults[place] = error
 

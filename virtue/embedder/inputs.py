@@ -9,6 +9,7 @@ or `Picture` is an image. A dict joins parts:
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -140,7 +141,11 @@ def is_single(inputs: Any) -> bool:
 
 
 def load_input(
-    given: ModelInput, side: int | None, loaded: dict[object, Picture] | None = None
+    given: ModelInput,
+    side: int | None,
+    loaded: dict[object, Picture] | None = None,
+    *,
+    as_query: bool = False,
 ) -> LoadedInput:
     """Decodes the image and the mask of an input, and checks its prompt against the image.
 
@@ -148,6 +153,8 @@ def load_input(
         side: pixels on the long side that the picture should have at most.
         loaded: pictures that were decoded before, by path or object; they are not decoded again, and
             new ones are added.
+        as_query: whether a picture with transparency is a cut-out: what is transparent is not meant. If
+            nothing is drawn on it, it is cropped to what is opaque. (A document lies on white.)
 
     Raises:
         InputError: the input means something of a library, and holds nothing to embed.
@@ -158,19 +165,52 @@ def load_input(
         raise InputError("a region or photo of a library has no vector outside of it: search that library")
     if given.image is None:
         return LoadedInput(None, None, given.text)
-    from virtue.pictures import load, load_mask  # late: a text needs no Pillow
+    from virtue.pictures import load, load_cutout, load_mask  # late: a text needs no Pillow
 
     loaded = {} if loaded is None else loaded
     is_path = isinstance(given.image, os.PathLike)
-    key = os.fspath(given.image) if is_path else id(given.image)
+    key = (os.fspath(given.image) if is_path else id(given.image), as_query and given.has_prompt)
     if key not in loaded:
-        loaded[key] = load(given.image, side=side)
+        loaded[key] = (
+            load_cutout(given.image, side=side, crop=not given.has_prompt)
+            if as_query
+            else load(given.image, side=side)
+        )
     picture = loaded[key]
     if not given.has_prompt:
-        return LoadedInput(picture, None, given.text)
+        return LoadedInput(
+            picture, None if picture.alpha is None else Prompt(mask=_opaque(picture)), given.text
+        )
     mask = None if given.mask is None else load_mask(given.mask, picture.width, picture.height)
     prompt = Prompt(given.box, given.points, mask).within(picture.width, picture.height)
-    return LoadedInput(picture, prompt, given.text)
+    return LoadedInput(picture, prompt if picture.alpha is None else _on_cutout(prompt, picture), given.text)
+
+
+def _opaque(picture: Picture) -> np.ndarray:
+    """(height, width) bool, in the frame of the upright original: what of a cut-out is not transparent."""
+    from PIL import Image
+
+    assert picture.alpha is not None
+    alpha = Image.fromarray(picture.alpha).resize((picture.width, picture.height), Image.Resampling.BILINEAR)
+    opacity = np.asarray(alpha)
+    return 2 * opacity.astype(np.uint16) >= opacity.max()
+
+
+def _on_cutout(prompt: Prompt, picture: Picture) -> Prompt:
+    """What a prompt means on a cut-out: its opaque part.
+
+    Raises:
+        PromptError: there is none.
+    """
+    opaque = _opaque(picture)
+    mask = opaque if prompt.mask is None else opaque & prompt.mask
+    rows, columns = (slice(None), slice(None))
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box.corners
+        rows, columns = slice(int(y0), math.ceil(y1)), slice(int(x0), math.ceil(x1))
+    if not mask[rows, columns].any():
+        raise PromptError("what is drawn lies where the picture is transparent: draw it on what can be seen")
+    return Prompt(prompt.box, prompt.points, mask)
 
 
 def _refuse_url(value: Any) -> None:

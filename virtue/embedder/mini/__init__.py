@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from virtue.embedder.mini.text_encoder import TextEncoder
 from virtue.embedder.model import Find, Item
 from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt
+from virtue.transparency import find_opaque_rectangle
 from virtue.vector_math import unit_rows
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ QUERY_SIDES = (96, 128, 224)
 """Long sides at which a query picture without a prompt is seen, beside the library's own."""
 MAX_ENLARGEMENT = 2
 """Sides that would enlarge the query picture more are left out: what is blown up looks like nothing."""
+MIN_RECTANGLE_SIDE = 16
+"""Pixels on the short side of the opaque part of a cut-out that is looked at alone."""
 IMAGE_MEANING = 0.02
 """Weight of the meaning, look 1, when an image looks for regions or photos."""
 TEXT_MEANING = 0.6
@@ -113,8 +117,8 @@ class Mini:
         if find == "captions":
             meanings = meanings if text is None else unit_rows(meanings + text)
             return _join(meanings, np.zeros_like(meanings))
-        if item.prompt is None and picture is not None:
-            looks = self._multi_scale_looks(picture, looks)
+        if picture is not None and _is_whole(item.prompt, picture):
+            looks = self._multi_scale_looks(picture, item.prompt, looks)
         wanted = IMAGE_MEANING * meanings if text is None else TEXT_MEANING * text[None]
         return _join(np.repeat(wanted, len(looks), axis=0), looks)
 
@@ -131,14 +135,21 @@ class Mini:
     def _maps(self, picture: Picture, side: int) -> FeatureMaps:
         return self._vision.maps(picture.pixels, picture.width, picture.height, side)
 
-    def _multi_scale_looks(self, picture: Picture, own: np.ndarray) -> np.ndarray:
-        """(k, 384) looks of a whole picture, the library's own size first unless the picture is smaller.
-        Like is found best at like scale, and a query may be a whole photo or a detail of one."""
+    def _multi_scale_looks(self, picture: Picture, prompt: Prompt | None, own: np.ndarray) -> np.ndarray:
+        """(k, 384) looks of a whole picture or cut-out, the library's own size first unless the picture is
+        smaller. Like is found best at like scale, and a query may be a whole photo or a detail of one. Of a
+        cut-out, the largest opaque rectangle is seen alone too: nothing in it was made up."""
         reach = MAX_ENLARGEMENT * max(picture.pixels.shape[:2])
         sides = [side for side in QUERY_SIDES if side <= reach] or [QUERY_SIDES[0]]
-        smaller = [self._maps(picture, side) for side in sides]
-        looks = [self._vision.look(maps, _weights(maps, [None])) for maps in smaller]
-        return np.concatenate([own, *looks] if self._config.side <= reach else looks)
+        looks = [own] if self._config.side <= reach else []
+        for side in sides:
+            maps = self._maps(picture, side)
+            looks.append(self._vision.look(maps, _weights(maps, [prompt])))
+        opaque = None if picture.alpha is None else _opaque_part(picture)
+        if opaque is not None:
+            _, own = self._parts(self._maps(opaque, self._config.side), [None])
+            looks.append(self._multi_scale_looks(opaque, None, own))
+        return np.concatenate(looks)
 
     def _parts(self, maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> tuple[np.ndarray, np.ndarray]:
         """(meanings, looks) of prompts on one picture, None: the whole; (k, 384) unit rows each."""
@@ -153,6 +164,23 @@ class Mini:
             return {}
         meanings = unit_rows(unit_rows(self._text(list(texts.values()))) - self._text_centre)
         return dict(zip(texts, meanings, strict=True))
+
+
+def _is_whole(prompt: Prompt | None, picture: Picture) -> bool:
+    """Whether nothing is drawn on the picture; the mask of a cut-out says only what there is of it."""
+    if prompt is None:
+        return True
+    return picture.alpha is not None and prompt.box is None and not prompt.points
+
+
+def _opaque_part(picture: Picture) -> Picture | None:
+    """The largest opaque rectangle of a cut-out, if it is large enough to look like anything."""
+    assert picture.alpha is not None
+    x0, y0, x1, y1 = find_opaque_rectangle(picture.alpha)
+    if min(x1 - x0, y1 - y0) < MIN_RECTANGLE_SIDE:
+        return None
+    pixels = np.ascontiguousarray(picture.pixels[y0:y1, x0:x1])
+    return replace(picture, pixels=pixels, width=x1 - x0, height=y1 - y0, alpha=None)
 
 
 def _weights(maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> np.ndarray:
