@@ -53,6 +53,21 @@ class WholeCells:
 
 
 @dataclass(frozen=True, slots=True)
+class SquashedFirst:
+    """The published evaluation's rule: a square of `side` pixels, whatever the aspect ratio, which is then
+    resized as any picture is."""
+
+    side: int
+    then: WholeCells
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        return self.then.size(self.side, self.side)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return self.then(_resize(pixels, (self.side, self.side), Image.Resampling.BICUBIC))
+
+
+@dataclass(frozen=True, slots=True)
 class FixedSize:
     """One size for every picture, whatever its aspect ratio. `filter` is the number of Pillow's."""
 

@@ -60,6 +60,7 @@ class Embedder:
         threads: int | None = None,
         compile: bool = False,
         dtype: Dtype = "auto",
+        resize: Literal["published"] | None = None,
     ) -> Embedder:
         """Loads a model by name.
 
@@ -74,6 +75,8 @@ class Embedder:
                 every picture and text from then on.
             dtype: what a model of torch computes with: "fp32", "bf16", "fp16"; "auto": bf16 on cards that
                 have it, fp16 on older ones, fp32 on a CPU. The fingerprint is the same in all of them.
+            resize: "published": VIRTUE gets pictures as in its published evaluation, squashed to a square. A
+                model of its own, whose name ends in "#published".
 
         Raises:
             ModelError: there is no such model, it cannot be had, or it cannot run on that device.
@@ -81,7 +84,7 @@ class Embedder:
         options: dict[str, Any] = {
             "device": device, "offline": offline, "threads": threads, "compile": compile, "dtype": dtype
         }  # fmt: skip
-        embedder = cls(families.load_model(name, revision=revision, **options))
+        embedder = cls(families.load_model(name, revision=revision, resize=resize, **options))
         embedder._options = options
         return embedder
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("virtue")
 
+PUBLISHED_RESIZE = "published"
 SAM_SIZES = {"t": "tiny", "s": "small", "l": "large"}
 
 
@@ -45,7 +46,8 @@ class Family(Protocol):
 
     models: str
     """What it knows, for a message."""
-    has_variants: bool
+    variants: tuple[str, ...]
+    """What may follow `#` in a name."""
     can_compile: bool
 
     def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
@@ -64,7 +66,7 @@ class TowersFamily:
 
     model_types = ("clip", "siglip", "siglip2")
     models = ", ".join(model_types)
-    has_variants = True
+    variants: tuple[str, ...] = ("attend", "roi", "crop", "circle")
     can_compile = False
 
     def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
@@ -88,7 +90,7 @@ class VirtueFamily:
     """VIRTUE, in the published layouts and in our own."""
 
     models = "VIRTUE"
-    has_variants = False
+    variants: tuple[str, ...] = (PUBLISHED_RESIZE,)
     can_compile = True
 
     def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
@@ -105,6 +107,7 @@ class VirtueFamily:
             offline=options.offline,
             dtype=torch_dtype(options.dtype),
             compile=options.compile,
+            resize="published" if name.variant else None,
         )
         model.name = str(name)
         return model
@@ -124,6 +127,7 @@ def load_model(
     threads: int | None = None,
     compile: bool = False,
     dtype: str = "auto",
+    resize: str | None = None,
 ) -> Model:
     """Loads a model by its name (see `model_names`), ready to embed.
 
@@ -134,13 +138,24 @@ def load_model(
         threads: CPU threads that a forward pass may use; None: as suits the model (`mini`: one).
         compile: let torch.compile make VIRTUE faster; see docs/models.md for what that costs.
         dtype: "fp32", "bf16" or "fp16"; "auto": as suits the device (see `dtypes`).
+        resize: "published": pictures are resized as in VIRTUE's published evaluation; as `#published` in the
+            name.
 
     Raises:
         ModelError: there is no such model, it cannot be had, or it cannot run here.
     """
-    return _load(
-        ModelName.parse(os.fspath(name), revision), Options(device, offline, threads, compile, dtype)
-    )
+    parsed = ModelName.parse(os.fspath(name), revision)
+    if resize is not None:
+        parsed = _with_resize(parsed, resize)
+    return _load(parsed, Options(device, offline, threads, compile, dtype))
+
+
+def _with_resize(name: ModelName, resize: str) -> ModelName:
+    if resize != PUBLISHED_RESIZE:
+        raise ModelError(f"resize={resize!r} is unknown: use resize={PUBLISHED_RESIZE!r}, or leave it out")
+    if name.variant not in (None, resize):
+        raise ModelError(f"{name} names #{name.variant}, and resize={resize!r} another: give one")
+    return replace(name, variant=resize)
 
 
 def load_model_of_library(name: str, *, dtype: str = "auto") -> Model:
@@ -273,8 +288,10 @@ def _load_from_folder(name: ModelName, options: Options) -> Model:
         raise ModelError(f"{name} is a {kind!r} model: virtue knows {models}")
     if options.compile and not family.can_compile:
         raise _cannot_compile(name)
-    if name.variant and not family.has_variants:
-        raise ModelError(f"#{name.variant} is for CLIP and SigLIP: leave it out of {name}")
+    if name.variant and name.variant not in family.variants:
+        known = "".join(f"#{variant}, " for variant in family.variants)
+        others = f"use {known}or " if known else ""
+        raise ModelError(f"{name}: #{name.variant} is not for this model; {others}leave it out")
     return family.load(folder, name, options)
 
 

@@ -54,6 +54,7 @@ _NAMES = {
     ("virtue.indexer.metadata", "Metadata"),
     ("virtue.pictures", "Picture"),
     ("virtue.resizing", "WholeCells"),
+    ("virtue.resizing", "SquashedFirst"),
     ("virtue.resizing", "FixedSize"),
     ("numpy._core.numeric", "_frombuffer"),
     ("numpy", "dtype"),

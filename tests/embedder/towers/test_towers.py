@@ -207,7 +207,9 @@ def test_each_way_of_reading_is_a_model_of_its_own(folder):
     assert len({way.fingerprint for way in ways}) == 4
     assert ways[0].fingerprint == ways[1].fingerprint
     assert ways[2].name == f"{folder}#roi"
-    with pytest.raises(ModelError, match="attend, roi, crop, circle"):
+    with pytest.raises(
+        ModelError, match="#pool is not for this model; use #attend, #roi, #crop, #circle, or leave"
+    ):
         Embedder.from_pretrained(f"{folder}#pool")
 
 

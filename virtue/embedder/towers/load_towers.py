@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -63,10 +63,6 @@ def load(
     Raises:
         ModelError: a file is missing or damaged, or its tensors do not fit; names them.
     """
-    if variant not in get_args(Variant):
-        raise ModelError(
-            f"{name}: {variant!r} is not a way to embed regions; choose one of {', '.join(get_args(Variant))}"
-        )
     model = _load_model(folder).eval()
     with reading(f"the image processor (preprocessor_config.json) of {shown(folder)}"):
         processor = AutoImageProcessor.from_pretrained(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from virtue.embedder.virtue_model.instructions import PUBLISHED, PUBLISHED_DEFAULTS
 from virtue.errors import ModelError
 
 Layout = Literal["published", "image-first"]
 BoxFrame = Literal["scaled", "unscaled"]
-Resize = Literal["device", "pillow"]
+Resize = Literal["device", "pillow", "published"]
 
 MODEL_TYPE = "virtue"
 """`model_type` in the config.json of a folder in virtue's own layout."""
@@ -19,7 +19,9 @@ CELL = 28
 """Pixels on a side of what becomes one image token: 14-pixel patches, merged 2 x 2."""
 PUBLISHED_MIN_PIXELS = CELL * CELL * 4
 PUBLISHED_MAX_PIXELS = CELL * CELL * 1280
-"""Bounds that the published code puts on a picture, whatever its preprocessor_config.json says."""
+PUBLISHED_SQUARE = 1344
+"""Bounds that the published code puts on a picture, whatever its preprocessor_config.json says, and the side
+of the square that its evaluation makes of every picture before."""
 
 MAX_PIXELS = 16 * PUBLISHED_MAX_PIXELS
 """What no number of a configuration may exceed."""
@@ -44,7 +46,8 @@ class Configuration:
             keep the picture's pixels, as in the published evaluation on SCaR.
         resize: how a picture gets the size at which the vision tower sees it. "device": where the network
             runs. "pillow": on the processor, by the filter that the released weights were trained with,
-            bit for bit.
+            bit for bit. "published": the same, of a picture that was squashed to 1,344 x 1,344 pixels before,
+            as in the published evaluation (which then sees 980 x 980).
         min_pixels, max_pixels: bounds on the area at which the vision tower sees a picture.
         side: pixels on the long side beyond which a picture is shrunk while it is decoded; None: never.
         max_text_tokens: a longer text is an error.
@@ -75,8 +78,8 @@ class Configuration:
             raise ModelError(f"layout {self.layout!r} is unknown: use 'published' or 'image-first'")
         if self.box_frame not in ("scaled", "unscaled"):
             raise ModelError(f"box_frame {self.box_frame!r} is unknown: use 'scaled' or 'unscaled'")
-        if self.resize not in ("device", "pillow"):
-            raise ModelError(f"resize {self.resize!r} is unknown: use 'device' or 'pillow'")
+        if self.resize not in get_args(Resize):
+            raise ModelError(f"resize {self.resize!r} is unknown: use one of {', '.join(get_args(Resize))}")
         if self.segmentation_tokens < 1 or self.segmentation_side**2 != self.segmentation_tokens:
             raise ModelError(
                 f"{self.segmentation_tokens} segmentation tokens are no square: use 256, 64 or 16"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from virtue.embedder.completeness import CONNECTOR
 from virtue.embedder.model_folder import read_json, reading, shown
 from virtue.embedder.torch_runtime import check_compiler, place_weights
 from virtue.embedder.virtue_model import published_layout
-from virtue.embedder.virtue_model.configuration import MODEL_TYPE, Configuration
+from virtue.embedder.virtue_model.configuration import MODEL_TYPE, Configuration, Resize
 from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
@@ -37,6 +38,7 @@ def load(
     offline: bool = False,
     dtype: torch.dtype = torch.float32,
     compile: bool = False,
+    resize: Resize | None = None,
 ) -> VirtueModel:
     """Loads a model in the published layouts or in virtue's own.
 
@@ -47,6 +49,7 @@ def load(
         offline: download nothing (SAM 2.1, or the base of a training checkpoint, where they are not there).
         dtype: of the parameters.
         compile: let torch.compile make the three backbones faster, when they are first used.
+        resize: as in `Configuration`; None: as the model says.
 
     Raises:
         ModelError: no such model or device; a file is missing or damaged; tensors that do not fit.
@@ -59,6 +62,8 @@ def load(
     read_as = torch.bfloat16 if dtype == torch.float16 else dtype
     is_published = published_layout.is_published(folder)
     network = published_layout.load(folder, read_as, offline) if is_published else _load_own(folder, read_as)
+    if resize:
+        network.configuration = replace(network.configuration, resize=resize)
     vocabulary = network.language.config["text_config"]["vocab_size"]
     tokenizer = TextTokenizer(folder / "tokenizer.json", network.configuration.max_text_tokens, vocabulary)
     fingerprint = _compute_fingerprint(network, tokenizer.file)

@@ -15,6 +15,7 @@ from virtue.embedder.dtypes import dtype_name
 from virtue.embedder.model import Find, Item
 from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.embedder.virtue_model import image_preprocessing
+from virtue.embedder.virtue_model.configuration import PUBLISHED_SQUARE
 from virtue.embedder.virtue_model.instructions import fill_template, item_kind, query_kinds
 from virtue.embedder.virtue_model.mask_proposals import propose
 from virtue.embedder.virtue_model.network import InputSequence, Network, Scene
@@ -23,7 +24,7 @@ from virtue.embedder.virtue_model.saving import save
 from virtue.embedder.virtue_model.tokenizer import TextTokenizer
 from virtue.geometry import Box
 from virtue.pictures import Picture
-from virtue.resizing import TINY_CELLS, Resizing, WholeCells
+from virtue.resizing import TINY_CELLS, Resizing, SquashedFirst, WholeCells
 
 FIRST_TOKENS = {"cuda": 32_768, "cpu": 4_096}
 FIRST_PICTURES = {"cuda": 16, "cpu": 2}
@@ -56,8 +57,10 @@ class VirtueModel:
         self.text_match = self.configuration.text_match
         self.prompts: Mapping[str, str] = self.configuration.instructions
         """Named instructions: what `prompt_name=` may say. See `instructions.py` for what they hold."""
-        cell = network.vision.patch * network.vision.merge
-        self._sight = WholeCells(cell, self.configuration.min_pixels, self.configuration.max_pixels)
+        self._cell = network.vision.patch * network.vision.merge
+        cells = WholeCells(self._cell, self.configuration.min_pixels, self.configuration.max_pixels)
+        is_squashed = self.configuration.resize == "published"
+        self._sight = SquashedFirst(PUBLISHED_SQUARE, cells) if is_squashed else cells
         kind = "cuda" if network.device.type == "cuda" else "cpu"
         room = room_on(network.device)
         self._tokens = Budget(FIRST_TOKENS[kind], room)
@@ -134,7 +137,7 @@ class VirtueModel:
     def _encode_batch(
         self, pictures: Sequence[Picture], copies: Sequence[StagedPicture], size: tuple[int, int]
     ) -> list[Scene]:
-        device, side, cell = self.network.device, self.network.segmentation.side, self._sight.cell
+        device, side, cell = self.network.device, self.network.segmentation.side, self._cell
         originals = [upload(copy.original, device) for copy in copies if copy.original is not None]
         fitted = [upload(copy.fitted, device) for copy in copies if copy.fitted is not None]
         # One by one: they come in any size, and a copy must not depend on its company.
@@ -156,7 +159,7 @@ class VirtueModel:
         ]
 
     def _resize(self, original: Tensor, size: tuple[int, int]) -> Tensor:
-        cell = self._sight.cell
+        cell = self._cell
         if min(original.shape[:2]) < cell:
             original = image_preprocessing.resize(original, (TINY_CELLS * cell,) * 2)
         return image_preprocessing.resize(original, size)
