@@ -69,3 +69,8 @@ def test_regions_are_measured() -> None:
     figures = measured("regions", *words, "--layout", "image-first")
     assert figures["regions_per_second"] > 0
     assert figures["peak_memory_bytes"] > 1e8
+
+
+def test_feeding_is_measured() -> None:
+    figures = measured("feeding", "--photos", 4, "--megapixels", 0.1)
+    assert [run["whole_s"] > 0 for run in figures["runs"]] == [True] * 3

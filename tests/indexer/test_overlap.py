@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,41 +15,40 @@ from virtue.indexer import commit_queue, index, model_threads, workers
 from virtue.pictures import Picture
 from virtue.store import Store, Writer
 
-BATCH, BATCHES = 6, 5
+BATCH, PHOTOS = 6, 30
 TIMEOUT = 60
 """Seconds after which what is waited for will not come any more."""
 
 
 class Progress:
-    """How many pictures were decoded, batches embedded and commits begun; whoever waits is told."""
+    """How many photos were decoded, given to the model, and committed; whoever waits is told."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self.decoded = self.batches = self.commits = 0
+        self._counts: Counter[str] = Counter()
 
-    def add(self, what: str) -> int:
+    def add(self, what: str, count: int = 1) -> int:
         with self._changed:
-            setattr(self, what, getattr(self, what) + 1)
+            self._counts[what] += count
             self._changed.notify_all()
-            return int(getattr(self, what))
+            return self._counts[what]
 
     def reaches(self, what: str, count: int) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: getattr(self, what) >= count, TIMEOUT)
+            return self._changed.wait_for(lambda: self._counts[what] >= min(count, PHOTOS), TIMEOUT)
 
 
 def test_a_batch_is_embedded_while_the_next_is_decoded_and_the_last_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each waits inside its work until the two others are at theirs: in turn, that would never happen."""
+    """Each waits inside its work until the two others have come so far: in turn, they never would."""
     photos, progress = tmp_path / "photos", Progress()
     photos.mkdir()
-    for number in range(BATCH * BATCHES):
+    for number in range(PHOTOS):
         Image.new("RGB", (80, 60), (number, 0, 0)).save(photos / f"{number:03}.png")
     monkeypatch.setattr(model_threads, "MAX_BATCH", BATCH)
     monkeypatch.setattr(commit_queue, "MAX_PHOTOS", BATCH)
     monkeypatch.setattr(commit_queue, "MAX_SECONDS", 1e9)
-    monkeypatch.setattr(workers, "TICK", 1e6)  # or a slow machine makes smaller batches
     take, commit = workers._Room.take, Writer.commit
 
     def take_noted(room: workers._Room, pixels: int) -> None:
@@ -56,26 +56,23 @@ def test_a_batch_is_embedded_while_the_next_is_decoded_and_the_last_committed(
         progress.add("decoded")
 
     def commit_beside(writer: Writer, embedded: Sequence[object], *rest: object) -> None:
-        if embedded:
-            number = progress.add("commits")
-            if number < BATCHES:
-                assert progress.reaches("batches", number + 1), "no batch is embedded beside a commit"
+        done = progress.add("committing", len(embedded))
+        assert not embedded or progress.reaches("embedding", done + BATCH), "nothing is embedded beside"
         commit(writer, embedded, *rest)
 
     class Waiting(ColourModel):
         def scenes(self, pictures: Sequence[Picture]) -> list[Picture]:
-            number = progress.add("batches")
-            assert len(pictures) == BATCH
-            assert progress.reaches("decoded", BATCH * min(number + 1, BATCHES)), "nothing is decoded beside"
-            assert progress.reaches("commits", number - 1), "nothing is committed beside"
+            begun = progress.add("embedding", len(pictures))
+            assert progress.reaches("decoded", begun + BATCH), "nothing is decoded beside"
+            kept = begun - len(pictures)
+            assert progress.reaches("committing", kept - kept % BATCH), "nothing is committed beside"
             return super().scenes(pictures)
 
     monkeypatch.setattr(workers._Room, "take", take_noted)
     monkeypatch.setattr(Writer, "commit", commit_beside)
     with Store.open(tmp_path / "library", create=True) as store:
         report = index(store, Waiting(), photos, workers=1)
-        assert (report.indexed, report.problems) == (BATCH * BATCHES, [])
-        assert (progress.batches, progress.commits) == (BATCHES, BATCHES)
+        assert (report.indexed, report.problems) == (PHOTOS, [])
         assert store.verify() == []
 
 

@@ -62,8 +62,19 @@ class ModelThreads:
             yield from zip(jobs, embed_photos(self._embedder, jobs, self._warn), strict=True)
             return
         self._running.append((jobs, self._threads.submit(embed_photos, self._embedder, jobs, self._warn)))
-        while len(self._running) > self._count or (self._running and self._running[0][1].done()):
+        while len(self._running) > self._count:
             yield from self._first()
+        yield from self.finished()
+
+    def finished(self) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
+        """Yields what is finished, and waits for nothing."""
+        while self._running and self._running[0][1].done():
+            yield from self._first()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the model has nothing to do."""
+        return not self._running
 
     def rest(self) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
         while self._running:

@@ -98,8 +98,9 @@ class Pipeline:
         with self._threads, pool as outcomes:
             for outcome in outcomes:
                 if outcome is None:
-                    self._embed()
-                    self._keep(self._threads.rest())
+                    self._keep(self._threads.finished())
+                    if self._threads.idle:  # what is there is worth a batch: more would only come later
+                        self._embed()
                     self._queue.commit_if_due()
                 else:
                     self._take(outcome)

@@ -29,7 +29,7 @@ START_TIMEOUT = 60.0
 MAX_STARTS = 3
 """How often a worker may be killed while it starts before that ends the run."""
 TICK = 2.0
-"""Seconds after which whoever waits for a result is told that there is none yet."""
+"""Seconds after which whoever waits for a result is told again that there is none yet."""
 
 
 MAX_WORKERS = 8
@@ -54,8 +54,8 @@ class Outcome(NamedTuple):
 
 
 class Pool:
-    """Reads files in worker processes and yields the outcome of each, in any order; None now and then while
-    there is none.
+    """Reads files in worker processes and yields the outcome of each, in any order; None when there is none
+    yet, and again while that lasts.
 
     Args:
         files: what to read; taken as it is needed.
@@ -108,12 +108,15 @@ class Pool:
 
     def _outcomes(self) -> Iterator[Outcome | None]:
         running = len(self._running)
+        patience = 0.0
         while running:
             try:
-                result: Outcome | Future[None] = self._results.get(timeout=TICK)
+                result: Outcome | Future[None] = self._results.get(timeout=patience)
             except queue.Empty:
                 yield None
+                patience = TICK
                 continue
+            patience = 0.0
             if isinstance(result, Outcome):
                 self._room.give_back(_count_pixels(result))
                 yield result
