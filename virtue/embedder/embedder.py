@@ -303,6 +303,13 @@ class Embedder:
         an attribute of this name, True."""
         return bool(getattr(self.model, "texts_ignore_find", False))
 
+    @property
+    def cross_modal_weight(self) -> float:
+        """How many times the part of a query counts that is of another kind than what is looked for (a text
+        beside a picture, where pictures are looked for). A model in which the two kinds do not compare has an
+        attribute of this name; else 1."""
+        return float(getattr(self.model, "cross_modal_weight", 1.0))
+
     def rows_as_queries(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
         """Turns rows of a library (n, dim) into queries for what is like them, (n, dim) float32 unit rows,
         without their pictures. For a model that is not asymmetric these are the rows themselves."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from functools import reduce
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -46,7 +47,8 @@ def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapsho
     """Embeds a query.
 
     Parts are added, each times its weight, and the direction of what is left out is taken away `WITHOUT`
-    times its mean weight. Hits beside other parts together weigh `LIKED`. A part that its model asks at
+    times its mean weight. Hits beside other parts together weigh `LIKED`. What is of another kind than the
+    rows, as texts are where pictures are looked for, counts as the model says. A part that its model asks at
     several sizes keeps them: size i of one is added to size i of the others, and what has fewer sizes takes
     part in the rest with its plainest.
 
@@ -69,12 +71,13 @@ def _combine(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -
     embedded = [_embed(embedder, part, find, snapshot) for part in wanted]
     if len(embedded) == 1 and not unwanted:
         return embedded[0]
-    total = reduce(_add, map(operator.mul, _weights(wanted), embedded))
+    say = [_say(embedder, part, find) for part in wanted]
+    total = reduce(_add, map(operator.mul, map(operator.mul, _weights(wanted), say), embedded))
     if unwanted:
-        weights = [part.weight for part in unwanted]
+        weights = [part.weight * _say(embedder, part, find) for part in unwanted]
         vectors = [_embed(embedder, part, find, snapshot)[0] for part in unwanted]
         direction = _unit(sum(map(operator.mul, weights, vectors), start=np.zeros_like(vectors[0])))
-        total = _unit(total) - WITHOUT * sum(weights) / len(weights) * direction
+        total = _unit(total) - WITHOUT * fmean(weights) / fmean(say) * direction
     return _unit(total).astype(np.float32)
 
 
@@ -83,6 +86,12 @@ def _weights(parts: Sequence[Part]) -> list[float]:
     if not hits or all(part.is_stored for part in parts):
         return [part.weight for part in parts]
     return [LIKED * part.weight / hits if part.is_stored else part.weight for part in parts]
+
+
+def _say(embedder: Embedder, part: Part, find: Find) -> float:
+    """How many times a part counts by its kind: more if it is not of the kind of the rows."""
+    is_text = part.image is None and not part.is_stored
+    return embedder.cross_modal_weight if is_text != (find == "captions") else 1.0
 
 
 def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np.ndarray:
