@@ -296,18 +296,21 @@ def search(
     from virtue.display.console import print_hits, print_paths, print_previews
     from virtue.retrieval import parse_arguments, parse_min_score
 
-    query = parse_arguments(
-        words or (),
-        texts=text or (),
-        images=image or (),
-        box=box,
-        points=point or (),
-        not_points=not_point or (),
-        mask=mask,
-        without=without or (),
-        like=like or (),
-        unlike=unlike or (),
-    )
+    asked = (words, text, image, box, point, not_point, mask, without, like, unlike)
+    query = None
+    if not where or any(asked):
+        query = parse_arguments(
+            words or (),
+            texts=text or (),
+            images=image or (),
+            box=box,
+            points=point or (),
+            not_points=not_point or (),
+            mask=mask,
+            without=without or (),
+            like=like or (),
+            unlike=unlike or (),
+        )
     if html and not force:
         from virtue.display.html_report import refuse_other_files
 
@@ -332,7 +335,7 @@ def search(
     if html:
         from virtue.display.html_report import write_report
 
-        write_report(html, query, hits, database=database, force=force)
+        write_report(html, query or " and ".join(where or ()), hits, database=database, force=force)
         note(f"wrote {printable(os.fspath(html))}")
     if not hits:
         what = "photo" if find == "auto" else find[:-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from virtue.retrieval.search import Goal
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
+    from virtue.store.catalogue.filters import RowFilter
+    from virtue.store.catalogue.listing import Order
     from virtue.store.compaction import Waste
-    from virtue.store.records import Kind, ProgressCallback
+    from virtue.store.records import Kind, Photo, ProgressCallback, VectorBlock
     from virtue.store.transfer.manifest import ExportManifest, ExportSummary, ImportSummary, PhotoExport
 
 PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
@@ -235,7 +237,7 @@ class Library:
 
     def search(
         self,
-        query: Any,
+        query: Any = None,
         *,
         without: Any = (),
         find: Goal = "auto",
@@ -251,7 +253,7 @@ class Library:
             query: a text (str); an image (path object, PIL image, array, bytes); a dict with
                 `image` and any of `box` (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask`, `text`, or
                 with `region_id` or `photo_id`, and with a `weight`; a hit; a list of these, added up; or
-                a `Query`.
+                a `Query`. None: whatever fits `where`, newest photos first, with a score of 0.
             without: what hits should not look like: the same kinds of things, but no `Query`.
             find: `"auto"`: each photo once, by its best region, its full image or, for words, what is said
                 about it. Or only `"regions"`, `"photos"` or `"captions"`.
@@ -270,6 +272,12 @@ class Library:
         from virtue.retrieval import Query, search
 
         store = self._open()
+        if query is None and where and not without:
+            if min_score is not None:
+                raise InputError("without a query there are no scores: leave min_score out")
+            from virtue.retrieval.browsing import browse
+
+            return browse(store, where, find=find, top=top, all_regions=all_regions)
         query = Query.of(query, without)
         return search(
             store,
@@ -297,6 +305,83 @@ class Library:
         kinds: tuple[Kind, ...] = (find,) if find in ("regions", "captions") else ("regions", "captions")
         with self.store.read() as snapshot:
             return any(filter is None or snapshot.count_matching(kind, filter) for kind in kinds)
+
+    def photos(
+        self,
+        where: str | Sequence[str] | None = None,
+        *,
+        order: Order = "photo_id",
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[Photo]:
+        """Returns photos with all that is known of them.
+
+        Args:
+            where: a filter that they must fit, as for `search`; None: all. A photo fits if one of its regions
+                does, the whole photo among them.
+            order: "photo_id" (as they came), "path", "taken" (photos that do not say stand where their file
+                was changed), "rating" or "size"; with a minus, from the other end. What has no value comes
+                last.
+            offset, limit: leave out so many, then return at most so many; None: all that are left.
+
+        Raises:
+            InputError: the filter cannot be read, or there is no such order.
+        """
+        from virtue.store.catalogue.filters import parse
+        from virtue.store.catalogue.listing import check_order
+
+        check_order(order)
+        if offset < 0 or (limit is not None and limit < 0):
+            raise InputError("offset and limit must not be negative")
+        filter = parse(where) if where else None
+        with self.store.read() as snapshot:
+            return snapshot.photos(snapshot.photo_ids(filter, order, offset, limit))
+
+    def count(self, where: str | Sequence[str] | None = None) -> int:
+        """Returns how many photos there are, or fit a filter.
+
+        Raises:
+            InputError: the filter cannot be read.
+        """
+        from virtue.store.catalogue.filters import parse
+
+        filter = parse(where) if where else None
+        with self.store.read() as snapshot:
+            return snapshot.count_photos(filter)
+
+    def vectors(
+        self,
+        kind: Literal["regions", "photos", "captions"] = "regions",
+        *,
+        where: str | Sequence[str] | None = None,
+        block: int = 4096,
+    ) -> Iterator[VectorBlock]:
+        """Yields the vectors of the library, at most `block` in memory at once, as the library was at the
+        first.
+
+        Args:
+            kind: "regions": all that searches for regions and photos compare with, whole photos among them;
+                "photos": those of whole photos alone; "captions".
+            where: a filter that they must fit.
+
+        Raises:
+            InputError: the filter cannot be read, or there is no such kind.
+            DamagedError: a row file is gone or too short.
+        """
+        from virtue.store.catalogue.filters import RowFilter, parse
+        from virtue.store.records import FINDS
+
+        if kind not in FINDS:
+            raise InputError(f"there are no vectors of {kind!r}: choose one of {', '.join(FINDS)}")
+        if block < 1:
+            raise InputError(f"a block must hold at least 1 vector, not {block}")
+        filter = RowFilter(parse(where) if where else None, "only" if kind == "photos" else "any")
+        return self._blocks(FINDS[kind], filter, block, kind == "photos")
+
+    def _blocks(self, kind: Kind, filter: RowFilter, block: int, of_photos: bool) -> Iterator[VectorBlock]:
+        with self.store.read() as snapshot:
+            for each in snapshot.vectors(kind, filter, block):
+                yield replace(each, ids=each.photo_ids) if of_photos else each
 
     def similar(
         self, path: str | os.PathLike[str] | None = None, *, threshold: float | None = None

@@ -68,7 +68,7 @@ MAX_HEAD = 100_000
 
 def write_report(
     path: str | os.PathLike[str],
-    query: Query,
+    query: Query | str,
     hits: Sequence[Hit],
     *,
     side: int = SIDE,
@@ -111,7 +111,7 @@ def _is_report(path: bytes) -> bool:
     return head.startswith(b"<!doctype html>") and any(mark in head for mark in MARKS)
 
 
-def _page(query: Query, hits: Sequence[Hit], side: int, database: bytes | None) -> str:
+def _page(query: Query | str, hits: Sequence[Hit], side: int, database: bytes | None) -> str:
     return PAGE.format(
         title=escape(str(query)),
         style=files("virtue.display").joinpath("html_report.css").read_text(encoding="utf-8"),
@@ -139,8 +139,10 @@ def _facts(hits: Sequence[Hit]) -> str:
 # -- the query --------------------------------------------------------------------------------------------
 
 
-def _query_images(query: Query, side: int) -> str:
+def _query_images(query: Query | str, side: int) -> str:
     """Returns the images of the query. The title names them; if there are several, each has a name too."""
+    if isinstance(query, str):  # a filter alone
+        return ""
     parts = [(part, "") for part in query.parts] + [(part, "without ") for part in query.without]
     shown = [(part, role) for part, role in parts if part.image is not None]
     figures = [_figure(part, role, side, named=len(shown) > 1) for part, role in shown]

@@ -32,6 +32,8 @@ class Hit:
         caption: the caption that was found or that matched; else the region's own, else its photo's
             first.
         region_id, region_box: the region that is shown (for a caption: that it belongs to), if any.
+        taken, camera, rating, tags: of the photo; taken is ISO 8601, and the rating 0 to 5.
+        raw_other_paths: where else the photo is. `other_paths` is the same as str.
         via: what matched, the strongest first: the picture, a caption, or a name of the photo (its tags, its
             file or folders).
     """
@@ -49,11 +51,20 @@ class Hit:
     photo_id: int
     via: tuple[Via, ...] = ("picture",)
     percentile: float | None = None
+    taken: str | None = None
+    camera: str | None = None
+    rating: int | None = None
+    tags: tuple[str, ...] = ()
+    raw_other_paths: tuple[bytes, ...] = ()
 
     @property
     def path(self) -> str:
         """The path as Python's file functions take it; bytes that cannot be decoded are lone surrogates."""
         return os.fsdecode(self.raw_path)
+
+    @property
+    def other_paths(self) -> tuple[str, ...]:
+        return tuple(map(os.fsdecode, self.raw_other_paths))
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields that `virtue search --json` prints; boxes are [x, y, w, h]."""
@@ -71,6 +82,11 @@ class Hit:
             "region_box": None if self.region_box is None else xywh(self.region_box),
             "photo_id": self.photo_id,
             "via": list(self.via),
+            "taken": self.taken,
+            "camera": self.camera,
+            "rating": self.rating,
+            "tags": list(self.tags),
+            "other_paths": list(self.other_paths),
         }
 
     def json_line(self) -> str:

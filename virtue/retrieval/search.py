@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.hits import caption_hit, region_hit
+from virtue.retrieval.photo_facts import add_facts
 from virtue.retrieval.query import Query
 from virtue.retrieval.query_vectors import EncodedQuery, depends_on_find, encode_query, locate_part
 from virtue.retrieval.reasons import Reasons, find_reasons, show_photo, show_reason
@@ -113,6 +114,7 @@ def search(
             hits = [show_photo(each) for each in found] if find == "photos" else _show(regions, found)
         if not hits:
             _check_not_empty(snapshot, store, find)
+        hits = add_facts(snapshot, hits, filter.where if filter else None)
     seconds = time.monotonic() - started
     if seconds > SLOW_SECONDS:
         kind = "text" if query.is_text else "image"

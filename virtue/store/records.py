@@ -6,6 +6,7 @@ no encoding exist. A photo is named by `hash`, the hash of its content.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -197,6 +198,92 @@ class RegionRecord:
     is_full_image: bool
     is_only_region: bool
     caption: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region that was given for a photo, by a file of annotations or captions or by code.
+
+    Attributes:
+        box: in pixels of the upright photo.
+        category: what it shows, in a word.
+        captions: texts about it.
+        mask: a COCO run-length encoding as JSON, of the photo's size; None: the box is all there is.
+        region_id: None for one that is not in the library yet.
+    """
+
+    box: Box
+    category: str | None = None
+    captions: tuple[str, ...] = ()
+    mask: str | None = None
+    region_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo of the library, with all that is known of it.
+
+    Attributes:
+        raw_paths: where it is, as the file system has it, in order; `paths` is the same as str.
+        width, height: upright, in pixels.
+        hash: SHA-256 of the file's content.
+        size: of the file, in bytes.
+        taken: ISO 8601, with an offset if the camera knew one.
+        latitude, longitude: degrees, north and east positive.
+        rating: 0 to 5.
+        captions: of the whole photo.
+        regions: those that were given, not those that the model proposed.
+        phash: perceptual hash, 64 bits.
+    """
+
+    photo_id: int
+    raw_paths: tuple[bytes, ...]
+    width: int
+    height: int
+    hash: bytes
+    size: int
+    taken: str | None = None
+    camera: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    rating: int | None = None
+    tags: tuple[str, ...] = ()
+    captions: tuple[str, ...] = ()
+    regions: tuple[Region, ...] = ()
+    phash: int = 0
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths as Python's file functions take them."""
+        return tuple(map(os.fsdecode, self.raw_paths))
+
+
+class PhotoFacts(NamedTuple):
+    """What a hit tells of its photo; `paths` are those that are still there, in order."""
+
+    taken: str | None
+    camera: str | None
+    rating: int | None
+    tags: tuple[str, ...]
+    paths: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorBlock:
+    """Some vectors of a library.
+
+    Attributes:
+        ids: (n,) int64, region_ids; for captions, the ids of captions; for photos, photo_ids.
+        photo_ids: (n,) int64.
+        boxes: (n, 4) float64, x0, y0, x1, y1 in pixels of the upright photo: of the region, or of that
+            which a caption belongs to; NaN if it belongs to none.
+        vectors: (n, dim) float32, of unit length as half precision stores them (within a thousandth).
+    """
+
+    ids: np.ndarray
+    photo_ids: np.ndarray
+    boxes: np.ndarray
+    vectors: np.ndarray
 
 
 class RegionLocation(NamedTuple):

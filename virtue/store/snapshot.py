@@ -14,8 +14,9 @@ from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.cache import GenerationView, StoreCache
 from virtue.store.calibration import ScoreDistribution
-from virtue.store.catalogue import photos, queries, regions
-from virtue.store.catalogue.filters import RowFilter
+from virtue.store.catalogue import listing, photos, queries, regions
+from virtue.store.catalogue.filters import Filter, RowFilter
+from virtue.store.catalogue.listing import Order
 from virtue.store.records import (
     KINDS,
     QUERY_KINDS,
@@ -29,6 +30,8 @@ from virtue.store.records import (
     FullImage,
     Generation,
     Kind,
+    Photo,
+    PhotoFacts,
     QueryKind,
     Ranked,
     Ranking,
@@ -39,6 +42,7 @@ from virtue.store.records import (
     SearchParams,
     TextChecks,
     UserAnnotations,
+    VectorBlock,
 )
 from virtue.store.vectors import exact, row_files
 
@@ -172,6 +176,49 @@ class Snapshot:
     def sidecar_texts(self, hash: bytes) -> tuple[str, ...]:
         """Returns the captions of this photo that were read from files beside it."""
         return regions.sidecar_texts(self.connection, hash)
+
+    # -- lists --------------------------------------------------------------------------------------------
+
+    def photo_ids(
+        self,
+        filter: Filter | None = None,
+        order: Order = "photo_id",
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[int]:
+        """Returns the photos that are there and match a filter."""
+        return listing.photo_ids(self.connection, self._id(None), filter, order, offset, limit)
+
+    def count_photos(self, filter: Filter | None = None) -> int:
+        return listing.count(self.connection, self._id(None), filter)
+
+    def photos(self, ids: Sequence[int]) -> list[Photo]:
+        """Returns all that is known of these photos, in their order; those that the library has not are left
+        out."""
+        return listing.photos(self.connection, self._id(None), ids)
+
+    def facts(self, photo_ids: Collection[int]) -> dict[int, PhotoFacts]:
+        """Returns what hits tell of these photos."""
+        return listing.facts(self.connection, photo_ids)
+
+    def browse(self, kind: Kind, filter: RowFilter, every: bool, offset: int, limit: int) -> list[int]:
+        """Returns rows of a kind that match a filter, those of the newest photos first: the first of each
+        photo, or `every` one."""
+        return listing.browse(self.connection, self._id(None), kind, filter, every, offset, limit)
+
+    def vectors(self, kind: Kind, filter: RowFilter | None, block_rows: int) -> Iterator[VectorBlock]:
+        """Yields the vectors of a kind that searches can find, in the order of their rows."""
+        if self._view is None:
+            return
+        rows = self.mapped_rows(kind)
+        bitmap = self._view.bitmap(self.connection, kind, filter or RowFilter())
+        numbers = np.flatnonzero(bitmap)
+        for first in range(0, len(numbers), block_rows):
+            some = numbers[first : first + block_rows]
+            yield VectorBlock(
+                *regions.places(self.connection, self._view.generation.id, kind, some),
+                exact.decode(rows[some]),
+            )
 
     # -- searching ---------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class Field:
         as_sql: the comparison as a condition.
         example: a comparison, for help.
         combine: makes one value of those in parentheses; None: `in` means that one of them is equal.
+        units: what may stand behind a value, apart from it; in lower case.
     """
 
     operators: tuple[str, ...]
@@ -44,6 +45,7 @@ class Field:
     as_sql: AsSql
     example: str
     combine: Callable[[Sequence[Any]], Value] | None = None
+    units: tuple[str, ...] = ()
 
 
 # -- reading values ---------------------------------------------------------------------------------------
@@ -99,6 +101,11 @@ def matches(value: str | bytes, pattern: bytes) -> bool:
     """Matches text, or the bytes of a path, with a regular expression: SQLite's function `matches`."""
     text = _with_slashes(os.fsdecode(value)) if isinstance(value, bytes) else value
     return _compile(pattern).match(_fold(text)) is not None
+
+
+def path_matches(path: bytes, operator: str, value: str) -> bool:
+    """Returns whether a path fits a comparison, as it does in a filter."""
+    return matches(path, _path_pattern(operator, value))
 
 
 @lru_cache(maxsize=256)
@@ -227,9 +234,10 @@ def _area(kind: Kind, operator: str, value: float, bind: Bind) -> str:
 _ORDERED = ("=", "!=", "<", "<=", ">", ">=", "in")
 _ONE_TEXT = ("=", "!=", "~", "in")
 _SEVERAL_TEXTS = ("=", "~", "in")
+_FILE_UNITS = ("b", "k", "m", "g", "kb", "mb", "gb")
 
 FIELDS: dict[str, Field] = {
-    "area": Field(_ORDERED, _percentage, _area, "area > 10%"),
+    "area": Field(_ORDERED, _percentage, _area, "area > 10%", units=("%",)),
     "camera": Field(_ONE_TEXT, str, _camera, "camera ~ Canon*"),
     "caption": Field(_SEVERAL_TEXTS, str, _caption, "caption ~ *birthday*"),
     "category": Field(_ONE_TEXT, str, _category, "category = dog"),
@@ -237,7 +245,7 @@ FIELDS: dict[str, Field] = {
     "height": Field(_ORDERED, _number, _photo_column("height"), "height >= 3000"),
     "path": Field(_SEVERAL_TEXTS, str, _path, "path ~ 2024/*/beach*"),
     "rating": Field(_ORDERED, _number, _photo_column("rating"), "rating >= 4"),
-    "size": Field(_ORDERED, _file_size, _size, "size > 2MB"),
+    "size": Field(_ORDERED, _file_size, _size, "size > 2 MB", units=_FILE_UNITS),
     "tag": Field(_SEVERAL_TEXTS, str, _tag, "tag = beach"),
     "taken": Field(_ORDERED, _date, _taken, "taken >= 2024-06"),
     "width": Field(_ORDERED, _number, _photo_column("width"), "width >= 4000"),

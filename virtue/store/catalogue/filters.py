@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, NoReturn
 
 from virtue.errors import InputError
-from virtue.store.catalogue.fields import FIELDS, Value
+from virtue.store.catalogue.fields import FIELDS, Value, path_matches
 
 MAX_DEPTH = 10
 """Parentheses and `not`s inside one another; SQLite's parser has room for little more."""
@@ -80,6 +80,21 @@ def parse(where: str | Sequence[str]) -> Filter:
     if sum(reader.comparisons for reader in readers) > MAX_COMPARISONS:
         raise InputError(f"the filters have more than {MAX_COMPARISONS} comparisons: leave some out")
     return _join("and", found)
+
+
+def path_fits(filter: Filter, path: bytes) -> bool | None:
+    """Returns whether a photo at this path fits a filter, as far as its path tells; None: it says nothing."""
+    if isinstance(filter, Comparison):
+        is_path = filter.field == "path"
+        return path_matches(path, filter.operator, str(filter.value)) if is_path else None
+    if isinstance(filter, Negation):
+        found = path_fits(filter.operand, path)
+        return None if found is None else not found
+    parts = {path_fits(operand, path) for operand in filter.operands}
+    decides = filter.word == "or"  # one that fits is enough; of `and`, one that does not
+    if decides in parts:
+        return decides
+    return None if None in parts else not decides
 
 
 # -- the grammar ------------------------------------------------------------------------------------------
@@ -198,11 +213,13 @@ class _Reader:
         if self._here.kind not in ("word", "text"):
             quotes = " (in quotes, if it is meant as text)" if self._here.text in _KEYWORDS else ""
             self._fail(f"expected a value for {name}, found {self._shown}{quotes}")
+        text, following = self._here.text, self._tokens[self._next + 1]
+        has_unit = following.kind == "word" and following.text.lower() in FIELDS[name].units
         try:
-            value = FIELDS[name].read(self._here.text)
+            value = FIELDS[name].read(text + following.text * has_unit)
         except ValueError as error:
             self._fail(f"{self._shown} {error}")
-        self._next += 1
+        self._next += 1 + has_unit
         return value
 
     @property

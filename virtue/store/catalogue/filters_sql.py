@@ -24,18 +24,25 @@ _REGIONS: dict[FullImages, str] = {
 def matching_rows(connection: AnyConnection, generation: int, kind: Kind, filter: RowFilter) -> np.ndarray:
     """Finds the rows that match: (n,) int64 in any order; those of photos that are gone may be among them."""
     values: dict[str, Any] = {"generation": generation}
+    sql = _REGIONS[filter.full_images] if kind == "regions" else hot_sql.FILTERED_CAPTIONS
+    if filter.where is not None:
+        sql += f" AND {condition(connection, kind, filter.where, values)}"
+    return np.fromiter(chain.from_iterable(driver_of(connection).execute(sql, values)), np.int64)
+
+
+def condition(connection: AnyConnection, kind: Kind, filter: Filter | None, values: dict[str, Any]) -> str:
+    """Makes a condition on `o`, a region or caption of `:generation`; adds what it compares with to
+    `values`."""
+    if filter is None:
+        return "TRUE"
 
     def bind(value: Any) -> str:
         name = f"value{len(values)}"
         values[name] = value
         return f":{name}"
 
-    sql = _REGIONS[filter.full_images] if kind == "regions" else hot_sql.FILTERED_CAPTIONS
-    if filter.where is not None:
-        sql += f" AND {_as_sql(filter.where, kind, bind)}"
-    driver = driver_of(connection)
-    driver.create_function("matches", 2, matches, deterministic=True)
-    return np.fromiter(chain.from_iterable(driver.execute(sql, values)), np.int64)
+    driver_of(connection).create_function("matches", 2, matches, deterministic=True)
+    return _as_sql(filter, kind, bind)
 
 
 def _as_sql(filter: Filter, kind: Kind, bind: Bind) -> str:

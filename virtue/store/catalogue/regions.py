@@ -16,6 +16,7 @@ from virtue.store.records import (
     MAX_SIDE,
     USER_SOURCES,
     CaptionRecord,
+    Kind,
     NewCaption,
     NewRegion,
     RegionLocation,
@@ -71,6 +72,25 @@ def require_size(width: int, height: int) -> tuple[int, int]:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise WrongValueError(f"a photo of {width} x {height} pixels")
     return width, height
+
+
+def places(
+    connection: AnyConnection, generation: int, kind: Kind, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the ids (n,) int64 of the regions or captions of these rows, which ascend, their photos (n,)
+    int64, and their boxes (n, 4) float64, NaN where a caption belongs to no region."""
+    box = "x0, y0, x1, y1"
+    source = "regions o" if kind == "regions" else "captions o LEFT JOIN regions r ON r.id = o.region_id"
+    sql = (
+        f"SELECT o.row, o.id, o.photo_id, {box} FROM {source} "
+        "WHERE o.generation_id = ? AND o.row BETWEEN ? AND ? ORDER BY o.row"
+    )
+    span = (generation, int(rows[0]), int(rows[-1]))
+    found = fetch(connection, sql, span, (int, int, int, *(float | None,) * 4))
+    table = np.array(found, np.float64).reshape(-1, 7)
+    numbers = np.array([values[:3] for values in found], np.int64).reshape(-1, 3)
+    kept = np.isin(numbers[:, 0], rows)
+    return numbers[kept, 1], numbers[kept, 2], table[kept, 3:]
 
 
 def rows_of(connection: AnyConnection, generation: int, photo_ids: Sequence[int]) -> list[int]:
