@@ -11,10 +11,14 @@ from virtue.telemetry import turn_off_telemetry
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
+    from virtue.embedder.model import Find
     from virtue.errors import VirtueError
     from virtue.geometry import Box, Point, Prompt
+    from virtue.indexer import Progress, Report
     from virtue.library import Library
     from virtue.retrieval import Hit, Query
+    from virtue.retrieval.similar import Similar
+    from virtue.store.records import Photo, Region, VectorBlock
 
 # A program that wants to know listens to "virtue"; without that nothing is printed.
 logging.getLogger("virtue").addHandler(logging.NullHandler())
@@ -24,18 +28,41 @@ turn_off_telemetry()
 
 __version__ = "0.1.0"
 
-__all__ = ["Box", "Embedder", "Hit", "Library", "Point", "Prompt", "Query", "VirtueError"]
-
 _HOMES = {
     "Box": "virtue.geometry",
     "Embedder": "virtue.embedder",
+    "Find": "virtue.embedder.model",
     "Hit": "virtue.retrieval",
     "Library": "virtue.library",
+    "Photo": "virtue.store.records",
     "Point": "virtue.geometry",
+    "Progress": "virtue.indexer",
     "Prompt": "virtue.geometry",
     "Query": "virtue.retrieval",
+    "Region": "virtue.store.records",
+    "Report": "virtue.indexer",
+    "Similar": "virtue.retrieval.similar",
+    "VectorBlock": "virtue.store.records",
     "VirtueError": "virtue.errors",
 }
+
+__all__ = [
+    "Box",
+    "Embedder",
+    "Find",
+    "Hit",
+    "Library",
+    "Photo",
+    "Point",
+    "Progress",
+    "Prompt",
+    "Query",
+    "Region",
+    "Report",
+    "Similar",
+    "VectorBlock",
+    "VirtueError",
+]
 
 
 def __getattr__(name: str) -> Any:

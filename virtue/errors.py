@@ -7,6 +7,7 @@ and says what to do next.
     │   │   └── UnreadableError        its file cannot be read now, whatever it holds
     │   └── PromptError                a box, point or mask that does not fit its picture
     ├── ModelError                     a model that is missing or cannot do what is asked
+    ├── StoppedError                   the caller's `stop` was set
     ├── InternalError                  a mistake in virtue itself
     └── StoreError                     a library on disk
         ├── LibraryNotFoundError       there is none here
@@ -51,6 +52,10 @@ class PromptError(InputError):
 
 
 class ModelError(VirtueError):
+    pass
+
+
+class StoppedError(VirtueError):
     pass
 
 

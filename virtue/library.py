@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from virtue.errors import InputError, LibraryNotFoundError
 from virtue.location import locate
 from virtue.paths import absolute, is_below
+from virtue.stopping import with_stop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +36,17 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 
 DEFAULT_MODEL = "mini"
+
+
+class SearchOptions(TypedDict, total=False):
+    """The options of `Library.search`."""
+
+    find: Goal
+    top: int
+    offset: int
+    all_regions: bool
+    min_score: float | Literal["auto"] | None
+    where: str | Sequence[str] | None
 
 
 class Library:
@@ -101,6 +114,7 @@ class Library:
         rehash: bool = False,
         workers: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
         say: ProgressCallback | None = None,
     ) -> Report:
         """Indexes photos and folders of photos; without `paths`, all that were indexed before.
@@ -115,6 +129,7 @@ class Library:
             captions: a CSV or JSONL file with path, caption and perhaps x, y, w, h.
             rehash: open files of unchanged size and time too.
             progress: called now and then with how far it is.
+            stop: set by another thread, it ends the work: StoppedError is raised; what was committed stays.
             say: deprecated, use `progress`.
 
         Raises:
@@ -124,7 +139,7 @@ class Library:
         """
         from virtue.indexer import index
 
-        progress = _with_say(progress, say)
+        progress = with_stop(_with_say(progress, say), stop)
         store, embedder = self._open(create=True), self.embedder
         with store.write("virtue index") as writer:
             report = index(
@@ -151,6 +166,7 @@ class Library:
         workers: int | None = None,
         estimated: Callable[[Estimate], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
         say: ProgressCallback | None = None,
     ) -> Report:
         """Embeds all photos with another model. Searches use the old vectors until all new ones are done. If
@@ -160,6 +176,7 @@ class Library:
             model: the new one, or its name. None: the one of this library, as this virtue has it.
             estimated: told, before it starts, what it will take.
             progress: called now and then with how far it is.
+            stop: set by another thread, it ends the work: StoppedError is raised; what was committed stays.
             say: deprecated, use `progress`.
 
         Raises:
@@ -170,7 +187,7 @@ class Library:
         """
         from virtue.indexer import reindex
 
-        progress = _with_say(progress, say)
+        progress = with_stop(_with_say(progress, say), stop)
         store = self._open()
         embedder = self.embedder if model is None else self._load(model)
         with store.write("virtue reindex") as writer:
@@ -204,6 +221,7 @@ class Library:
         *,
         recall: float = 0.95,
         progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
         say: ProgressCallback | None = None,
     ) -> list[TuningResult]:
         """Measures how much of an index searches must read to find that share of the ten best rows, for text
@@ -211,6 +229,7 @@ class Library:
 
         Args:
             progress: called now and then with how far it is.
+            stop: set by another thread, it ends the work: StoppedError is raised; what was committed stays.
             say: deprecated, use `progress`.
 
         Returns:
@@ -222,7 +241,7 @@ class Library:
         """
         if not 0 < recall <= 1:
             raise InputError(f"the recall must lie between 0 and 1, not {recall}")
-        report = _report_indexes(_with_say(progress, say))
+        report = _report_indexes(with_stop(_with_say(progress, say), stop))
         with self.store.read() as snapshot:
             if not snapshot.is_large():
                 return []
@@ -252,7 +271,8 @@ class Library:
         Args:
             query: a text (str); an image (path object, PIL image, array, bytes); a dict with
                 `image` and any of `box` (x0, y0, x1, y1), `points` [(x, y, 1 or 0)], `mask`, `text`, or
-                with `region_id` or `photo_id`, and with a `weight`; a hit; a list of these, added up; or
+                with `region_id` or `photo_id`, and with a `weight`; a hit; an array of shape (dim,), which is
+                a vector of your own (an image has rows and columns); a list of these, added up; or
                 a `Query`. None: whatever fits `where`, newest photos first, with a score of 0.
             without: what hits should not look like: the same kinds of things, but no `Query`.
             find: `"auto"`: each photo once, by its best region, its full image or, for words, what is said
@@ -290,6 +310,18 @@ class Library:
             min_score=min_score,
             where=where,
         )
+
+    def search_many(self, queries: Iterable[Any], **options: Unpack[SearchOptions]) -> list[list[Hit]]:
+        """Returns the hits of each query, in the order of the queries, as `search` does with these options.
+        Queries are embedded in batches, which is what takes long about a search.
+
+        Raises:
+            InputError: a query cannot be used; says which (counted from 0) and why.
+            EmptyLibraryError, ModelMismatchError, PictureError, PromptError: as `search`.
+        """
+        from virtue.retrieval.search_many import search_many
+
+        return search_many(self._open(), self.embedder, queries, **options)
 
     def fits(self, where: str | Sequence[str] | None, *, find: Goal = "auto") -> bool:
         """Returns whether anything at all matches this filter; None is no filter.
@@ -384,7 +416,11 @@ class Library:
                 yield replace(each, ids=each.photo_ids) if of_photos else each
 
     def similar(
-        self, path: str | os.PathLike[str] | None = None, *, threshold: float | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        threshold: float | None = None,
+        stop: threading.Event | None = None,
     ) -> list[list[Similar]]:
         """Finds near-duplicates in three tiers: the same bytes, the same picture (rescaled, recompressed),
         similar.
@@ -393,6 +429,7 @@ class Library:
             path: a photo, in this library or not, or a folder of photos: what the library has of each. None:
                 the duplicates within the library, same bytes and same picture.
             threshold: dot product of whole photos from which on they are similar, 0.8 by default.
+            stop: set by another thread, it ends the work: StoppedError is raised.
 
         Returns:
             Groups; the first of each is what the others are compared with: the photo at `path`, or the
@@ -404,10 +441,18 @@ class Library:
         from virtue.retrieval.similar import SIMILAR, similar
 
         limit = SIMILAR if threshold is None else threshold
-        return similar(self._open(), lambda: self.embedder, path, limit)
+        return similar(self._open(), lambda: self.embedder, path, limit, stop)
 
-    def forget(self, paths: PathLike | Iterable[PathLike], *, undo: bool = False) -> int:
-        """Removes files, or all files below folders, from the library. The files themselves stay.
+    def forget(
+        self,
+        paths: PathLike | Iterable[PathLike] = (),
+        *,
+        where: str | Sequence[str] | None = None,
+        photo_ids: Iterable[int] | None = None,
+        undo: bool = False,
+    ) -> int:
+        """Removes files, or all files below folders, from the library; or photos with all their files. The
+        files themselves stay.
 
         Photos of which no path is left go on a list, and indexing a folder passes them by, whatever they are
         called by then. Indexing the file itself takes one off the list. A folder that was indexed by name is
@@ -415,6 +460,8 @@ class Library:
 
         Args:
             paths: one or several.
+            where: a filter; the photos that fit it go.
+            photo_ids: of photos that go.
             undo: take photos off the list, by the paths they were forgotten at or where they are now, also
                 below a folder; the next `index` embeds them.
 
@@ -422,9 +469,17 @@ class Library:
             How many files were forgotten, or how many photos were taken off the list.
 
         Raises:
-            InputError: the library knows nothing at one of the paths; then nothing is changed.
+            InputError: the library knows nothing at one of the paths, or has not one of the photos; then
+                nothing is changed. Or the filter cannot be read, or more than one of these is given.
             LockedError: another process is writing.
         """
+        chosen = where is not None or photo_ids is not None
+        if chosen and (undo or paths != () or None not in (where, photo_ids)):
+            raise InputError("name paths, a filter or photo_ids: one of them, and undo goes with paths alone")
+        if chosen:
+            from virtue.tasks.forget_photos import forget_matching
+
+            return forget_matching(self.store, where, photo_ids)
         named = [absolute(path) for path in _as_list(paths)]
         if undo:
             from virtue.tasks.forget_photos import undo_forget
@@ -501,11 +556,18 @@ class Library:
                 self._refresh_indexes(writer)
         return waste
 
-    def export_parquet(self, file: str | os.PathLike[str], *, force: bool = False) -> ExportSummary:
+    def export_parquet(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        stop: threading.Event | None = None,
+    ) -> ExportSummary:
         """Writes all photos that have vectors into one Parquet file; docs/keeping.md names its columns.
 
         Args:
             force: overwrite a file that is no export of virtue, such as a photo.
+            stop: set by another thread, it ends the work: StoppedError is raised, and no file is written.
 
         Raises:
             EmptyLibraryError: nothing was ever indexed.
@@ -514,7 +576,7 @@ class Library:
         """
         from virtue.store.transfer.exporting import export_parquet
 
-        return export_parquet(self.store, Path(file), force=force)
+        return export_parquet(self.store, Path(file), force=force, stop=stop)
 
     def import_parquet(self, file: str | os.PathLike[str]) -> ImportSummary:
         """Adds the photos of a file that `export_parquet` wrote, without opening a photo. Photos and paths

@@ -142,16 +142,26 @@ def forget(
         list[str] | None, typer.Argument(metavar="PATH", help="Photos, or folders of photos.")
     ] = None,
     database: Database = None,
+    where: Annotated[
+        list[str] | None,
+        flag(
+            "--where",
+            metavar="FILTER",
+            help='Forget the photos that match, as in "rating <= 1 and taken < 2020"; repeatable.',
+        ),
+    ] = None,
     undo: Annotated[bool, flag("--undo", help="Let photos that were forgotten be indexed again.")] = False,
     missing: Annotated[
         bool, flag("--missing", help="Forget the files that are gone, but not of disks not mounted.")
     ] = False,
-    yes: Annotated[bool, flag("--yes", help="Forget folders that were indexed, unasked.")] = False,
+    yes: Annotated[
+        bool, flag("--yes", help="Forget folders that were indexed, or what matches a filter, unasked.")
+    ] = False,
     debug: Debug = False,
 ) -> int:
     """Take photos out of the library for good. The files themselves stay."""
-    if missing == bool(paths) or (missing and undo):
-        raise InputError("name what to forget, or use --missing alone")
+    if [missing, bool(paths), bool(where)].count(True) != 1 or (undo and not paths):
+        raise InputError("name what to forget, or use --where or --missing alone")
     with library_at(database) as library:
         if missing:
             summary = library.forget_missing()
@@ -163,10 +173,20 @@ def forget(
             if summary.back:
                 note(f"kept {summary.back:,} that are there again: virtue index finds what is not left out")
             count = summary.forgotten
+        elif where:
+            matching = [photo.photo_id for photo in library.photos(where)]
+            if not matching:
+                note("no photo matches the filter")
+                return NOTHING
+            if not yes:
+                one = len(matching) == 1
+                confirm(f"{len(matching):,} photo{'' if one else 's'} that match{'es' if one else ''}")
+            count = library.forget(photo_ids=matching)
         else:
             roots = [] if undo else library.roots_below(paths or ())
             if roots and not yes:
-                confirm_roots(roots)
+                named = ", ".join(printable(root) for root in roots[:3]) + (", ..." if len(roots) > 3 else "")
+                confirm(f"{named}, with all its photos", f"{named} was indexed by name, with all its photos")
             count = library.forget(paths or (), undo=undo)
     if undo:
         note(f"{count:,} photo{'s' * (count != 1)} can be indexed again; next: virtue index")
@@ -175,18 +195,14 @@ def forget(
     return FOUND if count or paths else NOTHING
 
 
-def confirm_roots(roots: list[bytes]) -> None:
-    """Asks whether folders that were indexed by name may be forgotten.
+def confirm(what: str, why: str | None = None) -> None:
+    """Asks whether this may be forgotten.
 
     Raises:
         InputError: no, or nobody can be asked.
     """
-    named = ", ".join(printable(root) for root in roots[:3]) + (", ..." if len(roots) > 3 else "")
     if not sys.stdin or not sys.stdin.isatty():
-        raise InputError(
-            f"{named} was indexed by name, with all its photos, and nothing was forgotten: say --yes to "
-            "forget it"
-        )
-    print(f"forget {named}, with all its photos? [y/N] ", end="", file=sys.stderr, flush=True)
+        raise InputError(f"{why or what}, and nothing was forgotten: say --yes to forget it")
+    print(f"forget {what}? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InputError("nothing was forgotten")

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from virtue.geometry import Box
 from virtue.vector_math import unit_rows
 
 if TYPE_CHECKING:
+    import torch
+
     from virtue.pictures import Picture
 
 OnError = Literal["raise", "skip"]
@@ -34,6 +36,28 @@ BATCH_SIZE = 32
 
 UNIT_TOLERANCE = 0.01
 """What the length of a vector may differ from 1 by; half precision needs a thousandth."""
+
+
+class EncodeOptions(TypedDict, total=False):
+    """The options of `Embedder.encode` that do not change the kind of its result."""
+
+    prompt_name: str | None
+    prompt: str | None
+    batch_size: int
+    show_progress_bar: bool | None
+    precision: Precision | None
+    device: str | list[str] | None
+    normalize_embeddings: bool
+    truncate_dim: int | None
+    pool: dict[str, Any] | None
+    chunk_size: int | None
+    on_error: OnError
+
+
+class EncodeQueryOptions(EncodeOptions, total=False):
+    """Those of `Embedder.encode_query`."""
+
+    find: Find
 
 
 class Embedder:
@@ -141,6 +165,36 @@ class Embedder:
     def get_sentence_embedding_dimension(self) -> int:
         return self.dim
 
+    @overload
+    def encode(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        output_value: OutputValue = ...,
+        convert_to_numpy: Literal[True] = ...,
+        convert_to_tensor: Literal[False] = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> np.ndarray: ...
+    @overload
+    def encode(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        output_value: OutputValue = ...,
+        convert_to_numpy: bool = ...,
+        convert_to_tensor: Literal[True],
+        **options: Unpack[EncodeOptions],
+    ) -> torch.Tensor: ...
+    @overload
+    def encode(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        output_value: OutputValue | None = ...,
+        convert_to_numpy: bool = ...,
+        convert_to_tensor: bool = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> Any: ...
     def encode(
         self,
         inputs: Input | Iterable[Input],
@@ -210,6 +264,36 @@ class Embedder:
 
     encode_document = encode
 
+    @overload
+    def encode_query(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        output_value: OutputValue = ...,
+        convert_to_numpy: Literal[True] = ...,
+        convert_to_tensor: Literal[False] = ...,
+        **options: Unpack[EncodeQueryOptions],
+    ) -> np.ndarray: ...
+    @overload
+    def encode_query(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        output_value: OutputValue = ...,
+        convert_to_numpy: bool = ...,
+        convert_to_tensor: Literal[True],
+        **options: Unpack[EncodeQueryOptions],
+    ) -> torch.Tensor: ...
+    @overload
+    def encode_query(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        output_value: OutputValue | None = ...,
+        convert_to_numpy: bool = ...,
+        convert_to_tensor: bool = ...,
+        **options: Unpack[EncodeQueryOptions],
+    ) -> Any: ...
     def encode_query(
         self,
         inputs: Input | Iterable[Input],

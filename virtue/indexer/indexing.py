@@ -253,24 +253,28 @@ def _walk_all(
     there: a known folder that is not there, or cannot be listed, keeps what it had, and so does a file unless
     its folder can be listed and lacks it."""
     found, known, listings = Walk(), set(roots), dict[bytes, set[bytes]]()
+
+    def tick() -> None:
+        if progress:
+            seconds = time.monotonic() - started
+            count, problems = len(found.files), len(found.problems)
+            progress(Progress("walking", count, None, problems, seconds, "looking for photos"))
+
     nested = [root for root in known.difference(tops) if is_below_any(root, set(tops))]
     for top in tops + nested:
         options, links = roots.of(top) or Options(), roots.link_rule(top)
         if top in asked:
-            walk(top, options.exclude, found, known, links)
+            walk(top, options.exclude, found, known, links, tick)
         elif top in known and not os.path.isdir(top):
             found.unlisted.add(top)
         elif top in known or os.path.exists(top):
             try:
-                walk(top, options.exclude, found, known, links)
+                walk(top, options.exclude, found, known, links, tick)
             except InputError:
                 found.add_unreadable(top, "folder that cannot be listed")
         elif not _is_gone(top, listings):
             found.add_unreadable(top, NOT_THERE)
-        if progress:
-            count = len(found.files)
-            seconds = time.monotonic() - started
-            progress(Progress("walking", count, None, len(found.problems), seconds, "looking for photos"))
+        tick()
     return found
 
 

@@ -7,15 +7,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from virtue.errors import StoppedError
+
 
 @contextmanager
 def stopping_softly(finish: Callable[[], None]) -> Iterator[None]:
-    """Keeps what is done when Ctrl-C, SIGTERM or SIGHUP stops the work inside: `finish` runs before
-    KeyboardInterrupt or SystemExit goes on."""
+    """Keeps what is done when Ctrl-C, SIGTERM, SIGHUP or the caller's `stop` ends the work inside: `finish`
+    runs before KeyboardInterrupt, SystemExit or StoppedError goes on."""
     try:
         with _ending_by_exit():
             yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, StoppedError):
         with _undisturbed():
             finish()
         raise

@@ -68,6 +68,7 @@ def walk(
     into: Walk | None = None,
     apart: Container[bytes] = (),
     links: LinkRule | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> Walk:
     """Looks through a folder (absolute path), or at one file; either may be a link.
 
@@ -79,6 +80,7 @@ def walk(
         into: what was found before, to add to.
         apart: folders below the root that are left to walks of their own.
         links: which are followed. None: those that lead to something below the root.
+        tick: called at each folder; what it raises ends the walk.
 
     Raises:
         InputError: the root does not exist or cannot be listed.
@@ -100,6 +102,7 @@ def walk(
     folders, linked = [root], list[bytes]()
     while folders or linked:  # links last: a photo is known by its own path where it has one
         folder = folders.pop() if folders else linked.pop(0)
+        tick()
         try:
             status = os.stat(folder)
             if (status.st_dev, status.st_ino) in seen:

@@ -23,8 +23,7 @@ def _add(hit: Hit, known: dict[int, PhotoFacts], filter: Filter | None) -> Hit:
     taken, camera, rating, tags, paths = known[hit.photo_id]
     shown = hit.raw_path
     if filter is not None and len(paths) > 1:
-        ranks = {True: 0, None: 1, False: 2}
-        shown = min(paths, key=lambda path: ranks[path_fits(filter, path)])
+        shown = next((path for path in paths if path_fits(filter, path)), shown)
     return replace(
         hit,
         raw_path=shown,

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
+
 from virtue.embedder.inputs import ModelInput
 from virtue.errors import InputError
 from virtue.retrieval.hit import Hit
@@ -17,21 +19,24 @@ from virtue.retrieval.hit import Hit
 class Part(ModelInput):
     """One part of a query: whatever a model embeds (`ModelInput`), where a text beside an image says how the
     answer differs from it; or what is like a region or a photo of the library, whose file need not be there
-    any more.
+    any more; or a vector of one's own.
 
     Attributes:
         region_id, photo_id: those of a `Hit`.
+        vector: (dim,) or (k, dim) numbers, of any length but 0: kept as (k, dim) float32 unit rows. A row of
+            the library scores its best dot product with them.
         weight: relative to the other parts. A part of weight -0.5 is left out, as one of weight 0.5 in
             `Query.without` is. Alone, a part weighs the same whatever its weight.
 
     Raises:
-        InputError: as for `ModelInput`; or the text is blank; or an id goes with anything else; or the weight
-            is 0 or not finite.
+        InputError: as for `ModelInput`; or the text is blank; or an id or a vector goes with anything else;
+            or the vector is none; or the weight is 0 or not finite.
         PromptError: there is a prompt without an image.
     """
 
     region_id: int | None = None
     photo_id: int | None = None
+    vector: Any = None
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -43,23 +48,30 @@ class Part(ModelInput):
                 "one for what hits should not look like"
             )
         ModelInput.__post_init__(self)
+        if self.vector is not None:
+            object.__setattr__(self, "vector", _unit_rows(self.vector))
         if self.text is not None and not self.text.strip():
             raise InputError("the text is empty: give at least one word")
         if self.is_stored and (
             self.image is not None or self.text is not None or None not in (self.region_id, self.photo_id)
         ):
             raise InputError("a region_id or photo_id goes alone: give the rest as further parts")
+        if self.vector is not None and not (self.image is None and self.text is None and not self.is_stored):
+            raise InputError("a vector goes alone: give the rest as further parts")
 
     @classmethod
     def of(cls, value: Any) -> Self:
         """Reads what a program gives: whatever `ModelInput.of` takes, a dict perhaps with `weight`, or with
-        `region_id` or `photo_id` alone; or a `Hit`, which stands for its region, its photo or its caption,
+        `region_id`, `photo_id` or `vector` alone; an array that is a vector (its shape tells: an image has
+        rows and columns of uint8); or a `Hit`, which stands for its region, its photo or its caption,
         as its kind says.
 
         Raises:
             InputError: it is none of these, or a dict with other keys.
             PromptError: a box or a point is none, or has no image.
         """
+        if _is_vector(value):
+            return cls(vector=value)
         if not isinstance(value, Hit):
             return super(Part, cls).of(value)
         if value.kind == "caption":
@@ -73,13 +85,14 @@ class Part(ModelInput):
 
     @property
     def is_empty(self) -> bool:
-        return self.image is None and self.text is None and not self.is_stored
+        return self.image is None and self.text is None and self.vector is None and not self.is_stored
 
     def __str__(self) -> str:
         words = [] if self.image is None else [self._image_name() + self._prompt_name()]
         words += [] if self.text is None else [f'"{self.text}"']
         words += [] if self.region_id is None else [f"region {self.region_id}"]
         words += [] if self.photo_id is None else [f"photo {self.photo_id}"]
+        words += [] if self.vector is None else ["a vector"]
         return " ".join(words) + ("" if self.weight == 1 else f"::{self.weight:g}")
 
     def _image_name(self) -> str:
@@ -133,7 +146,7 @@ class Query:
     @property
     def is_text(self) -> bool:
         """Whether the query consists of texts only."""
-        return all(part.image is None and not part.is_stored for part in self.wanted)
+        return all(part.text is not None and part.image is None for part in self.wanted)
 
     @property
     def has_prompt(self) -> bool:
@@ -146,6 +159,36 @@ class Query:
     def __str__(self) -> str:
         wanted = " + ".join(str(part) for part in self.wanted)
         return wanted + "".join(f" - {part}" for part in self.unwanted)
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and (
+        value.ndim == 1 or (value.ndim == 2 and value.dtype.kind == "f")
+    )
+
+
+def _unit_rows(vector: Any) -> np.ndarray:
+    """Returns (k, dim) float32 unit rows.
+
+    Raises:
+        InputError: the vector is none.
+    """
+    try:
+        rows = np.atleast_2d(np.asarray(vector))
+        if rows.dtype.kind not in "fiu":
+            raise TypeError
+        rows = rows.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError("a vector is an array of numbers, of shape (dim,)") from None
+    if rows.ndim != 2 or not rows.size:
+        raise InputError(f"an array of shape {np.shape(vector)} is no vector: give one of shape (dim,)")
+    if not np.isfinite(rows).all():
+        raise InputError("the vector holds numbers that are none (NaN or infinite): make it again")
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    if not largest.all():
+        raise InputError("the vector is zero, which is alike to all and to nothing: make it again")
+    rows = rows / largest
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _as_list(value: Any) -> Iterable[Any]:

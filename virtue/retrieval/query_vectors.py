@@ -62,7 +62,7 @@ def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapsho
 
 def depends_on_find(embedder: Embedder, query: Query) -> bool:
     """Returns whether the vectors of a query are others for each thing that can be looked for."""
-    is_text = all(part.image is None and not part.is_stored for part in (*query.parts, *query.without))
+    is_text = all(part.text is not None and part.image is None for part in (*query.parts, *query.without))
     return not (is_text and embedder.texts_ignore_find)
 
 
@@ -99,7 +99,18 @@ def _embed(embedder: Embedder, part: Part, find: Find, snapshot: Snapshot) -> np
         return embedder.rows_as_queries(
             snapshot.vectors_of("regions", [locate_part(part, snapshot).row]), find
         )
+    if part.vector is not None:
+        return _check_dim(part.vector, embedder)
     return embedder.query(part, find)
+
+
+def _check_dim(vector: np.ndarray, embedder: Embedder) -> np.ndarray:
+    if vector.shape[1] == embedder.dim:
+        return vector
+    raise InputError(
+        f"the vector has {vector.shape[1]:,} numbers, and those of the model {embedder.name} have "
+        f"{embedder.dim:,}: make it with that model"
+    )
 
 
 def locate_part(part: Part, snapshot: Snapshot) -> RegionLocation:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from virtue.pictures import SUFFIXES
 from virtue.retrieval.one_file import are_copies, files_of, identify
 from virtue.retrieval.same_picture import look, same_picture
 from virtue.retrieval.search import check_model, nothing_indexed
+from virtue.stopping import check_stop, checking
 from virtue.store import Snapshot, Store
 from virtue.store.catalogue.filters import RowFilter
 from virtue.store.records import Copy
@@ -108,6 +110,7 @@ def similar(
     embedder: Callable[[], Embedder],
     path: str | os.PathLike[str] | None = None,
     threshold: float = SIMILAR,
+    stop: threading.Event | None = None,
 ) -> list[list[Similar]]:
     """Finds groups of near-duplicates. The others of a group are compared with its first.
 
@@ -117,6 +120,7 @@ def similar(
             each, one group a file. None: the duplicates within the library, same bytes and same picture
             only; the largest picture comes first.
         threshold: dot product from which on a photo is similar.
+        stop: set by another thread, it ends the work by StoppedError.
 
     Raises:
         EmptyLibraryError: nothing is indexed.
@@ -128,9 +132,9 @@ def similar(
         if snapshot.generation is None:
             raise nothing_indexed(store)
         if path is None:
-            return _find_groups(snapshot)
+            return _find_groups(snapshot, stop)
         groups = []
-        for names in _files(absolute(path)):
+        for names in checking(_files(absolute(path)), stop):
             try:
                 query = _read_query(snapshot, embedder, names[0])
             except PictureError as error:
@@ -235,10 +239,10 @@ def _above(snapshot: Snapshot, vector: np.ndarray, threshold: float) -> Iterator
 # -- the library against itself ---------------------------------------------------------------------------
 
 
-def _find_groups(snapshot: Snapshot) -> list[list[Similar]]:
+def _find_groups(snapshot: Snapshot, stop: threading.Event | None) -> list[list[Similar]]:
     """Forms groups. Each photo is compared with the largest of its group itself, so that no chains form."""
     near: dict[int, dict[int, tuple[float, int]]] = {}
-    for pair in snapshot.same_pictures(MAX_DISTANCE, SAME):
+    for pair in checking(snapshot.same_pictures(MAX_DISTANCE, SAME), stop):
         near.setdefault(pair.one, {})[pair.other] = pair.score, pair.distance
         near.setdefault(pair.other, {})[pair.one] = pair.score, pair.distance
     images = snapshot.full_images({*snapshot.repeated(), *near})
@@ -249,6 +253,7 @@ def _find_groups(snapshot: Snapshot) -> list[list[Similar]]:
     for photo in (
         image.photo_id for image in sorted(images, key=lambda image: (-image.area, image.photo_id))
     ):
+        check_stop(stop)
         if photo in grouped:
             continue
         grouped.add(photo)

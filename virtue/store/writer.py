@@ -264,6 +264,15 @@ class Writer:
         with self._commit() as connection:
             return forgetting.forget(connection, list(paths))
 
+    def forget_photos(self, photo_ids: Collection[int]) -> int:
+        """Drops photos with all their paths, which go on the list as in `forget`; how many paths there were.
+
+        Raises:
+            InputError: the library has not one of these photos; then nothing is forgotten.
+        """
+        with self._commit() as connection:
+            return forgetting.forget_photos(connection, photo_ids)
+
     def unforget(self, paths: Iterable[bytes], hashes: Iterable[bytes] = ()) -> int:
         """Takes photos off the list of what was forgotten: those that lay at or below a path, and those of a
         hash; how many."""

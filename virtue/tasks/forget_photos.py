@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from virtue.errors import InputError
 from virtue.indexer.reach import MissingSummary, find_out_of_reach
 from virtue.indexer.walk import walk
 from virtue.paths import hash_file, is_below, printable
+from virtue.store.catalogue.filters import parse
 
 if TYPE_CHECKING:
     from virtue.store import Store
+
+
+def forget_matching(store: Store, where: str | Sequence[str] | None, photo_ids: Iterable[int] | None) -> int:
+    """Forgets photos by a filter, or by their ids; see `Library.forget`."""
+    filter = parse(where) if where is not None else None
+    with store.write("virtue forget") as writer:
+        if photo_ids is None:
+            with store.read() as snapshot:
+                photo_ids = snapshot.photo_ids(filter)
+        ids = set(photo_ids)
+        return writer.forget_photos(ids) if ids else 0
 
 
 def undo_forget(store: Store, paths: Sequence[bytes]) -> int:

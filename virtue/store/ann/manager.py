@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,10 @@ class IndexManager:
         enough = {name: sample for name, sample in samples.items() if len(sample) >= tuning.MIN_QUERIES}
         found: list[TuningResult] = []
         for name, s in enough.items():
-            if progress:
-                progress(f"tuning searches of {kind} by {name}s", len(found), len(enough))
-            curve = tuning.measure(index, stored, dead, s.queries, s.own, target)
+            what = f"tuning searches of {kind} by {name}s"
+            tick = partial(progress, what, len(found), len(enough)) if progress else lambda: None
+            tick()
+            curve = tuning.measure(index, stored, dead, s.queries, s.own, target, tick)
             found.append(TuningResult(kind, name, len(s), *curve))
         if [each.query_kind for each in found] == ["image"]:
             found.append(tuning.guess_for_texts(kind, found[0].chosen, index.lists))

@@ -9,7 +9,7 @@ that reach the recall, in turn, as a library is searched: one query at a time, o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +73,7 @@ def measure(
     queries: np.ndarray,
     own: OwnRows,
     target: float = TARGET_RECALL,
+    tick: Callable[[], None] = lambda: None,
 ) -> tuple[tuple[SearchParams, ...], SearchParams]:
     """Measures for each nprobe the smallest refine factor that reaches the recall, or the largest there is,
     and its cost; returns also the parameters to use.
@@ -83,16 +84,18 @@ def measure(
     Args:
         queries: (n, dim) float32.
         own: for each query, rows that do not count.
+        tick: called again and again; what it raises ends the work.
     """
     truth = true_best(rows, queries, dead, own)
     usable = index_search.RowSelector.of(len(rows), dead, None)
     tried: list[tuple[SearchParams, bool]] = []
     for nprobe in _nprobes(index.lists):
+        tick()
         ranks = _rank_true_rows(index, nprobe, usable, queries, truth, own, len(rows))
         tried.append(_least_factor(nprobe, ranks, truth >= 0, target))
         if sum(reached for _, reached in tried) > MAX_TRIED_PAST_TARGET:
             break
-    points = _time(index, rows, usable, queries, [params for params, _ in tried])
+    points = _time(index, rows, usable, queries, [params for params, _ in tried], tick)
     able = [point for point, (_, reached) in zip(points, tried, strict=True) if reached]
     if able:
         chosen = min(able, key=lambda params: params.microseconds or 0)
@@ -160,6 +163,7 @@ def _time(
     usable: index_search.RowSelector,
     queries: np.ndarray,
     search_params: Sequence[SearchParams],
+    tick: Callable[[], None],
 ) -> list[SearchParams]:
     """Times a query with each setting, in microseconds on one core: the median over queries of the fastest
     round. The settings take turns. Other programs make a query slower, never quicker."""
@@ -167,6 +171,7 @@ def _time(
     taken = np.empty((len(search_params), TIMING_ROUNDS, len(some)))
     for turn in range(TIMING_ROUNDS):
         for number, params in enumerate(search_params):
+            tick()
             for place in range(len(some)):
                 began = time.thread_time_ns()
                 index_search.search_index(index, rows, some[place : place + 1], TOP, params, usable)

@@ -83,18 +83,15 @@ def parse(where: str | Sequence[str]) -> Filter:
 
 
 def path_fits(filter: Filter, path: bytes) -> bool | None:
-    """Returns whether a photo at this path fits a filter, as far as its path tells; None: it says nothing."""
+    """Returns whether a path fits what a filter says of paths; None: it says nothing."""
     if isinstance(filter, Comparison):
         is_path = filter.field == "path"
         return path_matches(path, filter.operator, str(filter.value)) if is_path else None
     if isinstance(filter, Negation):
         found = path_fits(filter.operand, path)
         return None if found is None else not found
-    parts = {path_fits(operand, path) for operand in filter.operands}
-    decides = filter.word == "or"  # one that fits is enough; of `and`, one that does not
-    if decides in parts:
-        return decides
-    return None if None in parts else not decides
+    parts = [fits for operand in filter.operands if (fits := path_fits(operand, path)) is not None]
+    return (any(parts) if filter.word == "or" else all(parts)) if parts else None
 
 
 # -- the grammar ------------------------------------------------------------------------------------------

@@ -53,6 +53,23 @@ def forget(connection: Connection, paths: Collection[bytes]) -> int:
     return len(going)
 
 
+def forget_photos(connection: Connection, photos: Collection[int]) -> int:
+    """Drops photos with all their paths, and puts them on the list; returns how many paths there were.
+
+    Raises:
+        InputError: the library has not one of these photos; then nothing is forgotten.
+    """
+    sql = "SELECT path, photo_id, missing FROM files WHERE photo_id IN ({})"
+    found = fetch_for(connection, sql, photos, types=_FILE)
+    going: Files = {path: (photo, missing == 1) for path, photo, missing in found}
+    unknown = set(photos).difference(photo for photo, _ in going.values() if photo is not None)
+    if unknown:
+        raise InputError(f"this library has no photo {min(unknown)}, and nothing was forgotten")
+    _list(connection, going, going)
+    _drop(connection, going)
+    return len(going)
+
+
 def drop_paths(connection: Connection, paths: Iterable[bytes]) -> None:
     """Drops paths, and the photos left without any. They do not go on the list."""
     sql = "SELECT path, photo_id, missing FROM files WHERE path IN ({})"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from virtue.overwriting import refuse_to_overwrite
+from virtue.stopping import checking
 from virtue.store.store import Store
 from virtue.store.transfer.manifest import ExportSummary, PhotoExport
 from virtue.store.transfer.parquet import is_export, write_parquet
 from virtue.store.transfer.photo_reader import read_manifest, read_photos
 
 
-def export_parquet(store: Store, file: Path, *, force: bool = False) -> ExportSummary:
+def export_parquet(
+    store: Store, file: Path, *, force: bool = False, stop: threading.Event | None = None
+) -> ExportSummary:
     """Writes all photos that have vectors into one Parquet file.
 
     Args:
         force: overwrite a file that is no export.
+        stop: set by another thread, it ends the work by StoppedError, and no file is written.
 
     Raises:
         EmptyLibraryError: nothing was ever indexed.
@@ -36,5 +41,5 @@ def export_parquet(store: Store, file: Path, *, force: bool = False) -> ExportSu
 
     with store.read_sound() as snapshot:
         manifest = read_manifest(snapshot, store.folder)
-        rows = write_parquet(file, manifest, count(read_photos(snapshot)))
+        rows = write_parquet(file, manifest, count(checking(read_photos(snapshot), stop)))
         return ExportSummary(written, rows, snapshot.photo_count() - written)
