@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from virtue.retrieval import Hit, Query
     from virtue.retrieval.similar import Similar
     from virtue.store.records import Photo, Region, VectorBlock
+    from virtue.tasks.annotate_photos import Annotation
 
 # A program that wants to know listens to "virtue"; without that nothing is printed.
 logging.getLogger("virtue").addHandler(logging.NullHandler())
@@ -29,6 +30,7 @@ turn_off_telemetry()
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Annotation": "virtue.tasks.annotate_photos",
     "Box": "virtue.geometry",
     "Embedder": "virtue.embedder",
     "Find": "virtue.embedder.model",
@@ -47,6 +49,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Annotation",
     "Box",
     "Embedder",
     "Find",

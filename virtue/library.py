@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from virtue.errors import InputError, LibraryNotFoundError
 from virtue.location import locate
 from virtue.paths import absolute, is_below
-from virtue.stopping import with_stop
+from virtue.stopping import check_stop, with_stop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from virtue.store.catalogue.filters import RowFilter
     from virtue.store.catalogue.listing import Order
     from virtue.store.compaction import Waste
-    from virtue.store.records import Kind, Photo, ProgressCallback, VectorBlock
+    from virtue.store.records import Kind, Photo, ProgressCallback, Region, VectorBlock
     from virtue.store.transfer.manifest import ExportManifest, ExportSummary, ImportSummary, PhotoExport
+    from virtue.tasks.annotate_photos import Annotation
 
 PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 
@@ -50,7 +51,7 @@ class SearchOptions(TypedDict, total=False):
 
 
 class Library:
-    """A folder of vectors and metadata, searched with the model that made it.
+    """A folder of vectors and metadata, searched with the model that made it. Threads may share it.
 
     Args:
         folder: where it lives; None: `$VIRTUE_DATABASE`, the nearest `.virtue/`, or the user's data
@@ -94,6 +95,7 @@ class Library:
         self._model = embedder
         self._embedder: Embedder | None = None
         self._store: Store | None = None
+        self._opening = threading.RLock()
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str]) -> Library:
@@ -241,6 +243,7 @@ class Library:
         """
         if not 0 < recall <= 1:
             raise InputError(f"the recall must lie between 0 and 1, not {recall}")
+        check_stop(stop)
         report = _report_indexes(with_stop(_with_say(progress, say), stop))
         with self.store.read() as snapshot:
             if not snapshot.is_large():
@@ -414,6 +417,39 @@ class Library:
         with self.store.read() as snapshot:
             for each in snapshot.vectors(kind, filter, block):
                 yield replace(each, ids=each.photo_ids) if of_photos else each
+
+    def annotate(
+        self,
+        photo: int | Iterable[Annotation],
+        *,
+        captions: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+        rating: int | EllipsisType | None = ...,
+        regions: Sequence[Region] | None = None,
+    ) -> None:
+        """Says something of a photo. What is given takes the place of what was there; what is not, stays.
+        Searches find it at once, and indexing keeps it, also when the file was edited or the model changed.
+
+        Args:
+            photo: its photo_id; or `Annotation`s of several, which are committed at once.
+            captions, tags, rating, regions: as of `Annotation`.
+
+        Raises:
+            InputError: the library has not one of the photos; something cannot be kept; or a new region needs
+                a file that cannot be read. Names the photo; nothing was changed.
+            ModelMismatchError: the library's vectors are of another model.
+            LockedError: another process is writing.
+        """
+        from virtue.tasks.annotate_photos import Annotation, annotate
+
+        said = (captions, tags, regions) != (None, None, None) or rating is not ...
+        if isinstance(photo, int):
+            annotations: Iterable[Annotation] = [Annotation(photo, captions, tags, rating, regions)]
+        elif said:
+            raise InputError("name one photo, or give Annotations that say all there is to say")
+        else:
+            annotations = photo
+        annotate(self.store, lambda: self.embedder, annotations)
 
     def similar(
         self,
@@ -663,9 +699,10 @@ class Library:
     @property
     def embedder(self) -> Embedder:
         """The model that this library is searched with."""
-        if self._embedder is None:
-            self._embedder = self._load_own() if self._model is None else self._load(self._model)
-        return self._embedder
+        with self._opening:  # threads share one
+            if self._embedder is None:
+                self._embedder = self._load_own() if self._model is None else self._load(self._model)
+            return self._embedder
 
     def _load_own(self) -> Embedder:
         """Loads the model that the library was made with, which is never downloaded."""
@@ -689,13 +726,14 @@ class Library:
             self._store = None
 
     def _open(self, *, create: bool = False) -> Store:
-        if self._store is None:
-            from virtue.store import Store
+        with self._opening:
+            if self._store is None:
+                from virtue.store import Store
 
-            self._store = Store.open(
-                self.folder, create=create, read_only=self._read_only, vectors_device=self._vectors_device
-            )
-        return self._store
+                self._store = Store.open(
+                    self.folder, create=create, read_only=self._read_only, vectors_device=self._vectors_device
+                )
+            return self._store
 
     def __enter__(self) -> Library:
         return self

@@ -19,6 +19,7 @@ from virtue.indexer.walk import Found
 from virtue.paths import printable
 from virtue.pictures import Picture
 from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo
+from virtue.store.catalogue.given import Given
 
 MIN_SAME_IOU = 0.7
 """Overlap (intersection over union) from which on a proposal adds nothing to a given region."""
@@ -47,7 +48,8 @@ class PhotoEmbedder(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A photo to embed: at most `limit` proposals beside what is given; `sidecars` are texts."""
+    """A photo to embed: at most `limit` proposals beside what is given; `sidecars` are texts; `metadata` is
+    what code gave of it, as JSON (`Given`)."""
 
     file: Found
     hash: bytes
@@ -56,6 +58,7 @@ class Job:
     limit: int
     given: FittedAnnotations
     sidecars: tuple[str, ...]
+    metadata: str | None = None
 
 
 def embed_photos(
@@ -113,7 +116,7 @@ def _caption_vector(
 
 
 def _info(job: Job) -> PhotoInfo:
-    decoded, meta = job.decoded, job.decoded.metadata
+    decoded, meta, given = job.decoded, job.decoded.metadata, Given.from_json(job.metadata)
     return PhotoInfo(
         job.hash,
         decoded.picture.width,
@@ -122,9 +125,10 @@ def _info(job: Job) -> PhotoInfo:
         camera=meta.camera,
         latitude=meta.latitude,
         longitude=meta.longitude,
-        rating=meta.rating,
-        tags=meta.tags,
+        rating=given.rating if given.has_rating else meta.rating,
+        tags=meta.tags if given.tags is None else given.tags,
         phash=decoded.phash,
+        given=job.metadata,
     )
 
 
@@ -167,13 +171,14 @@ def _region_vectors(
     pairs = [(scene, region) for scene, some in zip(scenes, regions, strict=True) for region in some]
     vectors = np.zeros((len(pairs), embedder.dim), np.float32)
     plain = [index for index, (_, region) in enumerate(pairs) if region.mask is None]
-    vectors[plain] = embedder.embed([_item(*pairs[index]) for index in plain])
+    vectors[plain] = embedder.embed([region_item(*pairs[index]) for index in plain])
     for index in set(range(len(pairs))).difference(plain):
-        vectors[index] = embedder.embed([_item(*pairs[index])])[0]
+        vectors[index] = embedder.embed([region_item(*pairs[index])])[0]
     return np.split(vectors, np.cumsum([len(some) for some in regions])[:-1])
 
 
-def _item(scene: Any, region: NewRegion) -> Item:
+def region_item(scene: Any, region: NewRegion) -> Item:
+    """Returns what to embed of a region: the whole picture, its mask, or its box."""
     if region.origin == "whole":
         return Item(scene=scene)
     mask = masks.decode(json.loads(region.mask)) if region.mask else None

@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from virtue.errors import InputError, ModelMismatchError, StoreError
@@ -142,11 +142,13 @@ def index(
             with stopping_softly(queue.finish):
                 pipeline.start(plan)
                 opening = time.monotonic()
-                for done in pipeline.run(plan.opened, workers or default_workers(), timeout):
-                    if progress:
-                        seconds = time.monotonic() - opening
-                        count, problems = len(plan.opened), len(report.problems)
-                        progress(Progress("indexing", done, count, problems, seconds, "indexing"))
+                # Closed at once, or its workers would live as long as an error that somebody keeps.
+                with closing(pipeline.run(plan.opened, workers or default_workers(), timeout)) as run:
+                    for done in run:
+                        if progress:
+                            seconds = time.monotonic() - opening
+                            count, problems = len(plan.opened), len(report.problems)
+                            progress(Progress("indexing", done, count, problems, seconds, "indexing"))
                 pipeline.finish(plan)
             queue.finish()
         if plan.dropped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -24,7 +24,15 @@ from virtue.indexer.walk import UNREAD, Found
 from virtue.indexer.workers import Outcome, Pool
 from virtue.paths import printable
 from virtue.pictures import reader
-from virtue.store import CaptionUpdate, EmbeddedPhoto, FileRecord, FileState, NewCaption
+from virtue.store import (
+    CaptionUpdate,
+    EmbeddedPhoto,
+    FileRecord,
+    FileState,
+    NewCaption,
+    UserAnnotations,
+)
+from virtue.store.records import Source
 
 if TYPE_CHECKING:
     from virtue.store import Store
@@ -80,7 +88,7 @@ class Pipeline:
         self._recaptioned = plan.recaptioned
         self._queue.add(files=plan.records, missing=plan.missing)
 
-    def run(self, files: list[Found], workers: int, timeout: float) -> Iterator[int]:
+    def run(self, files: list[Found], workers: int, timeout: float) -> Generator[int]:
         """Opens the files, and yields again and again how many are done."""
         if not files:
             return
@@ -252,12 +260,13 @@ class Pipeline:
             beside = self._requirements.sidecar_texts(photo)
         # An edited file takes along what its user had said of it, unless it says it anew.
         source = photo if photo in self._embedded else (state.hash if state else None)
-        annotations, captions = self._kept(source, size)
+        kept, metadata = self._kept(source, size)
+        annotations, captions = kept["annotation"], kept["file"]
         if annotated:
             annotations = fit_all(annotated, *size)
         if captioned:
             captions = fit_all(captioned, *size)
-        given = join(annotations, captions)
+        given = join(join(annotations, captions), kept["code"])
         inside = [f"{printable(found.path)}: {fault}" for fault in decoded.metadata.faults]
         self._report.warnings += (*given.faults, *beside.faults, *inside)
         file = _as_read(found, hashed)
@@ -266,15 +275,17 @@ class Pipeline:
             file = file._replace(stamp=UNREAD)
             with self._store.read() as snapshot:
                 texts += snapshot.sidecar_texts(photo)
-        return Job(file, photo, decoded, str(settings), settings.regions, given, texts)
+        return Job(file, photo, decoded, str(settings), settings.regions, given, texts, metadata)
 
     def _kept(
         self, photo: bytes | None, size: tuple[int, int]
-    ) -> tuple[FittedAnnotations, FittedAnnotations]:
-        if photo is None:
-            return FittedAnnotations(), FittedAnnotations()
-        with self._store.read() as snapshot:
-            return fit_kept(snapshot.user_annotations(photo), *size)
+    ) -> tuple[dict[Source, FittedAnnotations], str | None]:
+        """Returns what the user said of a photo, and of its metadata."""
+        given = UserAnnotations()
+        if photo is not None:
+            with self._store.read() as snapshot:
+                given = snapshot.user_annotations(photo)
+        return fit_kept(given, *size), given.given
 
 
 def _as_read(found: Found, hashed: Hashed | None) -> Found:

@@ -12,6 +12,7 @@ from virtue.errors import PromptError
 from virtue.geometry import Box
 from virtue.indexer import masks
 from virtue.store import NewCaption, NewRegion, UserAnnotations
+from virtue.store.records import USER_SOURCES, Source
 
 MIN_SIDE = 1e-3
 """Pixels that a given box has at least, each way."""
@@ -66,28 +67,33 @@ def join(first: FittedAnnotations, second: FittedAnnotations) -> FittedAnnotatio
     )
 
 
-def fit_kept(given: UserAnnotations, width: int, height: int) -> tuple[FittedAnnotations, FittedAnnotations]:
-    """Returns what the catalogue keeps for a photo: from annotations, and from captions. A box or mask that
-    does not fit any more (the file was edited into another size) is left out, and its caption is one of the
-    photo then."""
+def fit_kept(given: UserAnnotations, width: int, height: int) -> dict[Source, FittedAnnotations]:
+    """Returns what the catalogue keeps for a photo, by where it came from. A box or mask that does not fit
+    any more (the file was edited into another size) is left out, and its caption is one of the photo then."""
     captioned = {caption.region for caption in given.captions if caption.source == "file"}
-    parts = []
-    for of_captions in (False, True):
+    parts: dict[Source, FittedAnnotations] = {}
+    for source in USER_SOURCES:
         chosen = [
             index
             for index, region in enumerate(given.regions)
-            if (index in captioned) == of_captions and _fits(region.box, width, height)
+            if _source(region, index in captioned) == source and _fits(region.box, width, height)
         ]
         places: dict[int | None, int | None] = {None: None}
         places.update((old, new) for new, old in enumerate(chosen))
         captions = tuple(
             NewCaption(caption.text, caption.source, places.get(caption.region))
             for caption in given.captions
-            if (caption.source == "file") == of_captions
+            if caption.source == source
         )
         regions = tuple(_with_fitting_mask(given.regions[index], width, height) for index in chosen)
-        parts.append(FittedAnnotations(regions, captions))
-    return parts[0], parts[1]
+        parts[source] = FittedAnnotations(regions, captions)
+    return parts
+
+
+def _source(region: NewRegion, is_captioned: bool) -> Source:
+    if region.origin == "code":
+        return "code"
+    return "file" if is_captioned else "annotation"
 
 
 def clip_box(x: float, y: float, w: float, h: float, width: int, height: int) -> Box:

@@ -16,8 +16,8 @@ import numpy as np
 from virtue.geometry import Box
 
 Kind = Literal["regions", "captions"]
-Origin = Literal["whole", "proposal", "annotation"]
-Source = Literal["sidecar", "metadata", "file", "annotation"]
+Origin = Literal["whole", "proposal", "annotation", "code"]
+Source = Literal["sidecar", "metadata", "file", "annotation", "code"]
 FaultKind = Literal["catalogue", "value", "rows", "checksum", "count", "orphan", "index", "photo"]
 QueryKind = Literal["text", "image"]
 """What a query was made from. The store knows no model; but texts lie elsewhere in the space than the
@@ -37,8 +37,11 @@ MAX_SIDE = 1 << 31
 """Pixels that a side of a photo may have."""
 MAX_DIM = 1 << 16
 """Dimensions that a vector may have."""
-USER_SOURCES: tuple[Source, ...] = ("file", "annotation")
-"""Captions that a user handed over once: the catalogue is the only place that has them."""
+USER_SOURCES: tuple[Source, ...] = ("file", "annotation", "code")
+"""Captions that a user handed over once, in a file or by code: the catalogue is the only place that has
+them."""
+USER_ORIGINS: tuple[Origin, ...] = ("annotation", "code")
+"""Regions that a user handed over once."""
 INDEXED_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
 """Captions that indexing finds again beside or inside the photo."""
 
@@ -46,7 +49,7 @@ INDEXED_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
 @dataclass(frozen=True, slots=True)
 class PhotoInfo:
     """What is known of a photo: `phash` is 64 bits, unsigned; `taken` is ISO 8601; latitude and longitude are
-    degrees."""
+    degrees. `given` says as JSON (`Given`) what of rating and tags code gave in place of the photo's own."""
 
     hash: bytes
     width: int
@@ -58,6 +61,7 @@ class PhotoInfo:
     rating: int | None = None
     tags: tuple[str, ...] = ()
     phash: int = 0
+    given: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +178,38 @@ class Root:
 @dataclass(frozen=True, slots=True)
 class UserAnnotations:
     """Regions and captions that a user handed over for a photo; `NewCaption.region` counts in
-    `regions`."""
+    `regions`. `given` is as in `PhotoInfo`."""
 
     regions: tuple[NewRegion, ...] = ()
     captions: tuple[NewCaption, ...] = ()
+    given: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoChange:
+    """A change of what is said of a photo.
+
+    Attributes:
+        metadata: what `PhotoInfo.given` becomes, the rating and the tags; None: they stay.
+        captions: new ones of the whole photo.
+        dropped_captions: those of the whole photo that go.
+        regions: new ones, each with its captions.
+        region_vectors: (len(regions), dim) float32, unit rows.
+        dropped_regions: ids of those that go.
+        reworded: (id, category, captions) of regions that stay where they are.
+        caption_vectors: (n, dim) float32, unit rows: of `captions`, then of those of `reworded`, then of
+            those of `regions`.
+    """
+
+    photo_id: int
+    region_vectors: np.ndarray
+    caption_vectors: np.ndarray
+    metadata: tuple[str | None, int | None, tuple[str, ...]] | None = None
+    captions: tuple[str, ...] = ()
+    dropped_captions: tuple[str, ...] = ()
+    regions: tuple[tuple[NewRegion, tuple[str, ...]], ...] = ()
+    dropped_regions: tuple[int, ...] = ()
+    reworded: tuple[tuple[int, str | None, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from virtue.errors import DamagedError, InputError
 from virtue.paths import printable, quote
 from virtue.store import layout as names
 from virtue.store.ann import segments
-from virtue.store.catalogue import database, forgetting, queries, schema, writes
+from virtue.store.catalogue import annotating, database, forgetting, queries, schema, writes
 from virtue.store.catalogue.database import translate_errors
 from virtue.store.disk import translate_disk_errors
 from virtue.store.overwritten import LibraryStamp
@@ -32,6 +32,7 @@ from virtue.store.records import (
     FileRecord,
     Generation,
     Kind,
+    PhotoChange,
     TextChecks,
     TuningResult,
 )
@@ -137,6 +138,28 @@ class Writer:
         rows += sum(len(update.captions) for update in updates)
         seconds = time.perf_counter() - began
         log.info("%s: committed %d photos, %d rows (%.2f s)", self._folder, len(photos), rows, seconds)
+
+    def annotate(self, changes: Sequence[PhotoChange]) -> None:
+        """Changes what is said of photos, at once.
+
+        Raises:
+            ValueError: vectors of another dimension than the target's or not of unit length, no target.
+            StoreError: the disk is full, or fails.
+        """
+        target = self._target()
+        for each in changes:
+            photo = f"photo {each.photo_id}"
+            row_files.encode(each.region_vectors, len(each.region_vectors), target.dim, photo)
+            row_files.encode(each.caption_vectors, len(each.caption_vectors), target.dim, photo)
+        with self._commit() as connection:
+            self._outdate(connection, [each.photo_id for each in changes])
+
+            def append(kind: Kind, vectors: np.ndarray) -> int:
+                rows = row_files.encode(vectors, len(vectors), target.dim, kind)
+                return self._append(connection, kind, rows)
+
+            for each in changes:
+                annotating.change_photo(connection, target.id, each, append)
 
     def _encode(
         self, photos: Sequence[EmbeddedPhoto], updates: Sequence[CaptionUpdate]

@@ -134,6 +134,7 @@ COLUMNS = frozenset(
         "photos.rating INTEGER",
         "photos.phash INTEGER NOT NULL",
         "photos.live INTEGER NOT NULL",
+        "photos.given TEXT",
         "roots.path BLOB NOT NULL",
         "roots.options TEXT NOT NULL",
         "checksums.generation_id INTEGER NOT NULL",

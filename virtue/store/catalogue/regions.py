@@ -14,6 +14,7 @@ from virtue.store.catalogue.database import AnyConnection, WrongValueError
 from virtue.store.catalogue.queries import fetch
 from virtue.store.records import (
     MAX_SIDE,
+    USER_ORIGINS,
     USER_SOURCES,
     CaptionRecord,
     Kind,
@@ -120,26 +121,29 @@ def captions(
 
 
 def user_annotations(connection: AnyConnection, hash: bytes) -> UserAnnotations:
-    photo = _first(fetch(connection, "SELECT id FROM photos WHERE hash = ?", (hash,), (int,)))
+    (photo, given), *_ = fetch(
+        connection, "SELECT id, given FROM photos WHERE hash = ?", (hash,), (int, str | None)
+    ) or [(None, None)]
     newest = _first(fetch(connection, _NEWEST, (photo,), (int,)))
     found = fetch(
         connection,
         "SELECT id, x0, y0, x1, y1, origin, category, mask FROM regions "
-        "WHERE photo_id = ? AND generation_id = ? AND origin = 'annotation' ORDER BY id",
-        (photo, newest),
+        "WHERE photo_id = ? AND generation_id = ? AND origin IN (?, ?) ORDER BY id",
+        (photo, newest, *USER_ORIGINS),
         (int, float, float, float, float, str, str | None, str | None),
     )
     places = {values[0]: place for place, values in enumerate(found)}
     captions = fetch(
         connection,
         "SELECT text, source, region_id FROM captions "
-        "WHERE photo_id = ? AND generation_id = ? AND source IN (?, ?) ORDER BY id",
+        "WHERE photo_id = ? AND generation_id = ? AND source IN (?, ?, ?) ORDER BY id",
         (photo, newest, *USER_SOURCES),
         (str, str, int | None),
     )
     return UserAnnotations(
         tuple(NewRegion(read_box(*values[1:5]), *values[5:]) for values in found),
         tuple(NewCaption(text, source, places.get(region)) for text, source, region in captions),
+        given,
     )
 
 

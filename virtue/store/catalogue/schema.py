@@ -106,6 +106,7 @@ photos = Table(
     Column("rating", Integer),
     Column("phash", Integer, nullable=False, comment="64 bits, stored as signed"),
     Column("live", Integer, nullable=False, comment="1: a path of it is still there"),
+    Column("given", Text, comment="JSON: rating and tags that code gave in place of the photo's own"),
     sqlite_autoincrement=True,
 )
 Index("ix_photos_dead", photos.c.id, sqlite_where=text("live = 0"))

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from virtue.store.catalogue import schema
 from virtue.store.catalogue.database import AnyConnection
+from virtue.store.catalogue.given import is_given
 from virtue.store.catalogue.queries import are_quantiles, fetch
 from virtue.store.records import MAX_SIDE, Fault, TextChecks
 
@@ -32,6 +33,9 @@ def find_value_faults(connection: AnyConnection, checks: TextChecks | None) -> I
         hashes = [hash for (hash,) in fetch(connection, sql)]
         if hashes:
             yield Fault("value", f"{len(hashes)} {what}", tuple(sorted(set(hashes))))
+    given = _unreadable_given(connection)
+    if given:
+        yield Fault("value", f"ratings and tags that were given for {len(given)} photos cannot be read")
     broken = _broken_distributions(connection)
     if broken:
         yield Fault("value", f"the distributions of scores of {len(broken)} kinds of query cannot be read")
@@ -60,6 +64,8 @@ def repair_values(connection: Connection, checks: TextChecks | None) -> None:
     no_box = f"SELECT id FROM regions WHERE {WRONG_BOX}"
     connection.exec_driver_sql(f"UPDATE captions SET region_id = NULL WHERE region_id IN ({no_box})")
     connection.exec_driver_sql(f"DELETE FROM regions WHERE id IN ({no_box})")
+    for photo in _unreadable_given(connection):
+        connection.exec_driver_sql("UPDATE photos SET given = NULL WHERE id = ?", (photo,))
     for key in _broken_distributions(connection):
         connection.exec_driver_sql(
             "DELETE FROM distributions WHERE generation_id = ? AND find = ? AND asked = ?", key
@@ -113,6 +119,11 @@ def _has_no_text(connection: AnyConnection, table: str, column: str) -> bool:
 def _broken_distributions(connection: AnyConnection) -> list[tuple[int, str, str]]:
     sql = "SELECT generation_id, find, asked, CAST(quantiles AS BLOB) FROM distributions"
     return [tuple(key) for *key, content in fetch(connection, sql) if not are_quantiles(content)]
+
+
+def _unreadable_given(connection: AnyConnection) -> list[int]:
+    sql = "SELECT id, given FROM photos WHERE given IS NOT NULL"
+    return [photo for photo, text in fetch(connection, sql) if not is_given(text)]
 
 
 def _unreadable_settings(connection: AnyConnection, checks: TextChecks) -> set[bytes]:

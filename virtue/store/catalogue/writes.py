@@ -16,6 +16,7 @@ from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import (
     INDEXED_SOURCES,
     KINDS,
+    USER_ORIGINS,
     USER_SOURCES,
     EmbeddedPhoto,
     FileRecord,
@@ -31,6 +32,7 @@ Ids = Collection[int]
 MAX_ID = 1 << 62
 
 _SEPARATOR = os.fsencode(os.sep)
+_ORIGINS, _SOURCES = (", ".join(f"'{name}'" for name in names) for names in (USER_ORIGINS, USER_SOURCES))
 _MOVED = "CAST(? || substr(path, ?) AS BLOB)"
 
 
@@ -49,7 +51,7 @@ def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes
         if info.hash not in ids:
             ids[info.hash] = following
             following += 1
-    columns = ("width", "height", "taken", "camera", "latitude", "longitude", "rating")
+    columns = ("width", "height", "taken", "camera", "latitude", "longitude", "rating", "given")
     _put(
         connection,
         schema.photos,
@@ -179,8 +181,8 @@ def check_captions(photo: EmbeddedPhoto) -> None:
         if not 0 <= caption.region < len(photo.regions):
             raise ValueError(f"the caption {caption.text!r} belongs to a region that is not there")
         # Or repair, which drops what indexing finds again, would take the caption with the region.
-        if caption.source in USER_SOURCES and photo.regions[caption.region].origin != "annotation":
-            raise ValueError(f"the caption {caption.text!r} was given, so its region must be an annotation")
+        if caption.source in USER_SOURCES and photo.regions[caption.region].origin not in USER_ORIGINS:
+            raise ValueError(f"the caption {caption.text!r} was given, and its region was not")
 
 
 def put_checksums(connection: Connection, generation: int, kind: Kind, sums: Mapping[int, int]) -> None:
@@ -199,20 +201,20 @@ def put_checksums(connection: Connection, generation: int, kind: Kind, sums: Map
 def drop_vectors(connection: Connection, generation: int, photos: Ids) -> None:
     """Drops all that this generation has of these photos."""
     for kind in reversed(KINDS):
-        _remove(connection, kind, f"generation_id = {generation:d}", photos)
+        remove(connection, kind, f"generation_id = {generation:d}", photos)
     sql = f"DELETE FROM embeddings WHERE generation_id = {generation:d} AND photo_id = ?"
     _each(connection, sql, photos)
 
 
 def drop_captions(connection: Connection, generation: int, photo: int, sources: Sequence[Source]) -> None:
     listed = ", ".join(f"'{source}'" for source in sources)
-    _remove(connection, "captions", f"generation_id = {generation:d} AND source IN ({listed})", [photo])
+    remove(connection, "captions", f"generation_id = {generation:d} AND source IN ({listed})", [photo])
 
 
 def drop_photos(connection: Connection, photos: Ids) -> None:
     """Removes photos from the catalogue, with their tags."""
     for kind in reversed(KINDS):
-        _remove(connection, kind, "TRUE", photos)
+        remove(connection, kind, "TRUE", photos)
     _each(connection, "DELETE FROM photos WHERE id = ?", photos)
 
 
@@ -220,8 +222,8 @@ def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
     """Drops the vectors of photos, and all that indexing can find again. The user's annotations stay, without
     a row."""
     listed = ", ".join(f"'{source}'" for source in INDEXED_SOURCES)
-    _remove(connection, "captions", f"source IN ({listed})", photos)
-    _remove(connection, "regions", "origin <> 'annotation'", photos)
+    remove(connection, "captions", f"source IN ({listed})", photos)
+    remove(connection, "regions", f"origin NOT IN ({_ORIGINS})", photos)
     for kind in KINDS:
         _tombstone(connection, kind, "TRUE", photos)
         _each(connection, f"UPDATE {kind} SET row = NULL WHERE photo_id = ?", photos)
@@ -233,8 +235,8 @@ def keep_user_annotations(connection: Connection, generation: int) -> None:
     of photos that were missing when it was made."""
     absent = f"photo_id NOT IN (SELECT photo_id FROM embeddings WHERE generation_id = {generation:d})"
     move = f"SET generation_id = {generation:d}, row = NULL WHERE {absent}"
-    connection.exec_driver_sql(f"UPDATE regions {move} AND origin = 'annotation'")
-    connection.exec_driver_sql(f"UPDATE captions {move} AND source IN ('file', 'annotation')")
+    connection.exec_driver_sql(f"UPDATE regions {move} AND origin IN ({_ORIGINS})")
+    connection.exec_driver_sql(f"UPDATE captions {move} AND source IN ({_SOURCES})")
 
 
 def in_the_way(connection: Connection, old: bytes, new: bytes) -> bytes | None:
@@ -300,7 +302,8 @@ def next_id(connection: Connection, table: Table) -> int:
     return last + 1
 
 
-def _remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
+def remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
+    """Removes regions or captions of these photos that fulfil a condition; their rows are dead."""
     _tombstone(connection, kind, condition, photos)
     _each(connection, f"DELETE FROM {kind} WHERE photo_id = ? AND {condition}", photos)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from virtue.geometry import Box
 from virtue.store.catalogue import writes
+from virtue.store.catalogue.given import Given
 from virtue.store.records import MAX_DIM, MAX_SIDE, FileRecord, NewRegion, PhotoInfo, TextChecks
 from virtue.store.transfer.manifest import ExportManifest, PhotoExport
 from virtue.store.vectors import row_files
@@ -69,7 +70,8 @@ def _check_info(info: PhotoInfo) -> None:
         raise ValueError(f"a rating of {info.rating}")
     if not _is_whole(info.phash, 0, (1 << 64) - 1):
         raise ValueError("a perceptual hash has 64 bits")
-    _check_texts(info.taken, info.camera, *info.tags)
+    _check_texts(info.taken, info.camera, info.given, *info.tags)
+    Given.from_json(info.given)
     if len(set(info.tags)) < len(info.tags):
         raise ValueError("a photo has a tag twice")
 

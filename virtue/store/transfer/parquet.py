@@ -62,6 +62,8 @@ MAX_PHOTO_CHARACTERS = 100_000_000
 """Of the masks, captions and categories of a photo."""
 LISTS = ("tags", "paths", "sizes", "mtimes_ns", "sidecars", "missing")
 
+NEW_COLUMNS = ("given",)
+"""Columns that exports of older versions lack."""
 REQUIRED_COLUMNS = ("photo", "width", "height", "settings")
 """What a photo cannot be without."""
 
@@ -141,7 +143,7 @@ def read_parquet(path: Path, checks: TextChecks) -> tuple[ExportManifest, Iterat
             raise InputError(f"{path} was not exported by virtue", hint="virtue export FILE")
         manifest = _manifest_from_json(path, metadata[METADATA_KEY])
         border.check_manifest(manifest, checks)
-        lacking = [name for name in _schema(manifest.dim).names if name not in names]
+        lacking = [name for name in _schema(manifest.dim).names if name not in (*names, *NEW_COLUMNS)]
         if lacking:
             raise InputError(f"{path} lacks the columns {', '.join(lacking)}: export it again")
         if rows * manifest.dim > MAX_VALUES_A_BYTE * path.stat().st_size:
@@ -194,7 +196,7 @@ def _schema(dim: int) -> Any:
             ("missing", pa.list_(pa.bool_())),
             ("region", number), ("x0", real), ("y0", real), ("x1", real), ("y1", real),
             ("origin", text), ("category", text), ("mask", text),
-            ("caption", text), ("source", text),
+            ("caption", text), ("source", text), ("given", text),
             ("vector", pa.list_(pa.float16(), dim)),
         ]
     )  # fmt: skip
@@ -232,6 +234,7 @@ def _to_rows(export: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.nd
         "photo": info.hash,
         "tags": list(info.tags),
         "settings": photo.settings,
+        "given": info.given,
         "paths": [file.path for file in files],
         "sizes": [file.size for file in files],
         "mtimes_ns": [file.mtime_ns for file in files],
@@ -299,8 +302,12 @@ def read_tables(path: Path, dim: int) -> Iterator[Any]:
     pa, pq = _import_pyarrow()
     schema = _schema(dim)
     with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=schema.names):
-            table = pa.Table.from_batches([batch]).select(schema.names).cast(schema).combine_chunks()
+        there = [name for name in schema.names if name in file.schema_arrow.names]
+        for batch in file.iter_batches(BATCH_ROWS, columns=there):
+            table = pa.Table.from_batches([batch])
+            for name in set(schema.names).difference(there):
+                table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
+            table = table.select(schema.names).cast(schema).combine_chunks()
             column = table.column("vector").combine_chunks()
             if column.null_count or column.flatten().null_count:
                 raise ValueError("a vector is missing")
@@ -332,7 +339,7 @@ def _to_photo(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
     photo = EmbeddedPhoto(
         PhotoInfo(
             row["photo"], row["width"], row["height"], row["taken"], row["camera"], row["latitude"],
-            row["longitude"], row["rating"], tuple(row["tags"]), row["phash"] or 0,
+            row["longitude"], row["rating"], tuple(row["tags"]), row["phash"] or 0, row["given"],
         ),
         row["settings"],
         tuple(_to_region(each) for each, _ in regions),

@@ -35,7 +35,8 @@ _CAPTIONS = (
 )
 
 _PHOTO = (
-    int, bytes, int, int, str | None, str | None, float | None, float | None, int | None, int, str,
+    int, bytes, int, int, str | None, str | None, float | None, float | None, int | None, int,
+    str | None, str,
 )  # fmt: skip
 _FILE = (int, bytes, int, int, str | None, int)
 _REGION = (int, int, int, float, float, float, float, str, str | None, str | None)
@@ -66,8 +67,8 @@ def read_photos(snapshot: Snapshot) -> Iterator[PhotoExport]:
     last = 0
     while True:
         sql = (
-            "SELECT id, hash, width, height, taken, camera, latitude, longitude, rating, phash, settings "
-            "FROM photos CROSS JOIN embeddings ON photo_id = id AND generation_id = ? "
+            "SELECT id, hash, width, height, taken, camera, latitude, longitude, rating, phash, given, "
+            "settings FROM photos CROSS JOIN embeddings ON photo_id = id AND generation_id = ? "
             "WHERE id > ? ORDER BY id LIMIT ?"
         )
         found = fetch(snapshot.connection, sql, (generation.id, last, BATCH_PHOTOS), _PHOTO)
@@ -85,7 +86,7 @@ def _complete(
     tags = _by_photo(snapshot, _TAGS, ids, (int, str))
     regions = _by_photo(snapshot, _REGIONS, ids, _REGION, generation)
     captions = _by_photo(snapshot, _CAPTIONS, ids, _CAPTION, generation)
-    for id, hash, width, height, taken, camera, latitude, longitude, rating, phash, settings in photos:
+    for id, hash, width, height, taken, camera, latitude, longitude, rating, phash, given, settings in photos:
         own_regions, own_captions, own_files = regions.get(id, []), captions.get(id, []), files.get(id, [])
         numbers: dict[int | None, int | None] = {None: None}
         numbers |= {region: number for number, (region, *_) in enumerate(own_regions)}
@@ -95,7 +96,7 @@ def _complete(
             EmbeddedPhoto(
                 PhotoInfo(
                     hash, width, height, taken, camera, latitude, longitude, rating,
-                    tuple(tag for (tag,) in tags.get(id, [])), phash % (1 << 64),
+                    tuple(tag for (tag,) in tags.get(id, [])), phash % (1 << 64), given,
                 ),
                 settings,
                 tuple(NewRegion(read_box(*values[2:6]), *values[6:]) for values in own_regions),
