@@ -11,12 +11,12 @@ from virtue.telemetry import turn_off_telemetry
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
-    from virtue.embedder.model import Find
     from virtue.errors import VirtueError
     from virtue.geometry import Box, Point, Prompt
     from virtue.indexer import Progress, Report
     from virtue.library import Library
     from virtue.retrieval import Hit, Query
+    from virtue.retrieval.search import Goal as Find
     from virtue.retrieval.similar import Similar
     from virtue.store.records import Photo, Region, VectorBlock
     from virtue.tasks.annotate_photos import Annotation
@@ -33,7 +33,7 @@ _HOMES = {
     "Annotation": "virtue.tasks.annotate_photos",
     "Box": "virtue.geometry",
     "Embedder": "virtue.embedder",
-    "Find": "virtue.embedder.model",
+    "Find": "virtue.retrieval.search:Goal",
     "Hit": "virtue.retrieval",
     "Library": "virtue.library",
     "Photo": "virtue.store.records",
@@ -74,7 +74,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     try:
-        return getattr(import_module(_HOMES[name]), name)
+        home, _, named = _HOMES[name].partition(":")
+        return getattr(import_module(home), named or name)
     except ImportError as error:
         from virtue.distribution import explain_import
 

@@ -300,7 +300,7 @@ class Library:
                 raise InputError("without a query there are no scores: leave min_score out")
             from virtue.retrieval.browsing import browse
 
-            return browse(store, where, find=find, top=top, all_regions=all_regions)
+            return browse(store, where, find=find, top=top, offset=offset, all_regions=all_regions)
         query = Query.of(query, without)
         return search(
             store,

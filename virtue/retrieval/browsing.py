@@ -8,15 +8,16 @@ from dataclasses import replace
 from virtue.geometry import Box
 from virtue.retrieval.hit import Hit, Kind
 from virtue.retrieval.photo_facts import add_facts
+from virtue.retrieval.search import Goal, check_options, row_filter
 from virtue.store import CaptionRecord, RegionRecord, Store
-from virtue.store.catalogue.filters import RowFilter, parse
+from virtue.store.catalogue.filters import RowFilter
 
 
 def browse(
     store: Store,
     where: str | Sequence[str],
     *,
-    find: str,
+    find: Goal,
     top: int,
     offset: int = 0,
     all_regions: bool = False,
@@ -27,13 +28,16 @@ def browse(
     Raises:
         InputError: the filter cannot be read.
     """
-    filter = RowFilter(parse(where), "single" if find == "regions" else "any")
+    check_options(find, top, offset)
+    if find == "auto" and all_regions:
+        find = "regions"
+    filter = row_filter(where, find) or RowFilter()
     with store.read() as snapshot:
         if find == "captions":
             rows = snapshot.browse("captions", filter, True, offset, top)
             hits = [_hit("caption", caption) for caption in snapshot.captions(rows)]
         else:
-            rows = snapshot.browse("regions", filter, all_regions and find == "regions", offset, top)
+            rows = snapshot.browse("regions", filter, all_regions, offset, top)
             kind: Kind = "region" if find == "regions" else "photo"
             hits = [_hit(kind, region) for region in snapshot.regions(rows)]
         hits = add_facts(snapshot, hits, filter.where)

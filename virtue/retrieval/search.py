@@ -79,7 +79,7 @@ def search(
     """
     started = time.monotonic()
     query = Query.of(query)
-    _check_options(find, top, offset, min_score)
+    check_options(find, top, offset, min_score)
     if find == "auto" and all_regions:
         find = "regions"
     filter = row_filter(where, find)
@@ -220,7 +220,8 @@ def _captions(search: RowSearch[CaptionRecord], page: _Page, min_score: MinScore
 # -- what can be wrong ------------------------------------------------------------------------------------
 
 
-def _check_options(find: str, top: int, offset: int, min_score: MinScore) -> None:
+def check_options(find: str, top: int, offset: int, min_score: MinScore = None) -> None:
+    """Raises InputError for an option that cannot be."""
     if find not in GOALS:
         raise InputError(f"cannot find {find!r}: choose one of {', '.join(GOALS)}")
     if top < 1:
