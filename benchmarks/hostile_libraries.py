@@ -32,7 +32,7 @@ SCHEMES = (
     "ALTER TABLE library RENAME TO kept; CREATE VIEW library AS SELECT * FROM kept",
     "ALTER TABLE library RENAME TO kept; CREATE VIEW library AS "
     "WITH RECURSIVE n(version) AS (SELECT 1 UNION ALL SELECT version + 1 FROM n) SELECT version FROM n",
-    "DROP TABLE alembic_version; CREATE VIEW alembic_version AS SELECT '0004' version_num",
+    "DROP TABLE alembic_version; CREATE VIEW alembic_version AS SELECT '0005' version_num",
     "CREATE VIRTUAL TABLE x USING fts5(a)",
     "ALTER TABLE photos ADD COLUMN more AS (hex(zeroblob(90000000)))",
     "ALTER TABLE regions DROP COLUMN category",

@@ -126,9 +126,10 @@ QUERY = vectors(1, 99)[0]
 
 
 LATER = {
-    "0001": ("efforts", "index_ranges", "indexes", "distributions", "forgotten"),
-    "0002": ("distributions", "forgotten"),
-    "0003": ("forgotten",),
+    "0001": ("efforts", "index_ranges", "indexes", "distributions", "forgotten", "given"),
+    "0002": ("distributions", "forgotten", "given"),
+    "0003": ("forgotten", "given"),
+    "0004": ("given",),
 }
 """The tables that each released schema did not have yet."""
 
@@ -152,11 +153,12 @@ def as_of(revision: str, folder: Path) -> None:
     with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain, plain:
         for table in LATER[revision]:
             plain.execute(f"DROP TABLE {table}")
-        plain.execute("CREATE TABLE kept AS SELECT * FROM files")
-        plain.execute("DROP TABLE files")
-        plain.execute(FILES_BEFORE)
-        columns = "path, size, mtime_ns, sidecar, photo_id, problem, missing"
-        plain.execute(f"INSERT INTO files ({columns}) SELECT {columns} FROM kept")
-        plain.execute("DROP TABLE kept")
-        plain.execute("CREATE INDEX ix_files_photo_id ON files (photo_id)")
+        if revision < "0004":
+            plain.execute("CREATE TABLE kept AS SELECT * FROM files")
+            plain.execute("DROP TABLE files")
+            plain.execute(FILES_BEFORE)
+            columns = "path, size, mtime_ns, sidecar, photo_id, problem, missing"
+            plain.execute(f"INSERT INTO files ({columns}) SELECT {columns} FROM kept")
+            plain.execute("DROP TABLE kept")
+            plain.execute("CREATE INDEX ix_files_photo_id ON files (photo_id)")
         plain.execute("UPDATE alembic_version SET version_num = ?", (revision,))

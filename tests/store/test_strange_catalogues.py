@@ -44,7 +44,7 @@ STRANGE = {
     "a view in the place of a table": (disguise("roots", "view"), "it has the view 'roots'"),
     "a virtual table": (disguise("roots", "table"), "it has the table 'roots'"),
     "a view that says which schema it is": (
-        ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0004' version_num"],
+        ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0005' version_num"],
         "it is another database",
     ),
     "a column that is computed": (

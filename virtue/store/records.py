@@ -204,7 +204,7 @@ class PhotoChange:
     photo_id: int
     region_vectors: np.ndarray
     caption_vectors: np.ndarray
-    metadata: tuple[str | None, int | None, tuple[str, ...]] | None = None
+    metadata: tuple[str, int | None, tuple[str, ...]] | None = None
     captions: tuple[str, ...] = ()
     dropped_captions: tuple[str, ...] = ()
     regions: tuple[tuple[NewRegion, tuple[str, ...]], ...] = ()

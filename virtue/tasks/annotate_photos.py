@@ -124,7 +124,7 @@ def _embed(model: Embedder, items: Sequence[Item]) -> np.ndarray:
 
 def _metadata(
     snapshot: Snapshot, photo: Photo, said: Annotation
-) -> tuple[str | None, int | None, tuple[str, ...]] | None:
+) -> tuple[str, int | None, tuple[str, ...]] | None:
     if said.tags is None and isinstance(said.rating, EllipsisType):
         return None
     given = Given.from_json(snapshot.user_annotations(photo.hash).given)

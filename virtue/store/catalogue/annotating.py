@@ -22,8 +22,9 @@ def change_photo(connection: Connection, generation: int, change: PhotoChange, a
     photo = change.photo_id
     if change.metadata is not None:
         given, rating, tags = change.metadata
+        connection.exec_driver_sql("UPDATE photos SET rating = ? WHERE id = ?", (rating, photo))
         connection.exec_driver_sql(
-            "UPDATE photos SET given = ?, rating = ? WHERE id = ?", (given, rating, photo)
+            "INSERT OR REPLACE INTO given (photo_id, content) VALUES (?, ?)", (photo, given)
         )
         connection.exec_driver_sql("DELETE FROM tags WHERE photo_id = ?", (photo,))
         for tag in dict.fromkeys(tags):

@@ -20,18 +20,18 @@ class Given:
     rating: int | None = None
     tags: tuple[str, ...] | None = None
 
-    def to_json(self) -> str | None:
-        """Returns this as text; None: nothing was given."""
+    def to_json(self) -> str:
+        """Returns this as text."""
         content: dict[str, Any] = {}
         if self.has_rating:
             content["rating"] = self.rating
         if self.tags is not None:
             content["tags"] = list(self.tags)
-        return json.dumps(content) if content else None
+        return json.dumps(content)
 
     @classmethod
     def from_json(cls, text: str | None) -> Given:
-        """Reads what `to_json` wrote.
+        """Reads what `to_json` wrote; None: nothing was given.
 
         Raises:
             ValueError: it is not that.

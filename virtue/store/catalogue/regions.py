@@ -122,7 +122,10 @@ def captions(
 
 def user_annotations(connection: AnyConnection, hash: bytes) -> UserAnnotations:
     (photo, given), *_ = fetch(
-        connection, "SELECT id, given FROM photos WHERE hash = ?", (hash,), (int, str | None)
+        connection,
+        "SELECT id, content FROM photos LEFT JOIN given ON photo_id = id WHERE hash = ?",
+        (hash,),
+        (int, str | None),
     ) or [(None, None)]
     newest = _first(fetch(connection, _NEWEST, (photo,), (int,)))
     found = fetch(

@@ -106,7 +106,6 @@ photos = Table(
     Column("rating", Integer),
     Column("phash", Integer, nullable=False, comment="64 bits, stored as signed"),
     Column("live", Integer, nullable=False, comment="1: a path of it is still there"),
-    Column("given", Text, comment="JSON: rating and tags that code gave in place of the photo's own"),
     sqlite_autoincrement=True,
 )
 Index("ix_photos_dead", photos.c.id, sqlite_where=text("live = 0"))
@@ -119,6 +118,13 @@ tags = Table(
     sqlite_with_rowid=False,
 )
 Index(None, tags.c.tag)
+
+given = Table(
+    "given",
+    metadata,
+    Column("photo_id", Integer, _part_of("photos"), primary_key=True),
+    Column("content", Text, nullable=False, comment="JSON: rating and tags that code gave"),
+)
 
 files = Table(
     "files",

@@ -65,7 +65,7 @@ def repair_values(connection: Connection, checks: TextChecks | None) -> None:
     connection.exec_driver_sql(f"UPDATE captions SET region_id = NULL WHERE region_id IN ({no_box})")
     connection.exec_driver_sql(f"DELETE FROM regions WHERE id IN ({no_box})")
     for photo in _unreadable_given(connection):
-        connection.exec_driver_sql("UPDATE photos SET given = NULL WHERE id = ?", (photo,))
+        connection.exec_driver_sql("DELETE FROM given WHERE photo_id = ?", (photo,))
     for key in _broken_distributions(connection):
         connection.exec_driver_sql(
             "DELETE FROM distributions WHERE generation_id = ? AND find = ? AND asked = ?", key
@@ -122,7 +122,7 @@ def _broken_distributions(connection: AnyConnection) -> list[tuple[int, str, str
 
 
 def _unreadable_given(connection: AnyConnection) -> list[int]:
-    sql = "SELECT id, given FROM photos WHERE given IS NOT NULL"
+    sql = "SELECT photo_id, content FROM given"
     return [photo for photo, text in fetch(connection, sql) if not is_given(text)]
 
 

@@ -51,7 +51,7 @@ def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes
         if info.hash not in ids:
             ids[info.hash] = following
             following += 1
-    columns = ("width", "height", "taken", "camera", "latitude", "longitude", "rating", "given")
+    columns = ("width", "height", "taken", "camera", "latitude", "longitude", "rating")
     _put(
         connection,
         schema.photos,
@@ -69,6 +69,9 @@ def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes
         schema.tags,
         [{"photo_id": ids[info.hash], "tag": tag} for info in infos for tag in dict.fromkeys(info.tags)],
     )
+    _each(connection, "DELETE FROM given WHERE photo_id = ?", ids.values())
+    given = [{"photo_id": ids[info.hash], "content": info.given} for info in infos if info.given]
+    _insert(connection, schema.given, given)
     return ids
 
 

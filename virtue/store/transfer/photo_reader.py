@@ -67,9 +67,9 @@ def read_photos(snapshot: Snapshot) -> Iterator[PhotoExport]:
     last = 0
     while True:
         sql = (
-            "SELECT id, hash, width, height, taken, camera, latitude, longitude, rating, phash, given, "
-            "settings FROM photos CROSS JOIN embeddings ON photo_id = id AND generation_id = ? "
-            "WHERE id > ? ORDER BY id LIMIT ?"
+            "SELECT id, hash, width, height, taken, camera, latitude, longitude, rating, phash, content, "
+            "settings FROM photos CROSS JOIN embeddings e ON e.photo_id = id AND generation_id = ? "
+            "LEFT JOIN given ON given.photo_id = id WHERE id > ? ORDER BY id LIMIT ?"
         )
         found = fetch(snapshot.connection, sql, (generation.id, last, BATCH_PHOTOS), _PHOTO)
         if not found:
