@@ -42,6 +42,11 @@ def test_its_json_has_boxes_as_x_y_w_h() -> None:
         "region_box": [10, 20, 30, 40],
         "photo_id": 3,
         "via": ["picture"],
+        "taken": None,
+        "camera": None,
+        "rating": None,
+        "tags": [],
+        "other_paths": [],
     }
 
 
