@@ -110,6 +110,7 @@ class Painted:
     captions: list[str] = field(default_factory=list)
     region_captions: dict[int, str] = field(default_factory=dict)
     size: tuple[int, int] = (80, 60)
+    tags: tuple[str, ...] = ()
 
     def image(self) -> Image.Image:
         image = Image.new("RGB", self.size, COLOURS[self.background])
@@ -154,7 +155,7 @@ def _stored(photo: Painted, folder: Path, embedder: Embedder) -> tuple[list[Embe
     digest = hashlib.sha256(path).digest()
     texts = [caption.text for caption in captions]
     embedded = EmbeddedPhoto(
-        PhotoInfo(digest, *photo.size),
+        PhotoInfo(digest, *photo.size, tags=photo.tags),
         "settings",
         regions,
         np.stack([embedder.embed([Item(picture, Prompt(box))])[0] for box in boxes]),

@@ -75,11 +75,11 @@ def test_a_photo_is_found_by_a_caption_only_if_that_fits(fill: Fill, embedder: E
     told = Painted("told.png", "green", [("blue", (0, 0, 40, 40))], ["red"])
     store = fill(told, PLAIN)
     (hit,) = search(store, embedder, "red", find="photos", where="path = told.png")
-    assert (hit.via, hit.caption) == (("caption", "picture"), "red")
+    assert (hit.via, hit.caption) == (("caption",), "red")
     (hit,) = search(store, embedder, "red", find="photos", where="path = told.png and area < 50%")
     assert hit.via == ("picture",)
     (hit,) = search(store, embedder, "red", find="photos", where="caption = red")
-    assert hit.via == ("caption", "picture")
+    assert hit.via == ("caption",)
 
 
 def test_captions_fit_by_themselves_and_by_their_region(store: Store, embedder: Embedder) -> None:

@@ -14,7 +14,7 @@ from tests.store.builders import LATER, as_of, filled, found
 from virtue.errors import SchemaError
 from virtue.store import Store
 from virtue.store import layout as names
-from virtue.store.catalogue import database
+from virtue.store.catalogue import database, form
 
 
 def _schema(folder: Path) -> list[tuple[str, ...]]:
@@ -22,11 +22,16 @@ def _schema(folder: Path) -> list[tuple[str, ...]]:
         return sorted(plain.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master"))
 
 
+KEPT = ("alembic_version",)
+SHADOWS = tuple(f"{table}_" for table in form.TOKEN_TABLES)
+"""FTS5's own tables, which go with those that they belong to."""
+
+
 def _unmake(folder: Path) -> None:
     """Turns a library into what Alembic takes for one before the first revision."""
     with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain, plain:
         for kind, name, _, _ in _schema(folder):
-            if kind == "table" and name != "alembic_version" and not name.startswith("sqlite_"):
+            if kind == "table" and name not in KEPT and not name.startswith(("sqlite_", *SHADOWS)):
                 plain.execute(f"DROP TABLE {name}")
         plain.execute("DELETE FROM alembic_version")
 

@@ -43,6 +43,12 @@ STRANGE = {
     "a view": (["CREATE VIEW v AS SELECT 1"], "it has the view 'v'"),
     "a view in the place of a table": (disguise("roots", "view"), "it has the view 'roots'"),
     "a virtual table": (disguise("roots", "table"), "it has the table 'roots'"),
+    "another virtual table in the place of tokens": (
+        ["DROP TABLE name_tokens", "CREATE VIRTUAL TABLE name_tokens USING fts5(tokens)"],
+        "it has the table 'name_tokens'",
+    ),
+    "tokens that are gone": (["DROP TABLE caption_tokens"], "it lacks the table caption_tokens"),
+    "a table of FTS5 that is gone": (["DROP TABLE name_tokens_data"], "it lacks the table name_tokens_data"),
     "a view that says which schema it is": (
         ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0005' version_num"],
         "it is another database",

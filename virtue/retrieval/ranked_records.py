@@ -55,6 +55,11 @@ class RankedRecords(Generic[Record]):
                 return list(best.values())[:top]
             depth *= WIDENING
 
+    def join(self, rows: Sequence[int]) -> list[Record]:
+        """Returns the records of rows, in their order."""
+        self._read([*rows])
+        return [record for row in rows if (record := self._records[row]) is not None]
+
     def _read(self, rows: list[int]) -> None:
         unread = [row for row in rows if row not in self._records]
         if unread:

@@ -13,16 +13,20 @@ more needs to be looked at.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from virtue.retrieval.hit import Hit, Via
 from virtue.retrieval.hits import caption_hit, full_box, region_hit
+from virtue.retrieval.literal import LiteralQuery
 from virtue.retrieval.row_search import MinScore, RowSearch, regions_of
 from virtue.store import CaptionRecord, RegionRecord
 
 NEARLY_BEST = 0.8
-"""A picture is a further reason for a photo from this share of the best picture's score on."""
+"""A picture is a further reason for a photo from this share of the best picture's score on, if that is above
+0."""
 
 
 class Reason(NamedTuple):
@@ -41,6 +45,7 @@ Reasons = list[Reason]
 def find_reasons(
     regions: RowSearch[RegionRecord],
     captions: RowSearch[CaptionRecord] | None,
+    literal: LiteralQuery | None,
     match: float,
     count: int,
     min_score: MinScore,
@@ -50,26 +55,57 @@ def find_reasons(
 
     A `min_score` of "auto" cuts pictures at their own threshold, and keeps all captions that match: words
     agree better with words than pictures do, so that between the two there always is a gap.
+
+    Args:
+        literal: the words to look for letter for letter; None: by meaning alone.
+        match: the model's `text_match`.
     """
     threshold = regions.threshold(min_score, regions.photo)
-    match = match if min_score == "auto" else max(match, threshold)
+    least = -math.inf if min_score == "auto" else threshold
     found: dict[int, Reasons] = {}
-    # Captions first: at the same score, words that say it go before a picture that seems to.
+    # What is said first: at the same score, words that say it go before a picture that seems to.
     if captions is not None:
-        for score, caption in captions.best_photos(count, match):
-            reason = Reason("caption", score, captions.percentile(score), caption)
-            found.setdefault(caption.photo_id, []).append(reason)
+        for said in _find_said(regions, captions, literal, match, count):
+            if said.score >= least and said.record.photo_id not in captions.named:
+                _add(found.setdefault(said.record.photo_id, []), said)
     pictures = regions.best_photos(count, threshold)
+    best = pictures[0].score if pictures else 0
+    near = max(NEARLY_BEST * best, threshold) if best > 0 else math.inf
     for score, region in pictures:
         reasons = found.setdefault(region.photo_id, [])
-        if score >= NEARLY_BEST * pictures[0].score or all(other.score < score for other in reasons):
+        if score >= near or all(other.score < score for other in reasons):
             reasons.append(Reason("picture", score, regions.percentile(score), region))
     for reasons in found.values():
         reasons.sort(key=_descending)
     ranked = sorted(found.values(), key=lambda reasons: _descending(reasons[0]))[:count]
-    if pictures:
-        _add_pictures(ranked, regions, max(threshold, NEARLY_BEST * pictures[0].score))
+    _add_pictures(ranked, regions, near)
     return ranked
+
+
+def _find_said(
+    regions: RowSearch[RegionRecord],
+    captions: RowSearch[CaptionRecord],
+    literal: LiteralQuery | None,
+    match: float,
+    count: int,
+) -> Iterator[Reason]:
+    """Yields what is said about photos: captions that mean it, captions and names that hold its words."""
+    for score, caption in captions.best_photos(count, match):
+        yield Reason("caption", score, captions.percentile(score), caption)
+    if literal is not None:
+        for score, caption in literal.find(captions, "caption", match, count):
+            yield Reason("caption", score, captions.percentile(score), caption)
+        for score, region in literal.find(regions, "name", match, count):
+            yield Reason("name", score, captions.percentile(score), region)
+
+
+def _add(reasons: Reasons, reason: Reason) -> None:
+    """Adds a reason, unless there is a better one of its kind."""
+    for place, other in enumerate(reasons):
+        if other.via == reason.via:
+            reasons[place] = max(other, reason, key=lambda each: each.score)
+            return
+    reasons.append(reason)
 
 
 def _add_pictures(found: list[Reasons], regions: RowSearch[RegionRecord], least: float) -> None:
@@ -93,9 +129,9 @@ def _descending(reason: Reason) -> float:
 def show_photo(reasons: Reasons) -> Hit:
     """Makes a hit of kind "photo". Its region is that of the picture, else the one that a caption is about;
     its caption is one that says what was asked."""
-    first, *_ = hits = [_as_hit(reason) for reason in reasons]
-    said = next((hit for hit in hits if hit.via != ("picture",)), first)
-    seen = next((hit for hit in hits if hit.via == ("picture",)), first)
+    hits = {reason.via: _as_hit(reason) for reason in reasons}
+    first = hits[reasons[0].via]
+    said, seen = hits.get("caption", first), hits.get("picture", first)
     return replace(
         first,
         kind="photo",
@@ -103,7 +139,7 @@ def show_photo(reasons: Reasons) -> Hit:
         caption=said.caption,
         region_id=seen.region_id,
         region_box=seen.region_box,
-        via=tuple(reason.via for reason in reasons),
+        via=tuple(hits),
     )
 
 

@@ -16,7 +16,7 @@ from virtue.retrieval.threshold import LOOKED_AT, find_threshold
 from virtue.store import CaptionRecord, RegionRecord, Snapshot
 from virtue.store.calibration import ScoreDistribution
 from virtue.store.catalogue.filters import RowFilter
-from virtue.store.records import Find
+from virtue.store.records import Find, Kind
 
 MinScore = float | Literal["auto"] | None
 Key = Callable[[Any], Hashable]
@@ -28,12 +28,14 @@ class RowSearch(Generic[Record]):
 
     Attributes:
         snapshot: that has the rows.
+        kind: of the rows.
         calibration: how the library scores for such queries; None: it was not measured.
         filter: what hits must match.
         named: photos that the query names itself, and that do not come back as answers.
     """
 
     snapshot: Snapshot
+    kind: Kind
     query: EncodedQuery
     calibration: ScoreDistribution | None
     filter: RowFilter | None
@@ -78,7 +80,9 @@ def among_regions(
 ) -> RowSearch[RegionRecord]:
     ranking = snapshot.rank("regions", query.vectors, filter=filter, query_kind=query.kind)
     calibration = snapshot.score_distribution(find, query.kind)
-    return RowSearch(snapshot, query, calibration, filter, named, RankedRecords(ranking, snapshot.regions))
+    return RowSearch(
+        snapshot, "regions", query, calibration, filter, named, RankedRecords(ranking, snapshot.regions)
+    )
 
 
 def regions_of(search: RowSearch[RegionRecord], photos: Iterable[int]) -> list[Scored[RegionRecord]]:
@@ -94,4 +98,6 @@ def among_captions(
 ) -> RowSearch[CaptionRecord]:
     ranking = snapshot.rank("captions", query.vectors, filter=filter, query_kind=query.kind)
     calibration = snapshot.score_distribution("captions", query.kind)
-    return RowSearch(snapshot, query, calibration, filter, named, RankedRecords(ranking, snapshot.captions))
+    return RowSearch(
+        snapshot, "captions", query, calibration, filter, named, RankedRecords(ranking, snapshot.captions)
+    )

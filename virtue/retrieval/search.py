@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.hits import caption_hit, region_hit
+from virtue.retrieval.literal import LiteralQuery
 from virtue.retrieval.photo_facts import add_facts
 from virtue.retrieval.query import Query
 from virtue.retrieval.query_vectors import EncodedQuery, depends_on_find, encode_query, locate_part
@@ -104,13 +105,14 @@ def search(
             of: Find = "photos" if find == "photos" or query.is_text else "regions"
             encoded = ask(of)
             regions = among_regions(snapshot, encoded, of, filter, named)
-            captions = None
+            captions = literal = None
             if query.is_text:
                 # Most models ask alike whatever is looked for.
                 words = ask("captions") if depends_on_find(embedder, query) else encoded
                 captions = among_captions(snapshot, words, filter, named)
+                literal = LiteralQuery(query) if find == "auto" else None
             match = embedder.model.text_match
-            found = page.cut(find_reasons(regions, captions, match, page.ranked, min_score))
+            found = page.cut(find_reasons(regions, captions, literal, match, page.ranked, min_score))
             hits = [show_photo(each) for each in found] if find == "photos" else _show(regions, found)
         if not hits:
             _check_not_empty(snapshot, store, find)

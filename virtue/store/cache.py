@@ -101,6 +101,7 @@ class GenerationView:
         self._dead: dict[Kind, np.ndarray] = {}
         self._selectors: dict[Kind, RowSelector] = {}
         self._full_images: FullImages | None = None
+        self._photos: int | None = None
         self._bitmaps: dict[tuple[Kind, RowFilter], np.ndarray] = {}
         for kind in KINDS:
             self._take_rows(connection, folder, kind)
@@ -160,6 +161,13 @@ class GenerationView:
         if self._full_images is None:
             self._full_images = FullImages.of(connection, self.generation.id)
         return self._full_images
+
+    def photos(self, connection: AnyConnection) -> int:
+        """Counts the photos that have vectors."""
+        if self._photos is None:
+            sql = "SELECT count(*) FROM embeddings WHERE generation_id = ?"
+            ((self._photos,),) = queries.fetch(connection, sql, (self.generation.id,), (int,))
+        return self._photos
 
     def selector(self, connection: AnyConnection, kind: Kind) -> RowSelector:
         """Returns the rows that searches without a filter may find, as an index takes them."""

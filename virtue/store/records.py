@@ -18,7 +18,7 @@ from virtue.geometry import Box
 Kind = Literal["regions", "captions"]
 Origin = Literal["whole", "proposal", "annotation", "code"]
 Source = Literal["sidecar", "metadata", "file", "annotation", "code"]
-FaultKind = Literal["catalogue", "value", "rows", "checksum", "count", "orphan", "index", "photo"]
+FaultKind = Literal["catalogue", "value", "rows", "checksum", "count", "orphan", "index", "tokens", "photo"]
 QueryKind = Literal["text", "image"]
 """What a query was made from. The store knows no model; but texts lie elsewhere in the space than the
 rows do, and an index has to look further for them."""
@@ -28,6 +28,9 @@ Find = Literal["regions", "photos", "captions"]
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called as (what is being done, how much is done, of how much)."""
+
+Field = Literal["caption", "name"]
+"""Where tokens are looked for: in captions, or in the tags and the names of files and folders of a photo."""
 
 KINDS: tuple[Kind, ...] = ("regions", "captions")
 QUERY_KINDS: tuple[QueryKind, ...] = ("image", "text")
@@ -367,6 +370,18 @@ class CaptionRecord:
     height: int
     region_id: int | None
     box: Box | None
+
+
+class TokenMatches(NamedTuple):
+    """Documents that hold tokens of a query.
+
+    Attributes:
+        counts: how many documents hold each token of the query, counted up to a limit of the store.
+        documents: (row, photo, tokens): of a caption, or of the full image of a photo by its names.
+    """
+
+    counts: dict[str, int]
+    documents: list[tuple[int, int, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)

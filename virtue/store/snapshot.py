@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from virtue.paths import printable
 from virtue.store import calibration
 from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.cache import GenerationView, StoreCache
 from virtue.store.calibration import ScoreDistribution
-from virtue.store.catalogue import listing, photos, queries, regions
+from virtue.store.catalogue import listing, literals, photos, queries, regions
+from virtue.store.catalogue.database import WrongValueError
 from virtue.store.catalogue.filters import Filter, RowFilter
 from virtue.store.catalogue.listing import Order
 from virtue.store.records import (
@@ -24,6 +28,7 @@ from virtue.store.records import (
     Copy,
     Counts,
     Fault,
+    Field,
     FileState,
     Find,
     ForgottenPhoto,
@@ -41,6 +46,7 @@ from virtue.store.records import (
     SamePicture,
     SearchParams,
     TextChecks,
+    TokenMatches,
     UserAnnotations,
     VectorBlock,
 )
@@ -364,6 +370,33 @@ class Snapshot:
         return self.generation is not None and bool(
             calibration.finds_due(self.connection, self.generation.id)
         )
+
+    def find_tokens(
+        self, field: Field, tokens: Sequence[str], filter: RowFilter | None = None
+    ) -> TokenMatches:
+        """Finds the captions, or the photos by their names, that hold some of these tokens (`virtue.tokens`):
+        all that hold one that is not common. With a filter, those whose row matches; rows of photos are those
+        of their full images."""
+        if self._view is None or not tokens:
+            return TokenMatches({}, [])
+        try:
+            counts, found = literals.find(self.connection, self._view.generation.id, field, tokens)
+        except WrongValueError as error:
+            warnings.warn(
+                f"{error} in the library {printable(os.fspath(self.folder))}: words are not looked for "
+                "letter for letter until `virtue verify --repair` has made them again",
+                stacklevel=2,
+            )
+            return TokenMatches({}, [])
+        if filter is not None:
+            kind: Kind = "captions" if field == "caption" else "regions"
+            matching = self._view.bitmap(self.connection, kind, filter)
+            found = [each for each in found if matching[each[0]]]
+        return TokenMatches(counts, found)
+
+    def embedded_photos(self) -> int:
+        """Counts the photos of the active generation."""
+        return 0 if self._view is None else self._view.photos(self.connection)
 
     # -- what lies behind rows ---------------------------------------------------------------------------
 

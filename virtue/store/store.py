@@ -152,6 +152,7 @@ class Store:
                 writer = Writer(self.folder, engine, self._identity)
                 yield writer
                 writer.drop_pathless_photos()
+                writer.purge_tokens()
             finally:
                 engine.dispose()
 

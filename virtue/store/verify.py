@@ -12,8 +12,9 @@ from virtue.errors import DamagedError
 from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.ann.index_files import is_sound, map_index
-from virtue.store.catalogue import queries, unreadable, writes
+from virtue.store.catalogue import literals, queries, unreadable, writes
 from virtue.store.catalogue.database import AnyConnection
+from virtue.store.catalogue.form import TOKEN_TABLES
 from virtue.store.catalogue.queries import fetch
 from virtue.store.records import KINDS, Fault, FaultKind, Generation, Kind, TextChecks
 from virtue.store.vectors import row_files
@@ -28,6 +29,9 @@ def find_faults(connection: AnyConnection, folder: Path, checks: TextChecks | No
     for generation in queries.generations(connection):
         found += find_row_faults(connection, folder, generation)
     found += [fault for _, fault in _find_index_faults(connection, folder)]
+    if not any(fault.kind == "value" for fault in found):  # else there are no sound texts to compare with
+        for field in literals.find_damage(connection):
+            found.append(Fault("tokens", f"the tokens of {field}s are not those of the library"))
     return found
 
 
@@ -48,7 +52,7 @@ def find_row_faults(connection: AnyConnection, folder: Path, generation: Generat
 
 def _find_catalogue_faults(connection: AnyConnection) -> Iterator[Fault]:
     for (answer,) in fetch(connection, "PRAGMA integrity_check(10)"):
-        if answer != "ok":
+        if answer != "ok" and not any(table in answer for table in TOKEN_TABLES):
             yield Fault("catalogue", f"{names.CATALOGUE}: {answer}", repairable=False)
     for table, row, parent, _ in fetch(connection, "PRAGMA foreign_key_check"):
         yield Fault(
@@ -152,6 +156,8 @@ def repair(connection: Connection, folder: Path, checks: TextChecks | None) -> l
         )
     if not found:
         return []
+    if any(fault.kind == "tokens" for fault in found):
+        literals.rebuild(connection)  # what follows writes to them
     segments.drop_segments(connection, [id for id, _ in _find_index_faults(connection, folder)])
     lost = {hash for fault in found for hash in fault.hashes}
     writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, lost).values())
@@ -160,6 +166,7 @@ def repair(connection: Connection, folder: Path, checks: TextChecks | None) -> l
         _settle_tombstones(connection, generation, kind, count)
         _settle_file(connection, folder, generation, kind, count)
     writes.settle_live(connection)
+    literals.rebuild(connection)
     return found
 
 

@@ -20,7 +20,7 @@ from virtue.errors import DamagedError, InputError
 from virtue.paths import printable, quote
 from virtue.store import layout as names
 from virtue.store.ann import segments
-from virtue.store.catalogue import annotating, database, forgetting, queries, schema, writes
+from virtue.store.catalogue import annotating, database, forgetting, literals, queries, schema, writes
 from virtue.store.catalogue.database import translate_errors
 from virtue.store.disk import translate_disk_errors
 from virtue.store.overwritten import LibraryStamp
@@ -66,6 +66,7 @@ class Writer:
         self._engine = engine
         self._turn = threading.Lock()
         self._stamp: LibraryStamp | None = None
+        self._has_new_tokens = False
         with self._transaction() as connection:
             self.target = queries.active(connection)
         self._remove_leftovers()
@@ -126,10 +127,10 @@ class Writer:
         latest = list({file.path: file for file in files}.values())
         began = time.perf_counter()
         vectors = self._encode(photos, updates)
+        self._has_new_tokens = True
         with self._commit() as connection:
-            if photos:
-                self._put_photos(connection, photos, vectors)
-            touched = writes.put_files(connection, latest)
+            touched = self._put_photos(connection, photos, vectors) if photos else set()
+            touched |= writes.put_files(connection, latest)
             touched |= writes.mark_missing(connection, list(missing))
             writes.settle_live(connection, touched)
             for update in updates:
@@ -151,6 +152,7 @@ class Writer:
             photo = f"photo {each.photo_id}"
             row_files.encode(each.region_vectors, len(each.region_vectors), target.dim, photo)
             row_files.encode(each.caption_vectors, len(each.caption_vectors), target.dim, photo)
+        self._has_new_tokens = True
         with self._commit() as connection:
             self._outdate(connection, [each.photo_id for each in changes])
 
@@ -183,7 +185,7 @@ class Writer:
 
     def _put_photos(
         self, connection: Connection, photos: Sequence[EmbeddedPhoto], vectors: dict[Kind, list[np.ndarray]]
-    ) -> None:
+    ) -> set[int]:
         target = self._target().id
         ids = writes.put_photos(connection, [photo.info for photo in photos])
         writes.drop_vectors(connection, target, ids.values())
@@ -204,6 +206,7 @@ class Writer:
                 region = None if caption.region is None else own[caption.region]
                 located.append((ids[photo.info.hash], caption, region))
         writes.put_captions(connection, target, located, row)
+        return set(ids.values())
 
     def _outdate(self, connection: Connection, photos: Collection[int]) -> None:
         """Makes a generation that is being built embed these photos again, since what it has of them is older
@@ -250,6 +253,8 @@ class Writer:
             others = (generation.id,)
             connection.exec_driver_sql("DELETE FROM generations WHERE id <> ?", others)
             connection.exec_driver_sql("UPDATE generations SET active = 1 WHERE id = ?", others)
+            literals.drop_orphans(connection)
+            literals.purge(connection)
         self.target = replace(generation, active=True)
         self._remove_leftovers()
 
@@ -274,7 +279,9 @@ class Writer:
                     f"forget {printable(old)}",
                     hint=f"virtue forget {quote(old)}",
                 )
-            return writes.move(connection, old, new)
+            moved = writes.move(connection, old, new)
+            literals.purge(connection)
+            return moved
 
     def forget(self, paths: Iterable[bytes]) -> int:
         """Drops these paths and all below them, the roots among them, and photos that are left without a
@@ -312,6 +319,7 @@ class Writer:
         The user's annotations are kept (`Snapshot.user_annotations`)."""
         with self._commit() as connection:
             writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, hashes).values())
+            self._has_new_tokens = True
 
     def repair(self, checks: TextChecks | None = None) -> list[Fault]:
         """Repairs what it can, by dropping vectors that are lost, and builds lost indexes again; returns what
@@ -481,6 +489,16 @@ class Writer:
         if left:
             with self._commit() as connection:
                 writes.drop_photos(connection, writes.pathless(connection))
+                literals.purge(connection)
+            self._has_new_tokens = False
+
+    def purge_tokens(self) -> None:
+        """Removes what captions and names no longer say from the disk, as is done when the block of
+        `Store.write` ends."""
+        if self._has_new_tokens:
+            with self._transaction() as connection:
+                literals.purge(connection)
+            self._has_new_tokens = False
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

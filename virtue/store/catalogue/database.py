@@ -27,7 +27,7 @@ Mode = Literal["read", "write", "look", "frozen"]
 connections share and remove again (under its own mode=ro they would stay). frozen: takes the file
 for unchanging, for folders where even those cannot be."""
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The newest revision in virtue/migrations. Revisions are zero-padded numbers, so that a library
 can be told to be older or newer by comparing them."""
 MIN_FREE_PAGES = 1 / 5
@@ -180,6 +180,8 @@ def create(folder: Path) -> None:
         with making.begin() as connection:
             schema.metadata.create_all(connection)
             schema.alembic_version.create(connection)
+            for sql in form.TOKEN_TABLES.values():
+                connection.exec_driver_sql(sql)
             connection.execute(insert(schema.alembic_version).values(version_num=SCHEMA))
             connection.execute(insert(schema.library).values(version=0))
         making.dispose()

@@ -10,7 +10,7 @@ from sqlalchemy import Table, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
-from virtue.store.catalogue import schema
+from virtue.store.catalogue import literals, schema
 from virtue.store.catalogue.database import WrongValueError
 from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import (
@@ -123,12 +123,13 @@ def _photos_at(connection: Connection, paths: Iterable[bytes]) -> set[int]:
 
 
 def settle_live(connection: Connection, photos: Ids | None = None) -> None:
-    """Notes for these photos (None: all) whether a path of them is still there."""
+    """Notes for these photos (None: all) whether a path of them is still there, and what they are called."""
     sql = "UPDATE photos SET live = EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id AND NOT missing)"
     if photos is None:
         connection.exec_driver_sql(sql)
     else:
         _each(connection, f"{sql} WHERE id = ?", photos)
+        literals.put_names(connection, photos)
 
 
 def put_regions(
@@ -169,7 +170,9 @@ def put_captions(
         }
         for photo, caption, region in captions
     ]
-    _insert(connection, schema.captions, _numbered(values, next_id(connection, schema.captions), row))
+    first = next_id(connection, schema.captions)
+    _insert(connection, schema.captions, _numbered(values, first, row))
+    literals.put_captions(connection, first)
 
 
 def check_captions(photo: EmbeddedPhoto) -> None:
@@ -219,6 +222,7 @@ def drop_photos(connection: Connection, photos: Ids) -> None:
     for kind in reversed(KINDS):
         remove(connection, kind, "TRUE", photos)
     _each(connection, "DELETE FROM photos WHERE id = ?", photos)
+    literals.put_names(connection, photos)
 
 
 def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
@@ -268,6 +272,11 @@ def move(connection: Connection, old: bytes, new: bytes) -> int:
         connection.exec_driver_sql(back, (_bare(new), 2, b"\0"))
     top = (os.path.abspath(new), _bare(new), _bare(new) + _SEPARATOR)
     connection.exec_driver_sql("UPDATE roots SET path = ? WHERE path IN (?, ?)", top)
+    place, inside = below(new)
+    moved = fetch(
+        connection, f"SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND {inside}", place, (int,)
+    )
+    literals.put_names(connection, {photo for (photo,) in moved})
     return count
 
 
@@ -308,6 +317,8 @@ def next_id(connection: Connection, table: Table) -> int:
 def remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
     """Removes regions or captions of these photos that fulfil a condition; their rows are dead."""
     _tombstone(connection, kind, condition, photos)
+    if kind == "captions":
+        literals.drop_captions(connection, condition, photos)
     _each(connection, f"DELETE FROM {kind} WHERE photo_id = ? AND {condition}", photos)
 
 

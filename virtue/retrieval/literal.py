@@ -1,0 +1,109 @@
+"""Words found letter for letter, in captions and names: names, places, numbers, other languages.
+
+A document scores by the share of the query's words that it holds, each weighted by how rare it is. The share
+is put on the scale of texts: what holds most of the query scores `match`, from where two texts speak of one
+thing, and what is the query word for word scores 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Set
+
+from virtue.retrieval.query import Query
+from virtue.retrieval.ranked_records import Record, Scored
+from virtue.retrieval.row_search import RowSearch
+from virtue.store.catalogue.literals import is_prefix
+from virtue.store.records import Field
+from virtue.tokens import tokenize
+
+MAX_WORDS = 64
+"""Words of a query that are looked for."""
+MOST = 0.6
+"""Share of the query's words, by their weight, from which on a document counts."""
+PREFIX = 0.8
+"""How much a longer number counts that only begins as the query's does."""
+HOLDS_ALL = 0.9
+"""Share of the way from `match` to 1 that all words of the query are worth among others; a caption goes the
+rest as far as it holds nothing else."""
+
+ALL = 1 - 1e-9
+"""The share of all words, but for rounding."""
+
+FUNCTION_WORDS = frozenset((
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "he", "her", "his",
+    "i", "in", "into", "is", "it", "its", "me", "my", "of", "on", "or", "our", "s", "she", "t", "that",
+    "the", "their", "them", "there", "these", "they", "this", "to", "was", "we", "were", "what", "where",
+    "which", "who", "with", "you", "your", "am", "auf", "aus", "bei", "das", "dem", "den", "der", "des",
+    "die", "ein", "eine", "einem", "einen", "einer", "eines", "es", "im", "ist", "mit", "und", "von",
+    "vor", "zu", "zum", "zur", "au", "aux", "avec", "ce", "dans", "de", "du", "en", "et", "la", "le",
+    "les", "ma", "mon", "par", "pour", "sa", "son", "sur", "un", "une", "con", "da", "del", "della", "di",
+    "do", "dos", "e", "el", "gli", "il", "las", "los", "o", "para", "por", "se", "sin", "su", "sul", "um",
+    "uma", "una", "y",
+))  # fmt: skip
+"""Words that say nothing beside others, whatever a library holds."""
+
+
+class LiteralQuery:
+    """The words of a query: each with the weight of its part."""
+
+    def __init__(self, query: Query) -> None:
+        self.wanted: dict[str, float] = {}
+        for part in query.wanted:
+            for token in tokenize(part.text or ""):
+                self.wanted[token] = max(part.weight, self.wanted.get(token, 0))
+        telling = {token: weight for token, weight in self.wanted.items() if token not in FUNCTION_WORDS}
+        self.words = dict([*(telling or self.wanted).items()][:MAX_WORDS])
+        self.unwanted = {
+            token for part in query.unwanted for token in tokenize(part.text or "")
+        } - FUNCTION_WORDS
+
+    def find(self, search: RowSearch[Record], field: Field, match: float, count: int) -> list[Scored[Record]]:
+        """Returns the best `count` captions, or photos by their names (their full images), best first; of
+        equal ones those first whose rows fit the query's vectors best.
+
+        Args:
+            search: among captions, or among regions.
+            match: the score of a document that holds just enough.
+        """
+        snapshot = search.snapshot
+        counts, documents = snapshot.find_tokens(field, [*self.words], search.filter)
+        weights = self._weights(counts, snapshot.embedded_photos())
+        total = sum(weights.values())
+        if not total:
+            return []
+        found: dict[int, tuple[float, int]] = {}
+        for row, photo, tokens in documents:
+            held = set(tokens)
+            share = sum(weight * _degree(token, held) for token, weight in weights.items()) / total
+            if share < MOST or held & self.unwanted:
+                continue
+            reach = (share - MOST) / (1 - MOST) * HOLDS_ALL
+            if field == "caption" and share > ALL:
+                reach += (1 - HOLDS_ALL) * len(held & self.wanted.keys()) / len(held)
+            found[row] = (match + (1 - match) * reach, photo)
+        if not found:
+            return []
+        fits = snapshot.scores(search.kind, [*found], search.query.vectors).tolist()
+        order = sorted(
+            zip(found, fits, strict=True), key=lambda each: (-found[each[0]][0], -each[1], each[0])
+        )
+        best: dict[int, int] = {}
+        for row, _ in order:
+            best.setdefault(found[row][1], row)
+        records = search.records.join([*best.values()][:count])
+        return [Scored(found[record.row][0], record) for record in records]
+
+    def _weights(self, counts: dict[str, int], photos: int) -> dict[str, float]:
+        """Returns the weight of each word: none, if more than half of the library has it."""
+        return {
+            token: weight * max(0.0, math.log((photos + 1) / (2 * max(counts.get(token, 0), 0.5))))
+            for token, weight in self.words.items()
+        }
+
+
+def _degree(token: str, held: Set[str]) -> float:
+    """Returns how far a document holds a token, from 0 to 1."""
+    if token in held:
+        return 1
+    return PREFIX if is_prefix(token) and any(other.startswith(token) for other in held) else 0
