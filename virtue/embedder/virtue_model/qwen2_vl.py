@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface, Qwen2VLModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.vision_utils import get_vision_position_ids
@@ -55,15 +56,37 @@ def _continued_attention(
     attention_mask: Tensor | None,
     past: Pair | None = None,
     kept: list[Pair] | None = None,
+    scaling: float | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """Attention that goes on from keys and values that came before: as with a cache of transformers, but with
     nothing in it that depends on which layer this is, so that all layers share one compiled graph."""
     if kept is not None:
         kept.append((key, value))
-    if past is not None:
-        key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-    return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+    if past is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **settings)
+    key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+    attend = _attend_in_graph if torch.compiler.is_compiling() else _attend_causally
+    return attend(query, key, value, scaling).transpose(1, 2).contiguous(), None
+
+
+def _attend_causally(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Attention of the last tokens of a sequence to all of it: (n, heads, length, d), of keys and values
+    that fewer heads may share. Without a mask in memory, so that a card can use its flash kernel."""
+    bias = causal_lower_right(query.shape[2], key.shape[2])
+    return functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=bias, scale=scaling, enable_gqa=True
+    )
+
+
+# What a graph cannot look into: the bias is no plain tensor, and a mask in its place would rule out flash.
+_attend_in_graph = torch.library.custom_op(
+    "virtue::attend_causally",
+    lambda query, key, value, scaling: _attend_causally(query, key, value, scaling).contiguous(),
+    mutates_args=(),
+    schema="(Tensor query, Tensor key, Tensor value, float? scaling) -> Tensor",
+)
+_attend_in_graph.register_fake(lambda query, key, value, scaling: query.new_empty(query.shape))
 
 
 # transformers loops over the pictures of a batch unless the attention's name holds "flash"; pictures
@@ -177,24 +200,18 @@ class Qwen2VLLanguage(nn.Module):
     ) -> Tensor:
         """All layers: hidden states, before the last norm. Keys and values of each layer go into `kept`."""
         rotary = self.model.rotary_emb(embeds, positions)
-        mask, hidden = None, embeds
-        if prefix is not None:
-            length, before = embeds.shape[1], prefix[0][0].shape[2]
-            mask = torch.ones(length, before + length, dtype=torch.bool, device=embeds.device).tril(before)
-            mask = mask[None, None]
+        hidden = embeds
         for number, layer in enumerate(self.model.layers):
             past = None
             if prefix is not None:  # copied for one layer at a time: for all at once they would fill a card
                 past = prefix[number][0][prefix_index], prefix[number][1][prefix_index]
-            hidden, own = self._run_layer(layer, hidden, rotary, mask, past)
+            hidden, own = self._run_layer(layer, hidden, rotary, past)
             if kept is not None:
                 kept.append(own)
         return hidden
 
 
-def _run_layer(
-    layer: nn.Module, hidden: Tensor, rotary: Pair, mask: Tensor | None, past: Pair | None
-) -> tuple[Tensor, Pair]:
+def _run_layer(layer: nn.Module, hidden: Tensor, rotary: Pair, past: Pair | None) -> tuple[Tensor, Pair]:
     kept: list[Pair] = []
-    hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary, past=past, kept=kept)
+    hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, past=past, kept=kept)
     return hidden, kept[0]
