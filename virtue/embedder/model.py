@@ -83,6 +83,15 @@ def resizing_of(model: Model) -> Resizing | None:
 
 
 @runtime_checkable
+class BatchProposer(Protocol):
+    """A model that proposes regions for many scenes at once: a card is then waited for once, not once a
+    photo."""
+
+    def propose_all(self, scenes: Sequence[Scene], limits: Sequence[int]) -> list[list[Box]]:
+        """Proposes for each scene at most so many boxes, as `Model.propose` does."""
+
+
+@runtime_checkable
 class AsymmetricModel(Model, Protocol):
     """A model whose queries weight the parts of a vector differently from its documents."""
 

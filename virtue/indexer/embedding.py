@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from virtue.embedder.model import Item, Model
+from virtue.embedder.model import BatchProposer, Item, Model
 from virtue.errors import InputError
 from virtue.geometry import Box, Prompt
 from virtue.indexer import masks
@@ -78,7 +78,7 @@ def _embed_batch(
     embedder: PhotoEmbedder, jobs: Sequence[Job], warn: Callable[[str], None]
 ) -> Iterator[EmbeddedPhoto]:
     scenes = embedder.scenes([job.decoded.picture for job in jobs])
-    regions = [_regions(embedder, job, scene) for job, scene in zip(jobs, scenes, strict=True)]
+    regions = list(map(_regions, jobs, _propose(embedder, jobs, scenes)))
     region_vectors = _region_vectors(embedder, scenes, regions)
     captions = embed_captions(embedder, [_captions(job, warn) for job in jobs], warn)
     for job, own_regions, vectors, own_captions in zip(jobs, regions, region_vectors, captions, strict=True):
@@ -132,11 +132,26 @@ def _info(job: Job) -> PhotoInfo:
     )
 
 
-def _regions(embedder: PhotoEmbedder, job: Job, scene: Any) -> tuple[NewRegion, ...]:
+def _propose(embedder: PhotoEmbedder, jobs: Sequence[Job], scenes: Sequence[Any]) -> list[list[Box]]:
+    """Proposes boxes for the photos that have fewer regions than they may have."""
+    boxes: list[list[Box]] = [[] for _ in jobs]
+    wanting = [number for number, job in enumerate(jobs) if job.limit > len(job.given.regions)]
+    limits = [jobs[number].limit for number in wanting]
+    if isinstance(embedder.model, BatchProposer):
+        made = embedder.model.propose_all([scenes[number] for number in wanting], limits)
+    else:
+        made = [
+            embedder.propose(scenes[number], limit) for number, limit in zip(wanting, limits, strict=True)
+        ]
+    for number, some in zip(wanting, made, strict=True):
+        boxes[number] = some
+    return boxes
+
+
+def _regions(job: Job, boxes: Sequence[Box]) -> tuple[NewRegion, ...]:
     """Returns the regions of a photo: the full image, the user's annotations, then proposals up to the
     limit."""
     given = job.given.regions
-    boxes = embedder.propose(scene, job.limit) if job.limit > len(given) else []
     new = [box for box in boxes if all(box.iou(region.box) < MIN_SAME_IOU for region in given)]
     picture = job.decoded.picture
     full_image = NewRegion(Box(0, 0, picture.width, picture.height), "whole")

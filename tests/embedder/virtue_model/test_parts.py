@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from tests.data.recipe import picture
@@ -145,18 +146,23 @@ class Discs:
         return logits, quality
 
 
+def propose_discs(scene: Scene, limit: int, min_quality: float = 0.8) -> list[Box]:
+    (boxes,) = propose(Discs(), [scene], [limit], Budget(64), min_quality=min_quality, min_stability=0.85)
+    return boxes
+
+
 def test_proposals_lie_in_the_picture_and_apart() -> None:
     scene = Scene(400, 200, torch.zeros(4, 16, 16), (), torch.zeros(1, 8), (1, 1))
-    boxes = propose(Discs(), scene, 500, Budget(64), min_quality=0.8, min_stability=0.85)
+    boxes = propose_discs(scene, 500)
     assert len(boxes) > 10
     for number, box in enumerate(boxes):
         assert box == box.within(400, 200)
         assert box.area < 0.9 * 400 * 200
         assert all(box.iou(other) < 0.75 for other in boxes[:number])
-    assert propose(Discs(), scene, 3, Budget(64), min_quality=0.8, min_stability=0.85) == boxes[:3]
+    assert propose_discs(scene, 3) == boxes[:3]
     # Small discs move too much with the threshold, poor ones are not believed.
     assert min(box.area for box in boxes) > 60 * 30 / 2
-    assert propose(Discs(), scene, 500, Budget(64), min_quality=0.99, min_stability=0.85) == []
+    assert propose_discs(scene, 500, 0.99) == []
 
 
 def test_the_models_own_proposals_are_on_its_own_encoding(make: Make) -> None:
@@ -164,6 +170,33 @@ def test_the_models_own_proposals_are_on_its_own_encoding(make: Make) -> None:
     (scene,) = embedder.scenes([load(picture(6, 300, 160))])
     for box in embedder.propose(scene, 12):
         assert box == box.within(300, 160)
+
+
+class Waits(TorchFunctionMode):
+    """Counts what a card would be waited for: whatever brings numbers home."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += getattr(function, "__name__", "") in ("cpu", "item", "tolist", "nonzero", "__bool__")
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_card_is_waited_for_once_for_the_proposals_of_many_photos(make: Make) -> None:
+    scenes = [Scene(400 + n, 200, torch.zeros(4, 16, 16), (), torch.zeros(1, 8), (1, 1)) for n in range(3)]
+    limits = [12, 0, 5]
+    with Waits() as waits:
+        together = propose(Discs(), scenes, limits, Budget(64), min_quality=0.8, min_stability=0.85)
+    assert waits.count == 1
+    assert [len(boxes) for boxes in together] == limits
+    assert together == list(map(propose_discs, scenes, limits))
+    model = make(proposal_quality=0.0, proposal_stability=0.0).model
+    seen = model.scenes([load(picture(seed, 200 + seed, 160)) for seed in range(3)])
+    with Waits() as waits:
+        model.propose_all(seen, limits)
+    assert waits.count == 1
 
 
 def test_nothing_sure_proposes_nothing(make: Make) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,20 +30,33 @@ MIN_AREA_SHARE = 0.001
 
 def propose(
     segmentation: SegmentationModel,
-    scene: Scene,
-    limit: int,
+    scenes: Sequence[Scene],
+    limits: Sequence[int],
     budget: Budget,
     *,
     min_quality: float,
     min_stability: float,
-) -> list[Box]:
-    """Proposes at most `limit` boxes in pixels of the upright original, best first, without near-duplicates.
+) -> list[list[Box]]:
+    """Proposes for each scene at most so many boxes in pixels of the upright original, best first, without
+    near-duplicates. A card is waited for once for all scenes.
 
     Args:
         budget: of points that are worked on at once.
         min_quality: what the model itself must think of a mask, 0 to 1.
         min_stability: intersection over union of the mask with the threshold moved up and down.
     """
+    if not scenes:
+        return []
+    found = [_score_masks(segmentation, scene, budget, min_quality, min_stability) for scene in scenes]
+    scored = torch.stack(found).cpu().numpy()
+    return [_choose(*one) for one in zip(scenes, limits, scored, strict=True)]
+
+
+def _score_masks(
+    segmentation: SegmentationModel, scene: Scene, budget: Budget, min_quality: float, min_stability: float
+) -> Tensor:
+    """Finds boxes of masks in shares of the sides, with scores: (masks, 5), below zero: not good enough. It
+    stays on the device, which may still be at work."""
     device = scene.features.device
     centres = (torch.arange(POINTS_PER_SIDE) + 0.5) * segmentation.side / POINTS_PER_SIDE
     points = torch.cartesian_prod(centres, centres).flip(1)
@@ -59,7 +74,10 @@ def propose(
         score = torch.where(good, quality * stability, -1.0)
         return list(torch.cat([_bound_masks(logits > 0), score[:, None]], dim=1).chunk(len(some)))
 
-    scored = torch.cat(budget.run(list(points), find_boxes)).cpu().numpy()
+    return torch.cat(budget.run(list(points), find_boxes))
+
+
+def _choose(scene: Scene, limit: int, scored: np.ndarray) -> list[Box]:
     scored = scored[scored[:, 4] >= 0]
     area = (scored[:, 2:4] - scored[:, :2]).prod(axis=1)
     scored = scored[(area > MIN_AREA_SHARE) & (area < MAX_AREA_SHARE)]

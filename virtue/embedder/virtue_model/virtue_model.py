@@ -164,12 +164,17 @@ class VirtueModel:
             original = image_preprocessing.resize(original, (TINY_CELLS * cell,) * 2)
         return image_preprocessing.resize(original, size)
 
-    @torch.inference_mode()
     def propose(self, scene: Scene, limit: int) -> list[Box]:
+        (boxes,) = self.propose_all([scene], [limit])
+        return boxes
+
+    @torch.inference_mode()
+    def propose_all(self, scenes: Sequence[Scene], limits: Sequence[int]) -> list[list[Box]]:
+        """Proposes boxes for many scenes, each with its limit, as `propose` does for one."""
         return propose(
             self.network.segmentation,
-            scene,
-            limit,
+            scenes,
+            limits,
             self._points,
             min_quality=self.configuration.proposal_quality,
             min_stability=self.configuration.proposal_stability,
