@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
+from virtue.added_pictures import folder_of, is_folder
 from virtue.errors import InputError, LibraryNotFoundError
 from virtue.location import locate
 from virtue.paths import absolute, is_below
@@ -157,6 +158,50 @@ class Library:
                 workers=workers,
                 progress=progress,
                 writer=writer,
+            )
+            self._refresh(writer, progress)
+        return report
+
+    def add(
+        self,
+        pictures: bytes | Mapping[str, bytes] | Iterable[tuple[str, bytes]],
+        name: str | None = None,
+        *,
+        regions: str | int | None = None,
+        workers: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Report:
+        """Adds pictures under names of your own, and indexes them. The library keeps their bytes, in files of
+        its folder, so that they can be embedded again. A name that it has already gets the new picture, and
+        keeps what was said of it.
+
+        Args:
+            pictures: the content of a file (JPEG, PNG, WebP, ...), with its `name`; or several, by their
+                names.
+            regions, workers, progress, stop: as of `index`.
+
+        Returns:
+            What became of them; `problems` names those that are no pictures, which are not kept.
+
+        Raises:
+            InputError: a name cannot be used, or is given twice; what is given is not bytes.
+            LockedError: another process is writing.
+            ModelMismatchError: the library's vectors are of another model.
+        """
+        from virtue.tasks.add_pictures import add_pictures
+
+        if isinstance(pictures, bytes) == (name is None):
+            raise InputError(
+                "give the bytes of one picture with its name, or several pictures by their names"
+            )
+        if isinstance(pictures, bytes):
+            pictures = [(name or "", pictures)]
+        progress = with_stop(progress, stop)
+        store, embedder = self._open(create=True), self.embedder
+        with store.write("add") as writer:
+            report = add_pictures(
+                store, writer, embedder, pictures, regions=regions, workers=workers, progress=progress
             )
             self._refresh(writer, progress)
         return report
@@ -541,7 +586,7 @@ class Library:
         named = [absolute(path) for path in _as_list(paths)]
         with self.store.read() as snapshot:
             roots = [root.path for root in snapshot.roots()]
-        return [root for root in roots if any(is_below(root, path) for path in named)]
+        return [root for root in roots if not is_folder(root) and any(is_below(root, path) for path in named)]
 
     def move(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
         """Tells the library that a folder of photos, or one photo, was moved. No photo is opened, and nothing
@@ -584,13 +629,15 @@ class Library:
             DamagedError: rows are not what was written; `verify(repair=True)` mends that.
             LockedError: another process is writing.
         """
+        from virtue.tasks.add_pictures import remove_forgotten
+
         with self.store.write("virtue compact") as writer:
             if dry_run:
                 return writer.waste()
             waste = writer.compact()
             if waste.dead:
                 self._refresh_indexes(writer)
-        return waste
+            return replace(waste, bytes=waste.bytes + remove_forgotten(self.store))
 
     def export_parquet(
         self,
@@ -641,10 +688,12 @@ class Library:
             LockedError: another process is writing here.
         """
         from virtue.store.transfer.importing import read_library
+        from virtue.tasks.add_pictures import take_pictures
         from virtue.tasks.repair import text_checks
 
         self._require_writable("virtue merge")
         with read_library(Path(other), self.folder, text_checks()) as (manifest, photos):
+            photos = take_pictures(photos, self._open(create=True))
             return self._take_in("virtue merge", manifest, photos, str(other))
 
     def _require_writable(self, command: str) -> None:
@@ -663,7 +712,11 @@ class Library:
         from virtue.store.transfer.importing import import_photos
 
         # Whether links may lead out of a folder is for its owner to say, and not for an export.
-        roots = tuple(replace(root, options=without_links(root.options)) for root in manifest.roots)
+        roots = tuple(
+            replace(root, options=without_links(root.options))
+            for root in manifest.roots
+            if not is_folder(root.path)  # where the other has pictures of its own
+        )
         store = self._open(create=True)
         with store.write(command) as writer:
             summary = import_photos(store, writer, replace(manifest, roots=roots), photos, source=source)
@@ -681,10 +734,13 @@ class Library:
             ModelError: the model is not there, so no photo can be embedded anew.
             ModelMismatchError: it is another than the one that the library was made with.
         """
+        from virtue.tasks.add_pictures import find_lost_pictures
         from virtue.tasks.repair import repair as mend
         from virtue.tasks.repair import text_checks
 
         faults = self.store.verify(text_checks())
+        if not faults:
+            faults = find_lost_pictures(self.store)
         if repair and faults:
             with self.store.write("virtue verify --repair") as writer:
                 if refusal := mend(self.store, writer, self.embedder, faults):
@@ -733,6 +789,10 @@ class Library:
                 self._store = Store.open(
                     self.folder, create=create, read_only=self._read_only, vectors_device=self._vectors_device
                 )
+                if not self._read_only and os.path.isdir(folder_of(self.folder)):
+                    from virtue.tasks.add_pictures import follow_moved_library
+
+                    follow_moved_library(self._store)
             return self._store
 
     def __enter__(self) -> Library:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
+from virtue.added_pictures import name_of
 from virtue.errors import InputError, ModelMismatchError, StoreError
 from virtue.indexer.annotations import read_annotations
 from virtue.indexer.captions import read_captions
@@ -106,10 +107,10 @@ def index(
         )
 
         def limit_of(path: bytes, state: FileState | None) -> int:
-            options = roots.of(path)
-            if wanted is not None and path in scope:
+            options, is_added = roots.of(path), name_of(path) is not None
+            if wanted is not None and (path in scope or (is_added and os.path.dirname(path) in scope)):
                 return Options(wanted).limit
-            if options is None and state is not None and state.settings:
+            if (options is None or is_added) and state is not None and state.settings:
                 return Settings.parse(state.settings).regions
             return (options or Options()).limit
 

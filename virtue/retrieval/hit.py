@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from virtue.added_pictures import name_of
 from virtue.geometry import Box
 
 Kind = Literal["region", "photo", "caption"]
@@ -63,6 +64,12 @@ class Hit:
         return os.fsdecode(self.raw_path)
 
     @property
+    def name(self) -> str | None:
+        """The name under which the photo was added as bytes (`Library.add`); None: it is a file of the
+        user's."""
+        return next(filter(None, map(name_of, (self.raw_path, *self.raw_other_paths))), None)
+
+    @property
     def other_paths(self) -> tuple[str, ...]:
         return tuple(map(os.fsdecode, self.raw_other_paths))
 
@@ -87,6 +94,7 @@ class Hit:
             "rating": self.rating,
             "tags": list(self.tags),
             "other_paths": list(self.other_paths),
+            "name": self.name,
         }
 
     def json_line(self) -> str:

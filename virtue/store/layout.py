@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from virtue.added_pictures import FOLDER
 from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
 from virtue.store.records import Kind
 
@@ -43,9 +44,11 @@ def index_files_in(folder: Path) -> list[Path]:
 def bytes_in(folder: Path) -> int:
     """Returns the size of the library's files on disk."""
     total = 0
-    for entry in os.scandir(folder):
-        with suppress(FileNotFoundError):  # SQLite's own files come and go
-            total += entry.stat().st_size if entry.is_file() else 0
+    for place in (folder, folder / FOLDER):
+        with suppress(FileNotFoundError), os.scandir(place) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # SQLite's own files come and go
+                    total += entry.stat().st_size if entry.is_file() else 0
     return total
 
 

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from virtue.added_pictures import name_of
 from virtue.geometry import Box
 
 Kind = Literal["regions", "captions"]
@@ -291,6 +292,11 @@ class Photo:
     def paths(self) -> tuple[str, ...]:
         """The paths as Python's file functions take them."""
         return tuple(map(os.fsdecode, self.raw_paths))
+
+    @property
+    def name(self) -> str | None:
+        """The name under which it was added as bytes (`Library.add`); None: it is a file of the user's."""
+        return next(filter(None, map(name_of, self.raw_paths)), None)
 
 
 class PhotoFacts(NamedTuple):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.engine import Connection
 
+from virtue.added_pictures import is_folder
 from virtue.errors import InputError
 from virtue.paths import SEPARATOR, is_below, is_below_any, printable
 from virtue.store.catalogue import literals, writes
@@ -41,11 +42,16 @@ def forget(connection: Connection, paths: Collection[bytes]) -> int:
                 hint="virtue status",
             )
         going |= files
-    left = {root for root in roots if not any(is_below(root, path) for path in paths)}
+    # What code added is no folder of the user's that ends to be indexed.
+    own = {root for root in roots if is_folder(root)}
+    left = own | {root for root in roots if not any(is_below(root, path) for path in paths)}
     for path in paths:
         # What lies below no root any more comes back only if it is named again.
         if not any(is_below(root, path) for root in roots) or is_below_any(path, left):
             named |= _files_below(connection, path)
+    for root in own:
+        if any(is_below(root, path) for path in paths):
+            named |= _files_below(connection, root)
     _list(connection, named, going)
     _drop(connection, going)
     for root in roots - left:
