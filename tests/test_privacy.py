@@ -91,12 +91,11 @@ def test_programs_are_silent_while_they_index_search_and_idle(tmp_path: Path, ex
         )
         for place, switches, program in runs
     ]
+    kept = ("home/.local/share/virtue/library/", "home/.local/state/virtue/last_search/")
     ends = [(process.communicate()[1], process.returncode) for process in running]
     assert [code for _, code in ends] == [0, 0, 0], ends
     for place, *_ in runs[:2]:
-        assert [
-            path for path in written(place) if not path.startswith("home/.local/share/virtue/library/")
-        ] == []
+        assert [path for path in written(place) if not path.startswith(kept)] == []
     assert [
         path for path in written(tmp_path / "libraries") if not path.startswith("home/.cache/huggingface/")
     ] == []
@@ -135,7 +134,13 @@ def test_every_file_that_commands_write_is_on_the_page(tmp_path: Path, example_p
     named = ("here/report.html", "here/all.parquet", "here/other/", "here/.virtue/")
     made = written(tmp_path)
     assert {path for path in made if not path.startswith((*listed_files, *named))} == set()
-    for path in (*named, "home/.local/share/virtue/library/", "home/.bashrc", "home/.bash_completions/"):
+    for path in (
+        *named,
+        "home/.local/state/virtue/last_search/",
+        "home/.local/share/virtue/library/",
+        "home/.bashrc",
+        "home/.bash_completions/",
+    ):
         assert any(file.startswith(path) for file in made), path
 
 

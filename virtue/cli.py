@@ -247,10 +247,10 @@ def search(
     ] = None,
     like: Annotated[
         list[str] | None,
-        option("--like", metavar="ID", help="More like this hit, by its region_id in --json; repeatable."),
+        option("--like", metavar="@N|ID", help="More like hit N of the last search, or a region_id."),
     ] = None,
     unlike: Annotated[
-        list[str] | None, option("--unlike", metavar="ID", help="Less like this hit; repeatable.")
+        list[str] | None, option("--unlike", metavar="@N|ID", help="Less like this hit; repeatable.")
     ] = None,
     find: Annotated[
         Goal, option("--find", help="What to find; auto: each photo once, by whatever fits best.")
@@ -295,27 +295,29 @@ def search(
     """Find regions, photos or captions by words, a picture, or a prompt drawn on one."""
     from virtue.display.console import print_hits, print_paths, print_previews
     from virtue.retrieval import parse_arguments, parse_min_score
+    from virtue.retrieval.last_search import recall_hit, remember_hits
 
     asked = (words, text, image, box, point, not_point, mask, without, like, unlike)
-    query = None
-    if not where or any(asked):
-        query = parse_arguments(
-            words or (),
-            texts=text or (),
-            images=image or (),
-            box=box,
-            points=point or (),
-            not_points=not_point or (),
-            mask=mask,
-            without=without or (),
-            like=like or (),
-            unlike=unlike or (),
-        )
     if html and not force:
         from virtue.display.html_report import refuse_other_files
 
         refuse_other_files(html)
     with library_at(database, read_only=read_only, offline=offline, dtype=dtype) as library:
+        query = None
+        if not where or any(asked):
+            query = parse_arguments(
+                words or (),
+                texts=text or (),
+                images=image or (),
+                box=box,
+                points=point or (),
+                not_points=not_point or (),
+                mask=mask,
+                without=without or (),
+                like=like or (),
+                unlike=unlike or (),
+                recall=lambda rank: recall_hit(library.store.folder, rank),
+            )
         hits = library.search(
             query,
             find=find,
@@ -326,6 +328,8 @@ def search(
             where=where,
         )
         any_matches = bool(hits) or library.fits(where, find=find)
+        if not read_only:
+            remember_hits(library.folder, hits)
     if files or null:
         print_paths(hits, "\0" if null else "\n")
     else:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from virtue import Box, Point
 from virtue.errors import InputError, PromptError
-from virtue.retrieval import parse_arguments
+from virtue.retrieval import Part, parse_arguments
 
 NUMBERS = st.floats(0, 5000, allow_nan=False).map(lambda number: round(number, 2))
 SIZES = st.floats(0.01, 5000, allow_nan=False).map(lambda number: round(number, 2))
@@ -108,10 +108,16 @@ def test_what_is_left_out_is_told_apart_likewise() -> None:
         (["gone.jpg@1,2,3,4"], {}, "gone.jpg: there is no such file"),
         (["mug.jpg@1,2,3"], {}, "not a box"),
         (["mug.jpg@1,2,0,4"], {}, "no size"),
-        (["photos"], {}, "virtue index photos"),
+        (["./photos"], {}, "virtue index ./photos"),
+        (["dog::1e999"], {}, "cannot weigh inf"),
+        (["dog::0e5"], {}, "cannot weigh 0"),
+        (["\ud800 dog"], {}, "half a character"),
+        (["dog " * 30_000], {}, "120,000 characters: give at most 100,000"),
+        (["dog"], {"like": ["@2"]}, "@2 is a hit of the last search, and none is known"),
+        (["dog"], {"like": ["@0"]}, "'@0' is no hit"),
         ([], {"images": ["photos"]}, "virtue index photos"),
         ([], {"images": ["gone"]}, "gone: there is no such file"),
-        (["a dog"], {"without": ["photos"]}, "virtue index photos"),
+        (["a dog"], {"without": ["./photos"]}, "virtue index ./photos"),
         (["a dog"], {"box": "1,2,3,4"}, "--box needs a picture"),
         (["a dog"], {"not_points": ["1,2"]}, "--not-point needs a picture"),
         (["mug.jpg", "cat.png"], {"box": "1,2,3,4"}, "photo.jpg@x,y,w,h"),
@@ -123,6 +129,34 @@ def test_what_makes_no_sense_is_said(arguments: list[str], options: dict[str, An
     with pytest.raises(InputError, match=says) as raised:
         parse_arguments(arguments, **options)
     assert "\n" not in str(raised.value)
+
+
+def test_a_folders_plain_name_is_a_word() -> None:
+    (part,) = parse_arguments(["photos", "of", "dogs"]).parts
+    assert part.text == "photos of dogs"
+
+
+@pytest.mark.parametrize(("word", "weight"), [("dog::1e-1", 0.1), ("dog::2E+0", 2.0), ("dog::.5e1", 5.0)])
+def test_a_weight_may_have_an_exponent(word: str, weight: float) -> None:
+    (part,) = parse_arguments([word]).parts
+    assert (part.text, part.weight) == ("dog", weight)
+
+
+def test_words_in_another_encoding_are_read() -> None:
+    (part,) = parse_arguments([os.fsdecode("café €".encode("cp1252"))]).parts
+    assert part.text == "café €"
+    (part,) = parse_arguments(texts=[os.fsdecode(b"\x81")]).parts
+    assert part.text == "\ufffd"
+
+
+def test_a_hit_of_the_last_search_is_what_it_was() -> None:
+    kept = {1: Part(region_id=70), 2: Part(photo_id=8)}
+    query = parse_arguments(["dog"], like=["@1", "@2::0.5"], unlike=["@2"], recall=kept.__getitem__)
+    assert [(part.region_id, part.photo_id, part.weight) for part in query.parts[1:]] == [
+        (70, None, 1.0),
+        (None, 8, 0.5),
+    ]
+    assert query.without[0].photo_id == 8
 
 
 def test_a_pipe_and_a_link_to_nowhere_are_no_pictures() -> None:
@@ -221,5 +255,7 @@ def test_hits_are_named_by_their_region() -> None:
     ]  # fmt: skip
     assert [part.region_id for part in query.without] == [3]
     assert not query.is_text
-    with pytest.raises(InputError, match=r"'dog.jpg' is not a region id: give the region_id"):
+    with pytest.raises(
+        InputError, match=r"'dog.jpg' is no hit: give @2 for the second one of your last search"
+    ):
         parse_arguments(like=["dog.jpg"])

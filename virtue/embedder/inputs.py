@@ -33,6 +33,9 @@ PICTURE_URL = re.compile(
 )
 """A text that is this is meant as a picture: other libraries take it for one."""
 
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What is left of bytes that were decoded as something else than they are."""
+
 Input: TypeAlias = (
     "str | os.PathLike[str] | bytes | Image | np.ndarray | Picture | Mapping[str, Any] | ModelInput"
 )
@@ -48,7 +51,7 @@ class ModelInput:
 
     Raises:
         InputError: there is neither an image nor a text, one is of no known kind, or the address of a picture
-            on the net.
+            on the net; or the text holds a lone surrogate.
         PromptError: there is a prompt without an image.
     """
 
@@ -70,6 +73,10 @@ class ModelInput:
                 )
         if self.text is not None and not isinstance(self.text, str):
             raise InputError(f"a text must be a str, not {type(self.text).__name__}")
+        if self.text is not None and (half := LONE_SURROGATE.search(self.text)):
+            raise InputError(
+                f"the text holds half a character (U+{ord(half[0]):04X}): decode its bytes as what they are"
+            )
         if self.text is not None and PICTURE_URL.fullmatch(self.text):
             _refuse_url(self.text)
         if self.image is None and self.has_prompt:

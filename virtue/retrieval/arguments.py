@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from virtue.geometry import Box, Point
 from virtue.paths import printable, quote
 from virtue.retrieval.query import Part, Query
 
-WEIGHTED = re.compile(r"(.+)::([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
+WEIGHTED = re.compile(r"(.+)::([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", re.DOTALL | re.IGNORECASE)
 
 
 def parse_arguments(
@@ -29,13 +29,14 @@ def parse_arguments(
     without: Iterable[str] = (),
     like: Iterable[str] = (),
     unlike: Iterable[str] = (),
+    recall: Callable[[int], Part] | None = None,
 ) -> Query:
     """Parses a query as typed on a command line.
 
     A word that is an existing file is an image, `img.jpg@x,y,w,h` an image with a box; all else is
-    text, and the words of it are joined, so that quotes may be forgotten. Each of `texts` is a text
-    of its own, each of `images` an image. One image and text are one composed question ("this, but
-    at night"); several images, or several texts alone, are added up.
+    text (a folder's plain name too), and the words of it are joined, so that quotes may be
+    forgotten. Each of `texts` is a text of its own, each of `images` an image. One image and text are
+    one composed question ("this, but at night"); several images, or several texts alone, are added up.
 
     Behind any word, `::0.5` says how much it weighs; a text or image that has a weight is
     a part of its own. A file that is called so is that file, and in `texts` it is part of the text.
@@ -43,7 +44,8 @@ def parse_arguments(
     Args:
         box: `x,y,w,h`; belongs to the only image, as `points`, `not_points` (`x,y`) and `mask` do.
         without: texts or images to take away, classified as words are.
-        like, unlike: region_ids of hits.
+        like, unlike: region_ids of hits, or `@2` for the second hit of the last search.
+        recall: what a hit of the last search was, by its rank. None: no search is known.
 
     Raises:
         InputError: nothing to search for; a folder; a word that looks like a path and leads nowhere.
@@ -51,9 +53,9 @@ def parse_arguments(
     """
     parts = [(_classify(word), _split_weight(word)[1] is not None) for word in words]
     typed = " ".join(part.text for part, weighed in parts if part.text is not None and not weighed)
-    wordings = [Part(text=text) for text in ([typed] if typed else []) + list(texts)]
+    wordings = [Part(text=text) for text in ([typed] if typed else []) + list(map(_decode, texts))]
     further = [part for part, weighed in parts if part.text is not None and weighed]
-    further += [_parse_region(id) for id in like]
+    further += [_parse_hit(id, recall) for id in like]
     pictures = [(part, weighed) for part, weighed in parts if part.image is not None]
     names = [os.fspath(image) for image in images]
     pictures += [(_parse_image(name), _split_weight(name)[1] is not None) for name in names]
@@ -65,7 +67,7 @@ def parse_arguments(
         negative=tuple(Point.parse(p, positive=False) if isinstance(p, str) else p for p in not_points),
         mask=None if mask is None else Path(mask),
     )
-    unwanted = (*(_classify(word) for word in without), *(_parse_region(id) for id in unlike))
+    unwanted = (*(_classify(word) for word in without), *(_parse_hit(id, recall) for id in unlike))
     if len(shown) == 1 and wordings and not pictures[0][1]:
         text = " ".join(part.text for part in wordings if part.text is not None)
         return Query((replace(shown[0], text=text), *further), unwanted)
@@ -125,16 +127,19 @@ def _split_weight(word: str) -> tuple[str, float | None]:
     return match[1], float(match[2])
 
 
-def _parse_region(id: str) -> Part:
-    number, weight = _split_weight(id)
-    try:
-        return Part(region_id=int(number), weight=1.0 if weight is None else weight)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
+def _parse_hit(id: str, recall: Callable[[int], Part] | None) -> Part:
+    name, weight = _split_weight(id)
+    weight = 1.0 if weight is None else weight
+    if match := re.fullmatch(r"@([1-9][0-9]{0,8})", name):
+        if recall is None:
+            raise InputError(f"{id} is a hit of the last search, and none is known")
+        return replace(recall(int(match[1])), weight=weight)
+    if not re.fullmatch(r"[0-9]{1,18}", name):
         raise InputError(
-            f"{id!r} is not a region id: give the region_id of a hit that `virtue search --json` prints"
-        ) from None
+            f"{id!r} is no hit: give @2 for the second one of your last search, or the region_id of a hit "
+            "that `virtue search --json` prints"
+        )
+    return Part(region_id=int(name), weight=weight)
 
 
 def _classify(word: str) -> Part:
@@ -147,14 +152,27 @@ def _classify(word: str) -> Part:
 def _classify_unweighted(word: str) -> Part:
     if os.path.isfile(word):
         return Part(image=Path(word))
-    if os.path.isdir(word):
+    has_separator = any(sep in word for sep in (os.sep, os.altsep) if sep)
+    if has_separator and os.path.isdir(word):
         raise _folder_error(word)
     name, at, box = word.rpartition("@")
     if at and (os.path.isfile(name) or _has_image_suffix(name)):
         return Part(image=_check_exists(name), box=Box.parse(box))
-    if _has_image_suffix(word) or any(sep in word for sep in (os.sep, os.altsep) if sep):
+    if _has_image_suffix(word) or has_separator:
         return Part(image=_check_exists(word))
-    return Part(text=word)
+    return Part(text=_decode(word))
+
+
+def _decode(word: str) -> str:
+    """A word as it was meant: bytes of the command line that are no UTF-8 are Latin letters of Windows."""
+    if word.isascii():
+        return word
+    try:
+        return os.fsencode(word).decode()
+    except UnicodeEncodeError:  # no word of a command line; a query says what is wrong with it
+        return word
+    except UnicodeDecodeError:
+        return os.fsencode(word).decode("cp1252", "replace")
 
 
 def _parse_image(name: str) -> Part:

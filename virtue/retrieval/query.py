@@ -14,6 +14,9 @@ from virtue.embedder.inputs import ModelInput
 from virtue.errors import InputError
 from virtue.retrieval.hit import Hit
 
+MAX_TEXT = 100_000
+"""Characters of a text that is searched for; models read some hundred words."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part(ModelInput):
@@ -29,8 +32,8 @@ class Part(ModelInput):
             `Query.without` is. Alone, a part weighs the same whatever its weight.
 
     Raises:
-        InputError: as for `ModelInput`; or the text is blank; or an id or a vector goes with anything else;
-            or the vector is none; or the weight is 0 or not finite.
+        InputError: as for `ModelInput`; or the text is blank or too long; or an id or a vector goes with
+            anything else; or the vector is none; or the weight is 0 or not finite.
         PromptError: there is a prompt without an image.
     """
 
@@ -52,6 +55,8 @@ class Part(ModelInput):
             object.__setattr__(self, "vector", _unit_rows(self.vector))
         if self.text is not None and not self.text.strip():
             raise InputError("the text is empty: give at least one word")
+        if self.text is not None and len(self.text) > MAX_TEXT:
+            raise InputError(f"the text has {len(self.text):,} characters: give at most {MAX_TEXT:,}")
         if self.is_stored and (
             self.image is not None or self.text is not None or None not in (self.region_id, self.photo_id)
         ):
