@@ -36,7 +36,10 @@ ATTENTION_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implemen
 """Keys that may name kernels on the hub, as owner/name."""
 FILE_KEYS = ("vocab_file", "merges_file", "tokenizer_file")
 """Keys by which a tokenizer's settings would have files read from anywhere."""
-POSITIVE_KEY = re.compile(r"(?!max_window_layers)(.*_)?(sizes?|strides?|stages?|channels|heads|layers|depth)")
+POSITIVE_KEY = re.compile(
+    r"(?!max_window_layers)(.*_)?"
+    r"(sizes?|strides?|stages?|channels|heads|layers|depth|dim|patches|position_embeddings)"
+)
 COUNTING_KEY = re.compile("layers|depth|blocks|levels|outputs|stages")
 OWN_MODULES = "sentence_transformers."
 

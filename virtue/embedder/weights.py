@@ -7,18 +7,21 @@ import math
 import os
 import pickletools
 import re
+import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError, StrictDataclassFieldValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.activations import ACT2FN
 
-from virtue.embedder.model_folder import plain, read_json, reading, shown
+from virtue.embedder.model_folder import POSITIVE_KEY, plain, read_json, reading, reason, shown
 from virtue.embedder.torch_runtime import silence_transformers
 from virtue.errors import ModelError
 
@@ -36,6 +39,10 @@ OLD_PICKLES = 5
 """Pickles in a file that PyTorch wrote before 1.6, which are followed by the numbers."""
 OLD_SETTINGS = ("rope_scaling", "rope_theta", "text_config_dict", "vision_config_dict")
 """Settings that transformers reads too, as older versions of it wrote them."""
+ACTIVATION_KEYS = ("_act", "activation_function")
+"""How settings end that name a function of transformers."""
+OPTIONAL_SIZES = ("num_key_value_heads",)
+"""Sizes that may be null."""
 TENSOR_NAMES = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|parameter)|torch \w+Storage|"
     r"torch\.storage \w+Storage|torch\.nn\.parameter Parameter|torch Size"
@@ -102,10 +109,18 @@ def build_config(kind: type[Config], values: Mapping[str, Any]) -> Config:
     choose kernels, quantisation or other classes, are left out.
 
     Raises:
-        ModelError: a value is not of the type that it must have.
+        ModelError: a value is not of the type that it must have, or cannot be; names it.
     """
-    with reading(f"the configuration of a {kind.model_type} model"), silence_transformers():
-        return kind(**_select_known(values, kind()))
+    what = f"the configuration of a {kind.model_type} model"
+    with reading(what), silence_transformers():
+        default = kind()
+        settings = _select_known(values, default)
+        _refuse(_cannot_be, settings, default, what)
+        try:
+            return kind(**settings)
+        except StrictDataclassError as error:
+            _refuse(_is_of_wrong_type, settings, default, what)
+            raise ModelError(f"{what} cannot be ({reason(error.__cause__ or error)}): get it again") from None
 
 
 def build_backbone(
@@ -291,7 +306,9 @@ def count_numbers(kind: type[nn.Module], config: PreTrainedConfig) -> int:
     Raises:
         ModelError: no such model can be built.
     """
-    with reading(f"the configuration of a {config.model_type} model"), torch.device("meta"):
+    what = f"the configuration of a {config.model_type} model"
+    with reading(what), torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is wrong with it, the weights tell more
         skeleton: nn.Module = kind(config)
     return sum(part.numel() for part in (*skeleton.parameters(), *skeleton.buffers()))
 
@@ -320,6 +337,41 @@ def _select_known(values: Mapping[str, Any], default: PreTrainedConfig) -> dict[
         elif key in known:
             made[key] = value
     return made
+
+
+def _refuse(
+    is_wrong: Callable[[PreTrainedConfig, str, Any], bool],
+    settings: Mapping[str, Any],
+    default: PreTrainedConfig,
+    what: str,
+    path: str = "",
+) -> None:
+    """Raises an error that names the first setting that is wrong."""
+    for name, value in settings.items():
+        part = getattr(default, name, None)
+        if isinstance(part, PreTrainedConfig) and isinstance(value, Mapping):
+            _refuse(is_wrong, value, part, what, f"{path}{name}.")
+        elif is_wrong(default, name, value):
+            shown_value = plain(repr(value))
+            raise ModelError(f"{what} says {path}{name} = {shown_value:.60}, which cannot be: get it again")
+
+
+def _cannot_be(default: PreTrainedConfig, name: str, value: Any) -> bool:
+    """Returns whether transformers takes a value and fails at it later, in words that nobody understands."""
+    if isinstance(value, str) and name.endswith(ACTIVATION_KEYS):
+        return value not in ACT2FN
+    is_size = isinstance(getattr(default, name, None), int) and POSITIVE_KEY.fullmatch(name)
+    return value is None and bool(is_size) and name not in OPTIONAL_SIZES
+
+
+def _is_of_wrong_type(default: PreTrainedConfig, name: str, value: Any) -> bool:
+    try:
+        type(default)(**{name: value})
+    except StrictDataclassFieldValidationError:
+        return True
+    except StrictDataclassError:  # what is wrong is how it goes with another setting
+        return False
+    return False
 
 
 def _declared(config: PreTrainedConfig) -> set[str]:

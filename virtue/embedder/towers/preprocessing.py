@@ -64,7 +64,7 @@ class Preprocessing:
         if not all(type(size) in (int, float) and 0 < size <= MAX_SIZE for size in sizes if size is not None):
             raise ModelError(f"the image processor makes pictures of {sizes!r:.60} pixels: this cannot be")
         gray = Picture(np.full((6, 8, CHANNELS), 128, np.uint8), 8, 6)
-        for rows in (self.preprocess(gray), self.preprocess_uncropped(gray)):
+        for rows in (self._process(gray.pixels), self.preprocess_uncropped(gray)):
             pixels = self.normalize(rows)["pixel_values"]
             if hasattr(vision, "image_size"):
                 fits = pixels.shape == (1, CHANNELS, vision.image_size, vision.image_size)
