@@ -22,8 +22,7 @@ from virtue import Library
 from virtue.evaluation.details import cut_details
 from virtue.evaluation.rows import photo_paths
 from virtue.evaluation.texts import read_texts
-from virtue.retrieval.threshold import DROPPED, KEPT, LOOKED_AT, UNUSUAL, find_threshold
-from virtue.store.calibration import ScoreDistribution
+from virtue.retrieval.how_sure import LIKELY, POSSIBLE
 
 TOP = 10
 MANY = 100
@@ -31,38 +30,29 @@ MANY = 100
 
 
 class Search(NamedTuple):
-    """The scores of all photos, best first, and which of them are right."""
+    """The scores and percentiles of all photos, best first, and which of them are right."""
 
     scores: np.ndarray
+    percentiles: np.ndarray
     right: np.ndarray
 
+    def only(self, chosen: np.ndarray) -> Search:
+        return Search(*(values[chosen] for values in self))
 
-Rule = Callable[[np.ndarray, ScoreDistribution], float]
-"""(scores, the library's distribution) -> the lowest score to keep."""
+
+Rule = Callable[[Search], np.ndarray]
+"""A search -> which of its hits to keep."""
 
 
 def rules() -> Iterator[tuple[str, Rule]]:
-    yield "all", lambda scores, usual: -1
-    for share in (0.99, 0.999):
-        yield (
-            f"percentile {100 * share:g}",
-            lambda scores, usual, share=share: usual.quantile(share),
-        )
+    yield "all", lambda found: np.ones(len(found.scores), bool)
+    for least in (30, POSSIBLE, 75, LIKELY):
+        name = f"auto: percentile {least:g}" if least == POSSIBLE else f"percentile {least:g}"
+        yield name, lambda found, least=least: found.percentiles >= least
     for share in (0.8, 0.85, 0.9):
-        yield (
-            f"{share} of the best",
-            lambda scores, usual, share=share: _of_best(scores, usual, share),
-        )
-    yield f"widest gap of {TOP}", lambda scores, usual: _widest(scores[:TOP])
-    yield "widest gap of 20", lambda scores, usual: _widest(scores[:20])
-    yield "two classes of 20 (Otsu)", lambda scores, usual: _otsu(scores[:20])
-    name = f"auto: widest gap from {KEPT} to {DROPPED} of the best, percentile {100 * UNUSUAL:g}"
-    yield name, lambda scores, usual: find_threshold(scores[:LOOKED_AT].tolist(), usual)
-
-
-def _of_best(scores: np.ndarray, usual: ScoreDistribution, share: float) -> float:
-    middle = usual.quantile(0.5)
-    return middle + share * (float(scores[0]) - middle)
+        yield f"{share} of the best", lambda found, share=share: found.scores >= share * found.scores[0]
+    yield f"widest gap of {TOP}", lambda found: found.scores >= _widest(found.scores[:TOP])
+    yield "two classes of 20 (Otsu)", lambda found: found.scores >= _otsu(found.scores[:20])
 
 
 def _widest(scores: np.ndarray) -> float:
@@ -81,21 +71,19 @@ def searches(library: Library, queries: Sequence[tuple[Any, set[bytes]]]) -> lis
     made = []
     for query, right in queries:
         hits = library.search(query, find="photos", top=MANY)
-        made.append(
-            Search(np.array([hit.score for hit in hits]), np.array([hit.raw_path in right for hit in hits]))
-        )
+        scores, percentiles = np.array([(hit.score, hit.percentile) for hit in hits], float).T
+        made.append(Search(scores, percentiles, np.array([hit.raw_path in right for hit in hits])))
     return made
 
 
-def measure(made: Sequence[Search], usual: ScoreDistribution, rule: Rule) -> dict[str, float]:
+def measure(made: Sequence[Search], rule: Rule) -> dict[str, float]:
     kept = right_kept = right = absent = empty = 0
-    for scores, good in made:
-        fits = scores[:TOP] >= rule(scores, usual)
+    for found in made:
+        fits = rule(found)[:TOP]
         kept += int(fits.sum())
-        right_kept += int((fits & good[:TOP]).sum())
-        right += int(good[:TOP].sum())
-        others = scores[~good]
-        left = int((others[:TOP] >= rule(others, usual)).sum())
+        right_kept += int((fits & found.right[:TOP]).sum())
+        right += int(found.right[:TOP].sum())
+        left = int(rule(found.only(~found.right))[:TOP].sum())
         absent += left
         empty += left == 0
     count = len(made)
@@ -128,11 +116,8 @@ def main() -> None:
         library.index(given.folder)
         for kind, queries in (("text", texts), ("image", details)):
             made = searches(library, queries)
-            with library.store.read() as snapshot:
-                usual = snapshot.score_distribution("photos", kind)
-            assert usual is not None, "indexing measures it"
             for name, rule in rules():
-                print(json.dumps({"asked": kind, "rule": name, **measure(made, usual, rule)}), flush=True)
+                print(json.dumps({"asked": kind, "rule": name, **measure(made, rule)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from virtue.store import Store
 from virtue.store.catalogue.fields import FIELDS
 
 KEYS = {
-    "rank", "score", "percentile", "path", "box", "width", "height", "kind",
-    "caption", "region_id", "region_box", "photo_id", "via", "taken", "camera", "rating", "tags",
+    "rank", "score", "percentile", "sureness", "path", "box", "width", "height",
+    "kind", "caption", "region_id", "region_box", "photo_id", "via", "taken", "camera", "rating", "tags",
     "other_paths", "name",
 }  # fmt: skip
 
@@ -184,11 +184,45 @@ def test_help_names_the_fields_of_filters(virtue: Run) -> None:
 
 
 def test_a_percentile_says_how_good_a_score_is(virtue: Run, demo_library: Path) -> None:
-    found = hits(virtue("search", "a dog", "--json", "-d", demo_library))
+    found = hits(virtue("search", "a cup of espresso", "--json", "-d", demo_library))
     percentiles = [hit["percentile"] for hit in found]
     assert percentiles == sorted(percentiles, reverse=True)
     assert percentiles[0] > 99
-    assert 0 <= percentiles[-1] < 99
+    assert 0 <= percentiles[-1] < 50
+    assert [hit["sureness"] for hit in (found[0], found[-1])] == ["likely", "unsure"]
+
+
+@pytest.mark.parametrize("thing", ["a submarine", "a horse", "a pizza", "an airplane"])
+def test_what_is_not_there_is_unsure(virtue: Run, demo_library: Path, thing: str) -> None:
+    assert {hit["sureness"] for hit in hits(virtue("search", thing, "--json", "-d", demo_library))} == {
+        "unsure"
+    }
+
+
+def test_plain_output_says_how_sure_a_hit_is(virtue: Run, demo_library: Path) -> None:
+    done = virtue("search", "a cup of espresso", "-n", "3", "-d", demo_library)
+    lines = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    assert [line[2] for line in lines] == ["likely", "unsure", "unsure"]
+    assert lines[0][4].endswith("coffee.jpg")
+    assert b"nothing sure" not in done.stderr
+
+
+@pytest.mark.parametrize("how", [(), ("--json",), ("--files",)])
+def test_where_nothing_is_sure_the_nearest_are_shown(
+    virtue: Run, demo_library: Path, how: tuple[str, ...]
+) -> None:
+    done = virtue("search", "a submarine", "-n", "3", "-d", demo_library, *how)
+    assert done.returncode == 0
+    assert done.stderr == b"nothing sure; the nearest are:\n"
+    assert len(done.stdout.splitlines()) == 3
+    cut = virtue("search", "a submarine", "--min-score", "auto", "-d", demo_library, *how)
+    assert (cut.returncode, cut.stdout, cut.stderr) == (1, b"", b"nothing found\n")
+
+
+def test_a_caption_word_for_word_is_likely(virtue: Run, demo_library: Path) -> None:
+    first = hits(virtue("search", "Greek coins from Pompeii", "--json", "-d", demo_library))[0]
+    assert Path(first["path"]).name == "coins.jpg"
+    assert (first["sureness"], first["percentile"]) == ("likely", 100)
 
 
 def test_auto_leaves_what_fits(virtue: Run, demo_library: Path) -> None:

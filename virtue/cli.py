@@ -267,7 +267,7 @@ def search(
         option(
             "--min-score",
             metavar="SCORE|auto",
-            help="Drop hits that score less; auto: those behind the gap in the scores.",
+            help="Drop hits that score less; auto: those that are unsure.",
         ),
     ] = None,
     where: Annotated[
@@ -330,6 +330,8 @@ def search(
         any_matches = bool(hits) or library.fits(where, find=find)
         if not read_only:
             remember_hits(library.folder, hits)
+    if hits and not offset and all(hit.sureness == "unsure" for hit in hits):
+        note("nothing sure; the nearest are:")
     if files or null:
         print_paths(hits, "\0" if null else "\n")
     else:

@@ -248,10 +248,10 @@ class Library:
 
     def _refresh(self, writer: Writer, progress: Callable[[Progress], None] | None = None) -> None:
         """Brings up to date what follows from the rows, under the lock that they were written with."""
-        from virtue.retrieval.calibration_queries import SampleQueries
+        from virtue.retrieval.calibration_queries import CalibrationQueries
 
         self._refresh_indexes(writer, progress)
-        writer.refresh_calibration(SampleQueries(self.embedder))
+        writer.refresh_calibration(CalibrationQueries(self.embedder))
 
     def _refresh_indexes(self, writer: Writer, progress: Callable[[Progress], None] | None = None) -> None:
         writer.drop_pathless_photos()

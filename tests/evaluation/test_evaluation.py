@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -6,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from virtue import Library
 from virtue.embedder import Embedder
 from virtue.errors import InputError
-from virtue.evaluation import cutouts, details, texts
+from virtue.evaluation import cutouts, details, sureness, texts
 from virtue.evaluation.rows import Rows, embed_photos, photo_paths, recall
 
 
@@ -113,3 +115,28 @@ def test_the_command_prints_json(folder):
     ]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert json.loads(printed)["details"] == 4
+
+
+def test_the_area_under_the_roc_curve_counts_ties_half():
+    there, absent = np.array([3.0, 2.0]), np.array([1.0, 2.0])
+    assert sureness.area_under_roc(there, absent) == 0.875
+    low, high = sureness.bootstrap(np.arange(40.0), np.arange(40.0) - 20)
+    assert low < sureness.area_under_roc(np.arange(40.0), np.arange(40.0) - 20) < high
+
+
+def test_what_is_right_is_left_out_by_a_filter(folder, tmp_path, embedder):
+    copy = tmp_path / "it's, a (folder)"
+    shutil.copytree(folder, copy)
+    (copy / "texts.csv").write_text("query,path\na net,0.png\na net,1.png\n")
+    (copy / "absent.txt").write_text("a submarine\na pizza\na horse\n")
+    with Library(tmp_path / "library", embedder=embedder) as library:
+        library.index(copy)
+        left = sureness.first_hits(library, ["a net"], [{copy / f"{n}.png" for n in range(5)}])
+        assert [hit.path for hit in left] == [str(copy / "5.png")]
+        found = sureness.evaluate(library, copy, 12, 3)
+    assert found["photos"] == 6
+    assert (found["texts"]["there"], found["texts"]["absent"]) == (1, 3)
+    compared = found["details_left_out"]
+    assert sum(compared["called_there"].values()) == sum(compared["called_absent"].values()) == 12
+    area, low, high = compared["score"]
+    assert 0.5 < area <= 1 and low <= area <= high

@@ -32,6 +32,7 @@ def test_its_json_has_boxes_as_x_y_w_h() -> None:
         "rank": 1,
         "score": 0.123457,
         "percentile": None,
+        "sureness": None,
         "path": "/photos/mug.jpg",
         "box": [10, 20, 30, 40],
         "width": 640,

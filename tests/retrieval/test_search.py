@@ -17,7 +17,7 @@ from virtue import Box, Embedder
 from virtue.embedder.model import Item
 from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError, PromptError
 from virtue.retrieval import Hit, Query, search
-from virtue.retrieval.calibration_queries import SampleQueries
+from virtue.retrieval.calibration_queries import CalibrationQueries
 from virtue.store import Store
 
 MUG = Painted("mug.png", "white", [("red", (10, 10, 30, 30)), ("blue", (40, 10, 70, 50))], ["a mug of tea"])
@@ -501,7 +501,7 @@ def test_min_score_may_leave_nothing(store: Store, embedder: Embedder) -> None:
 
 def measured(store: Store, embedder: Embedder) -> Store:
     with store.write("test") as writer:
-        writer.refresh_calibration(SampleQueries(embedder))
+        writer.refresh_calibration(CalibrationQueries(embedder))
     return store
 
 

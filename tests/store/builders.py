@@ -132,6 +132,7 @@ LATER = {
     "0003": (*TOKENS, "forgotten", "given"),
     "0004": (*TOKENS, "given"),
     "0005": TOKENS,
+    "0006": (),
 }
 """The tables that each released schema did not have yet."""
 

@@ -11,6 +11,7 @@ import pytest
 from tests.store.clustered import REGIONS, WORTH, add, texts, vectors
 from virtue.errors import LockedError
 from virtue.store import Store
+from virtue.store.calibration import SampleQueries
 from virtue.store.records import Find, QueryKind
 
 
@@ -31,9 +32,9 @@ def test_readers_see_every_step_of_one_turn(tmp_path: Path) -> None:
                 pass
             return texts(60, 1)
 
-        def queries(find: Find, rows: np.ndarray) -> dict[QueryKind, np.ndarray]:
+        def queries(find: Find, rows: np.ndarray) -> dict[QueryKind, SampleQueries]:
             look()
-            return {"image": rows, "text": texts(10, 2)}
+            return {"image": SampleQueries(rows), "text": SampleQueries(texts(10, 2))}
 
         with store.write("test") as writer:
             writer.generation("clip", "f", vectors(1, 1).shape[1])

@@ -18,6 +18,7 @@ from tests.store.builders import DIM, QUERY, as_of, file, filled, photo
 from tests.store.hardship import POSIX
 from virtue.errors import DamagedError, StoreError
 from virtue.store import NewCaption, Snapshot, Store
+from virtue.store.calibration import SampleQueries
 
 
 def change(folder: Path, *statements: str) -> None:
@@ -50,7 +51,7 @@ STRANGE = {
     "tokens that are gone": (["DROP TABLE caption_tokens"], "it lacks the table caption_tokens"),
     "a table of FTS5 that is gone": (["DROP TABLE name_tokens_data"], "it lacks the table name_tokens_data"),
     "a view that says which schema it is": (
-        ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0005' version_num"],
+        ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0007' version_num"],
         "it is another database",
     ),
     "a column that is computed": (
@@ -267,7 +268,7 @@ def test_rows_of_no_photo_are_damage_to_a_calibration(tmp_path: Path) -> None:
     filled(tmp_path / "lib").close()
     change(tmp_path / "lib", "UPDATE regions SET row = NULL WHERE id = 2")
     with Store.open(tmp_path / "lib") as store, pytest.raises(DamagedError), store.write("test") as writer:
-        writer.refresh_calibration(lambda find, rows: {"image": rows})
+        writer.refresh_calibration(lambda find, rows: {"image": SampleQueries(rows)})
 
 
 @pytest.mark.parametrize("last", ["'x'", "9223372036854775807", "-1", "NULL"])

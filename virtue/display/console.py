@@ -137,7 +137,8 @@ def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
 
 
 def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
-    """Prints hits as JSON lines, or as tab-separated lines of rank, score, x,y,w,h, path and caption."""
+    """Prints hits as JSON lines, or as tab-separated lines of rank, score, sureness, x,y,w,h, path and
+    caption."""
     if as_json:
         for hit in hits:
             print(hit.json_line())
@@ -145,7 +146,7 @@ def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
     for hit in hits:
         box = ",".join(f"{value:.0f}" for value in hit.box.xywh)
         caption = [" ".join(hit.caption.split())] if hit.caption else []
-        print_fields(str(hit.rank), f"{hit.score:.3f}", box, hit.raw_path, *caption)
+        print_fields(str(hit.rank), f"{hit.score:.3f}", hit.sureness or "-", box, hit.raw_path, *caption)
 
 
 def print_paths(hits: Iterable[Hit], end: str) -> None:

@@ -54,11 +54,17 @@ PAGE = """<!doctype html>
 {hits}
 </main>
 <footer>Boxes are x,y,w,h in pixels of the upright photo.
-Click a picture to enlarge it, a command to select it.</footer>
+Click a picture to enlarge it, a command to select it.{sureness}</footer>
 </body>
 </html>
 """
 
+
+SURENESS = """<br>
+How sure a hit is goes by the best hits of sample queries that the library mostly has nothing for: it is
+<em>likely</em> to be an answer if it scores higher than nine in ten of them, <em>possible</em> if higher than
+half, else <em>unsure</em>. Every search has a best hit, also for what is not there."""
+"""Explains what the words beside the scores mean."""
 
 MARKS = (b'<meta name="generator" content="virtue">', b'<p class="eyebrow">virtue search</p>')
 """One of these is in every report; the first since they have it."""
@@ -118,6 +124,7 @@ def _page(query: Query | str, hits: Sequence[Hit], side: int, database: bytes | 
         facts=escape(_facts(hits)),
         query_images=_query_images(query, side),
         hits=_grid(hits, side, database),
+        sureness=SURENESS if any(hit.sureness for hit in hits) else "",
     )
 
 
@@ -208,7 +215,7 @@ def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
     uri = "file://" + quote_from_bytes(os.path.abspath(hit.raw_path))
     yield (
         f'<div class="line"><p class="name"><a href="{html.escape(uri)}">{escape(_name(hit))}</a></p>'
-        f'<span class="score" title="{_meaning(hit)}">{hit.score:.3f}{_percentile(hit)}</span></div>\n'
+        f'<span class="score" title="{_meaning(hit)}">{hit.score:.3f}{_sureness(hit)}</span></div>\n'
     )
     if hit.caption:
         said = " said" * ("caption" in hit.via)
@@ -224,14 +231,14 @@ def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
     yield f'<p class="again"><code>{escape(command)}</code></p>\n'
 
 
-def _percentile(hit: Hit) -> str:
-    return "" if hit.percentile is None else f" · {_percent(hit)} %"
+def _sureness(hit: Hit) -> str:
+    return "" if hit.sureness is None else f' · <em class="{hit.sureness}">{hit.sureness}</em>'
 
 
 def _meaning(hit: Hit) -> str:
     if hit.percentile is None:
         return "score"
-    return f"score, higher than {_percent(hit)} % of what this library scores for such queries"
+    return f"score, higher than {_percent(hit)} % of the best hits of sample queries"
 
 
 def _percent(hit: Hit) -> str:

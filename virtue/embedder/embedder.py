@@ -14,7 +14,7 @@ import numpy as np
 from virtue.embedder import families
 from virtue.embedder.dtypes import Dtype
 from virtue.embedder.inputs import Input, LoadedInput, ModelInput, is_single, load_input
-from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, Scene
+from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, NamingModel, Scene
 from virtue.embedder.output import Cosines, Output, OutputValue, Precision, to_tensor
 from virtue.embedder.process_pool import ProcessPool
 from virtue.errors import InputError, ModelError
@@ -400,6 +400,13 @@ class Embedder:
         _check_find(find)
         rows = unit_rows(np.atleast_2d(rows).astype(np.float32))
         return self.model.rows_as_queries(rows, find) if isinstance(self.model, AsymmetricModel) else rows
+
+    def text_baselines(self, vectors: np.ndarray) -> np.ndarray:
+        """Returns what texts score with pictures by their words alone: (n,) float32 for their query vectors
+        (n, dim). 0 for a model that does not know."""
+        if isinstance(self.model, NamingModel):
+            return self.model.text_baselines(vectors)
+        return np.zeros(len(vectors), np.float32)
 
     def requery(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
         """Calls `rows_as_queries`, by its old name."""

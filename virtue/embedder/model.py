@@ -100,6 +100,16 @@ class AsymmetricModel(Model, Protocol):
 
 
 @runtime_checkable
+class NamingModel(Model, Protocol):
+    """A model that recognises things by names, and knows how near a text is to one of them."""
+
+    def text_baselines(self, vectors: np.ndarray) -> np.ndarray:
+        """Returns for query vectors of texts (n, dim) what each scores with pictures by its words alone, (n,)
+        float32: one that is near a name finds higher scores wherever it looks. What a score has above that
+        tells more about whether the thing is there."""
+
+
+@runtime_checkable
 class InstructedModel(Model, Protocol):
     """A model that reads `Item.instruction`: a template in which `{text}` stands for the item's text (without
     `{text}` it is a prefix)."""

@@ -8,9 +8,12 @@
 It holds real photos (samples of OpenCV, scikit-image and scikit-learn, wallpapers), 320 to 1,024
 pixels on the long side, and pictures of 320 pixels made by laying every other photographic stamp of
 Tux Paint on a plain or photographed ground: many of them alike, as in a real collection. `texts.csv`
-(query,path) says which photos a text should find. The stamps are GPL-2: build the set, don't ship it.
-The stamps and wallpapers used here are kept out of what the bundled model's projection learns from
-(`tools.mini.training_pictures`).
+(query,path) says which photos a text should find, and `absent.txt` names things that no photo shows. The
+stamps are GPL-2: build the set, don't ship it. The stamps and wallpapers used here are kept out of what the
+bundled model's projection learns from (`tools.mini.training_pictures`).
+
+`--part 1` builds another set, of the other half of the stamps alone: what was chosen on one set is checked on
+the other. The projection did learn from those, which flatters pictures as queries, but not texts.
 """
 
 from __future__ import annotations
@@ -138,6 +141,73 @@ STAMPED = {
 }
 """Stem of a stamp -> the query that a photo of it answers."""
 
+OTHERS = {
+    "owl": "an owl",
+    "pelican": "a pelican",
+    "pigeon": "a pigeon",
+    "turkey": "a turkey",
+    "clownfish": "a clownfish",
+    "lobster": "a lobster",
+    "seahorse": "a seahorse",
+    "fly": "a fly",
+    "mantis": "a praying mantis",
+    "iguana": "an iguana",
+    "gorilla": "a gorilla",
+    "dolphin": "a dolphin",
+    "otter": "an otter",
+    "edward_bear": "a teddy bear",
+    "horse": "a horse",
+    "ferret": "a ferret",
+    "hedgehog": "a hedgehog",
+    "rhino_black": "a rhinoceros",
+    "capybara": "a capybara",
+    "kangaroo": "a kangaroo",
+    "wombat": "a wombat",
+    "sombrero": "a sombrero",
+    "t_baseballcap": "a baseball cap",
+    "t_jacket": "a jacket",
+    "t_poloshirt": "a shirt",
+    "t_shirt": "a shirt",
+    "t_tshirt": "a shirt",
+    "Cherry_Stella": "cherries",
+    "kiwi": "a kiwi fruit",
+    "pineapple": "a pineapple",
+    "ginger": "ginger",
+    "corn": "corn",
+    "binoculars": "binoculars",
+    "trumpet": "a trumpet",
+    "bassoon": "a bassoon",
+    "kettle": "a kettle",
+    "rubberduck": "a rubber duck",
+    "saw": "a saw",
+    "toolbox": "a toolbox",
+    "mercurythermometer": "a thermometer",
+    "syringe": "a syringe",
+    "eggplant": "an eggplant",
+    "paintbrush_large": "a paintbrush",
+    "pinecone": "a pine cone",
+    "stop": "a stop sign",
+    "traffic_cone": "a traffic cone",
+    "indycar": "a race car",
+    "firetruck": "a fire truck",
+    "balloon360": "a hot air balloon",
+    "cementmixer": "a cement mixer",
+    "nutcracker": "a nutcracker",
+    "cylinder": "a gas cylinder",
+    "lavender": "lavender",
+    "birch": "a birch tree",
+}
+"""The same for the other half of the stamps: things of which the first set has no photo."""
+
+IN_BOTH = {
+    "a bear", "a camel", "a cow", "a cup of coffee", "a drum kit", "a frog", "a guitar", "a hammer", "a lion",
+    "a parking sign", "a peacock", "a penguin", "a pickup truck", "a rabbit", "a red post box", "a sheep",
+    "a small brown dog lying on a carpet", "a squirrel in a tree", "a tiger", "a traffic light", "a wrench",
+    "a yellow daisy", "an orange", "an orange dahlia flower", "plants in pots",
+    "the back of a car on the road",
+}  # fmt: skip
+"""Queries of the first set that photos of the second would answer too."""
+
 GROUNDS = ("mate/nature", "lomiri-wallpapers", "share/backgrounds")
 PHOTOGRAPHIC = ("animals", "clothes", "food", "hobbies", "household", "medical", "plants", "vehicles", "town")
 SMALLEST_STAMP = 90
@@ -200,35 +270,40 @@ def real_photos(packages: Path) -> Iterator[tuple[str, str, Image.Image]]:
         yield Path(name).stem, query, photo
 
 
-def stamped_photos(packages: Path, rng: random.Random) -> Iterator[tuple[str, str, Image.Image]]:
-    """Yields (name, query, picture), each with one large stamp on a background of 320 pixels."""
+def stamped_photos(packages: Path, part: int, rng: random.Random) -> Iterator[tuple[str, str, Image.Image]]:
+    """Yields (name, query, picture), each with one large stamp of this part on a background of 320 pixels."""
+    queries = OTHERS if part else STAMPED
     grounds = []
     for path in sorted(packages.rglob("*.jpg")):
         if path.name not in REAL and any(part in path.as_posix() for part in GROUNDS):
             with Image.open(path) as image:
                 image.draft("RGB", (1600, 1600))
                 grounds.append(image.convert("RGB"))
-    for path in stamps(packages, 0):
+    for path in stamps(packages, part):
         size = rng.choice([(SMALL, 240), (SMALL, 214), (240, SMALL)])
         ground = plain_ground(size, rng) if rng.random() < 0.5 else crop(rng.choice(grounds), size, rng)
         with Image.open(path) as image:
             paste(ground, image.convert("RGBA"), rng.uniform(0.6, 0.95), rng)
-        yield f"stamp_{path.stem}", STAMPED.get(path.stem, ""), ground
+        yield f"stamp_{path.stem}", queries.get(path.stem, ""), ground
 
 
-def build(packages: Path, out: Path) -> dict[str, int]:
-    """Writes the photos and texts.csv into `out`."""
+def build(packages: Path, out: Path, part: int = 0) -> dict[str, int]:
+    """Writes the photos, texts.csv and absent.txt into `out`."""
     rng = random.Random(SEED)
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     count = 0
-    for name, query, photo in [*real_photos(packages), *stamped_photos(packages, rng)]:
+    real = [] if part else real_photos(packages)
+    for name, query, photo in [*real, *stamped_photos(packages, part, rng)]:
         photo.save(out / f"{name}.jpg", quality=90)
         count += 1
         if query:
             rows.append((query, f"{name}.jpg"))
     with (out / "texts.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("query", "path"), *rows])
+    elsewhere = {*REAL.values(), *STAMPED.values()} - IN_BOTH - {""} if part else OTHERS.values()
+    absent = sorted(set(elsewhere))
+    (out / "absent.txt").write_text("".join(f"{query}\n" for query in absent), encoding="utf-8")
     return {"photos": count, "queries": len({query for query, _ in rows})}
 
 
@@ -239,8 +314,9 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--packages", type=Path, required=True, help="the folder they were unpacked into")
+    parser.add_argument("--part", type=int, choices=(0, 1), default=0, help="which half of the stamps")
     given = parser.parse_args()
-    print(build(given.packages, given.out))
+    print(build(given.packages, given.out, given.part))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""Sample queries: what a library says itself, and what people look for anyway."""
+"""Sample queries: what a library says itself, what people look for anyway, and common nouns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from virtue.store.calibration import SampleQueries
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
@@ -14,8 +17,9 @@ if TYPE_CHECKING:
 
 MAX_TEXTS = 500
 """Queries that an index is tuned with."""
-STEP = 4
-"""One in so many everyday things is searched for to see how a library scores."""
+NOUNS = "common_nouns.txt"
+"""Names of common things, one a line, most of which a library does not have: what is searched for to see how
+high the best hit scores where the answer is missing. What nearly every library shows is not among them."""
 
 EVERYDAY = (
     "a dog", "a cat on a sofa", "a bird in a tree", "a horse in a field", "a cow", "a butterfly on a flower",
@@ -40,23 +44,32 @@ def tuning_texts(snapshot: Snapshot, embedder: Embedder) -> np.ndarray:
     return _first_vectors(embedder, texts, "regions")
 
 
-class SampleQueries:
-    """Makes the queries that the scores of a library are measured with: everyday things only, since a caption
-    of the library is too easily found by its own words."""
+class CalibrationQueries:
+    """Makes the queries that a library is calibrated with (`virtue.store.calibration.MakeQueries`): its own
+    regions as pictures, and common nouns."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._texts: dict[Find | None, np.ndarray] = {}
 
-    def __call__(self, find: Find, rows: np.ndarray) -> dict[QueryKind, np.ndarray]:
-        return {"image": self._embedder.rows_as_queries(rows, find), "text": self._encode_texts(find)}
+    def __call__(self, find: Find, rows: np.ndarray) -> dict[QueryKind, SampleQueries]:
+        texts = self._encode_nouns(find)
+        baselines = None if find == "captions" else self._embedder.text_baselines(texts)
+        return {
+            "image": SampleQueries(self._embedder.rows_as_queries(rows, find)),
+            "text": SampleQueries(texts, baselines),
+        }
 
-    def _encode_texts(self, find: Find) -> np.ndarray:
-        """Most models ask alike whatever is looked for; then the texts are embedded once."""
+    def _encode_nouns(self, find: Find) -> np.ndarray:
+        """Most models ask alike whatever is looked for; then the nouns are embedded once."""
         key = None if self._embedder.texts_ignore_find else find
         if key not in self._texts:
-            self._texts[key] = _first_vectors(self._embedder, EVERYDAY[::STEP], find)
+            self._texts[key] = _first_vectors(self._embedder, common_nouns(), find)
         return self._texts[key]
+
+
+def common_nouns() -> list[str]:
+    return files("virtue.retrieval").joinpath(NOUNS).read_text(encoding="utf-8").splitlines()
 
 
 def _first_vectors(embedder: Embedder, texts: Sequence[str], find: Find) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from virtue.added_pictures import name_of
 from virtue.geometry import Box
+from virtue.retrieval.how_sure import Sureness, sureness
 
 Kind = Literal["region", "photo", "caption"]
 Via = Literal["picture", "caption", "name"]
@@ -22,9 +23,8 @@ class Hit:
         rank: 1 for the best.
         score: of what matched best, at most 1: its dot product with the query. Never rises from one hit to
             the next; does not compare between queries of different kinds.
-        percentile: how many of a hundred scores lie below this one, of those that the library's regions (for
-            a caption: its captions) have for such queries at large: above 99 is a good hit, 50 is chance.
-            None: the library was not measured yet (`virtue index` does that).
+        percentile: how many of a hundred best hits score less, of sample queries of this kind, most of which
+            this library has nothing for. None: the library was not measured yet (`virtue index` does that).
         raw_path: of the photo, as the file system has it. `path` is the same as str.
         box: of the region that is shown, which need not be the one that scored: among those of its photo, the
             larger is preferred for words. The whole photo for a photo, and for a caption of a whole photo.
@@ -59,6 +59,11 @@ class Hit:
     raw_other_paths: tuple[bytes, ...] = ()
 
     @property
+    def sureness(self) -> Sureness | None:
+        """How sure this is to be an answer, by its percentile; None where that is."""
+        return sureness(self.percentile)
+
+    @property
     def path(self) -> str:
         """The path as Python's file functions take it; bytes that cannot be decoded are lone surrogates."""
         return os.fsdecode(self.raw_path)
@@ -79,6 +84,7 @@ class Hit:
             "rank": self.rank,
             "score": round(self.score, 6),
             "percentile": None if self.percentile is None else round(self.percentile, 3),
+            "sureness": self.sureness,
             "path": self.path,
             "box": xywh(self.box),
             "width": self.width,

@@ -37,10 +37,12 @@ NOTHING = 1e-6
 
 class EncodedQuery(NamedTuple):
     """A query as the store takes it: (k, dim) float32 unit rows, and what they were made from. A row of the
-    library scores its best dot product with them."""
+    library scores its best dot product with them. `baseline`: what the query scores with pictures by its
+    words alone."""
 
     vectors: np.ndarray
     kind: QueryKind
+    baseline: float = 0.0
 
 
 def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> EncodedQuery:
@@ -56,8 +58,10 @@ def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapsho
         InputError: nothing is left after taking away; the library has no such region or photo.
         PictureError, PromptError: from the query's images and prompts.
     """
-    kind: QueryKind = "text" if query.is_text else "image"
-    return EncodedQuery(_combine(embedder, query, find, snapshot), kind)
+    vectors = _combine(embedder, query, find, snapshot)
+    if not query.is_text:
+        return EncodedQuery(vectors, "image")
+    return EncodedQuery(vectors, "text", float(embedder.text_baselines(vectors).max()))
 
 
 def depends_on_find(embedder: Embedder, query: Query) -> bool:

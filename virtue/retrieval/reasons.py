@@ -20,13 +20,14 @@ from typing import NamedTuple
 
 from virtue.retrieval.hit import Hit, Via
 from virtue.retrieval.hits import caption_hit, full_box, region_hit
-from virtue.retrieval.literal import LiteralQuery
+from virtue.retrieval.literal import HOLDS_ALL, LiteralQuery
 from virtue.retrieval.row_search import MinScore, RowSearch, regions_of
 from virtue.store import CaptionRecord, RegionRecord
 
 NEARLY_BEST = 0.8
 """A picture is a further reason for a photo from this share of the best picture's score on, if that is above
 0."""
+ROUNDING = 1e-6
 
 
 class Reason(NamedTuple):
@@ -60,7 +61,7 @@ def find_reasons(
         literal: the words to look for letter for letter; None: by meaning alone.
         match: the model's `text_match`.
     """
-    threshold = regions.threshold(min_score, regions.photo)
+    threshold = regions.threshold(min_score)
     least = -math.inf if min_score == "auto" else threshold
     found: dict[int, Reasons] = {}
     # What is said first: at the same score, words that say it go before a picture that seems to.
@@ -94,9 +95,15 @@ def _find_said(
         yield Reason("caption", score, captions.percentile(score), caption)
     if literal is not None:
         for score, caption in literal.find(captions, "caption", match, count):
-            yield Reason("caption", score, captions.percentile(score), caption)
+            yield Reason("caption", score, _literal_percentile(score, captions, match), caption)
         for score, region in literal.find(regions, "name", match, count):
-            yield Reason("name", score, captions.percentile(score), region)
+            yield Reason("name", score, _literal_percentile(score, captions, match), region)
+
+
+def _literal_percentile(score: float, captions: RowSearch[CaptionRecord], match: float) -> float | None:
+    """What holds all that was asked for, word for word, is as sure as can be."""
+    is_whole = score >= match + HOLDS_ALL * (1 - match) - ROUNDING
+    return 100.0 if is_whole else captions.percentile(score)
 
 
 def _add(reasons: Reasons, reason: Reason) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal
+from typing import Generic, Literal
 
 import numpy as np
 
 from virtue.errors import InputError
+from virtue.retrieval.how_sure import least_possible_score
 from virtue.retrieval.query_vectors import EncodedQuery
 from virtue.retrieval.ranked_records import RankedRecords, Record, Scored
-from virtue.retrieval.threshold import LOOKED_AT, find_threshold
 from virtue.store import CaptionRecord, RegionRecord, Snapshot
 from virtue.store.calibration import ScoreDistribution
 from virtue.store.catalogue.filters import RowFilter
 from virtue.store.records import Find, Kind
 
 MinScore = float | Literal["auto"] | None
-Key = Callable[[Any], Hashable]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +54,8 @@ class RowSearch(Generic[Record]):
             return None
         return 100 * self.calibration.share_below(score, len(self.query.vectors))
 
-    def threshold(self, min_score: MinScore, key: Key) -> float:
-        """Returns the lowest score to keep; "auto" looks for it among the best record of each `key`.
+    def threshold(self, min_score: MinScore) -> float:
+        """Returns the lowest score to keep; "auto": that of hits which are not unsure.
 
         Raises:
             InputError: it is to be found, and the library was not measured.
@@ -71,15 +70,14 @@ class RowSearch(Generic[Record]):
                 "measures: index once more",
                 hint="virtue index",
             )
-        best: Sequence[Scored[Any]] = self.records.best(key, LOOKED_AT, -math.inf)
-        return find_threshold([score for score, _ in best], self.calibration)
+        return least_possible_score(self.calibration, len(self.query.vectors))
 
 
 def among_regions(
     snapshot: Snapshot, query: EncodedQuery, find: Find, filter: RowFilter | None, named: frozenset[int]
 ) -> RowSearch[RegionRecord]:
     ranking = snapshot.rank("regions", query.vectors, filter=filter, query_kind=query.kind)
-    calibration = snapshot.score_distribution(find, query.kind)
+    calibration = snapshot.score_distribution(find, query.kind, query.baseline)
     return RowSearch(
         snapshot, "regions", query, calibration, filter, named, RankedRecords(ranking, snapshot.regions)
     )

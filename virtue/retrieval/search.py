@@ -69,7 +69,7 @@ def search(
             for by words alone, also as the best of its captions that say the same. `"captions"`: of photos
             and of regions.
             Photos that the query names by hits are answers to no search but for captions.
-        min_score: leave out what scores less; `"auto"`: less than what fits (see `find_threshold`).
+        min_score: leave out what scores less; `"auto"`: what is unsure (see `Hit.sureness`).
         where: a filter that hits must match (docs/search.md), or several, all of them. A photo matches if
             one of its regions does, or for words a caption; among those its best is looked for.
 
@@ -158,10 +158,7 @@ def _regions(search: RowSearch[RegionRecord], page: _Page, min_score: MinScore, 
         photo = None if _is_left_out(region) else search.photo(region)
         return region.region_id if every and photo is not None else photo
 
-    def photo(region: RegionRecord) -> Hashable:
-        return None if key(region) is None else region.photo_id
-
-    threshold = search.threshold(min_score, photo)
+    threshold = search.threshold(min_score)
     found = page.cut(search.records.best(key, page.ranked, threshold))
     if search.query.kind == "text" and not every:
         shown = _roomiest(search, [region for _, region in found])
@@ -214,7 +211,7 @@ def _captions(search: RowSearch[CaptionRecord], page: _Page, min_score: MinScore
     def key(caption: CaptionRecord) -> Hashable:
         return caption.photo_id, caption.region_id, caption.text
 
-    threshold = search.threshold(min_score, key)
+    threshold = search.threshold(min_score)
     found = page.cut(search.records.best(key, page.ranked, threshold))
     return [caption_hit(score, search.percentile(score), caption) for score, caption in found]
 

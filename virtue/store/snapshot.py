@@ -361,9 +361,12 @@ class Snapshot:
         record = self._view.indexes[kind]
         return {query_kind: record.search_params(query_kind) for query_kind in QUERY_KINDS}
 
-    def score_distribution(self, find: Find, query_kind: QueryKind) -> ScoreDistribution | None:
-        """Returns the distribution of the library's scores for such queries; None: it was not measured."""
-        return calibration.load(self.connection, self._id(None), find, query_kind)
+    def score_distribution(
+        self, find: Find, query_kind: QueryKind, baseline: float = 0
+    ) -> ScoreDistribution | None:
+        """Returns how high the best hits of sample queries of this kind score, as a query of this baseline
+        would; None: it was not measured."""
+        return calibration.load(self.connection, self._id(None), find, query_kind, baseline)
 
     def is_calibration_due(self) -> bool:
         """Returns whether there are many more rows than when distributions were measured, or many fewer."""

@@ -407,8 +407,8 @@ class Writer:
         return indexes.tune(kind, texts, images, target, progress)
 
     def refresh_calibration(self, make_queries: MakeQueries) -> bool:
-        """Calibrates scores with sample queries, if that was never done or the library was a fifth smaller or
-        larger then; returns whether anything was due.
+        """Measures how high the best hits of sample queries score, if that was never done or the library was
+        a fifth smaller or larger then; returns whether anything was due.
 
         Args:
             make_queries: gives them, so that the store need not know the model.

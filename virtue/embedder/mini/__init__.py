@@ -42,6 +42,10 @@ IMAGE_MEANING = 0.02
 TEXT_MEANING = 0.6
 """Weight of the text's meaning, look 1, when an image and a text look for regions or photos."""
 
+BASELINE = 0.6
+"""Share of the score of a region that showed the class nearest to a text, and nothing else: what is taken off
+to tell whether a thing is there (`python -m virtue.evaluation.sureness`)."""
+
 
 class Mini:
     """Implements `virtue.embedder.model.Model`. Files are opened on first use: a text query never loads
@@ -78,6 +82,12 @@ class Mini:
     def _text_centre(self) -> np.ndarray:
         with np.load(self._folder / "arrays.npz") as arrays:
             return arrays["text_centre"].astype(np.float32)
+
+    @cached_property
+    def _class_meanings(self) -> np.ndarray:
+        """(1000, 384) float32 unit rows, of the names of the classes."""
+        with np.load(self._folder / "arrays.npz") as arrays:
+            return unit_rows(arrays["meanings"].astype(np.float32))
 
     def scenes(self, pictures: Sequence[Picture]) -> list[FeatureMaps]:
         # One picture at a time: on a CPU a batch is no faster, and a vector must not depend on it.
@@ -129,6 +139,11 @@ class Mini:
         if find == "captions":
             return _join(meanings, np.zeros_like(looks))
         return _join(np.where(seen, IMAGE_MEANING, 1) * meanings, looks)
+
+    def text_baselines(self, vectors: np.ndarray) -> np.ndarray:
+        nearest = (vectors[:, : self.dim // 2] @ self._class_meanings.T).max(axis=1)
+        baselines: np.ndarray = np.float32(BASELINE / np.sqrt(2)) * nearest
+        return baselines
 
     # -- the parts ---------------------------------------------------------------------------------------
 
