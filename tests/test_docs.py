@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw
 from tests.conftest import EXAMPLES, ROOT
 from virtue.cli import app
 from virtue.distribution import NAME
+from virtue.store.catalogue.fields import FIELDS
+from virtue.store.catalogue.filters import parse
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
@@ -73,6 +75,21 @@ def test_what_the_pages_install_is_ours() -> None:
     texts = [page.read_text() for page in PAGES]
     named = [name for text in texts for name in re.findall(r"pip install [^`\n]*?(virtue[\w-]*)", text)]
     assert set(named) == {NAME}
+
+
+def test_the_pages_name_only_fields_of_filters_that_exist() -> None:
+    search = (ROOT / "docs" / "search.md").read_text()
+    table = re.search(r"^\| field \|.*?\n\n", search, re.M | re.S)
+    assert table
+    rows = [re.findall(r"`([^`]+)`", cell) for cell in re.findall(r"^\| (`.*?) \|", table[0], re.M)]
+    assert sorted(field for row in rows for field in row) == sorted(FIELDS)
+    examples = re.findall(r"`(\w+ [^`]*)`", table[0])
+    for page in PAGES:
+        text = page.read_text()
+        examples += re.findall(r'(?:--where |where=|\.count\(|\.photos\()"([^"]+)"', text)
+    assert len(examples) > 30
+    for example in examples:
+        assert parse(example), example
 
 
 def test_links_between_pages_lead_somewhere() -> None:

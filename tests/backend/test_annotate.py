@@ -1,6 +1,8 @@
 """What a program says of photos: found at once, kept by whatever indexes them again."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -204,3 +206,20 @@ def test_words_need_no_file_and_a_new_region_does(own: Library, tmp_path: Path) 
         with pytest.raises(InputError, match=r"a new region needs the photo's file, and .*cat.jpg cannot be"):
             library.annotate(cat.photo_id, regions=[ear, Region(Box(0, 0, 9, 9))])
         assert photo_of(library, "cat").regions == (replace(ear, category="a lost ear"),)
+
+
+def test_what_was_given_and_cannot_be_read_is_mended_and_not_imported(
+    library: Library, tmp_path: Path
+) -> None:
+    cat = photo_of(library, "cat")
+    library.annotate(cat.photo_id, rating=2)
+    library.close()
+    with closing(sqlite3.connect(library.folder / "catalogue.db")) as catalogue, catalogue:
+        catalogue.execute('UPDATE given SET content = \'{"rating": "high"}\'')
+    with Library(library.folder) as opened:
+        (fault,) = opened.verify()
+        assert "ratings and tags that were given for 1 photos cannot be read" in fault.what
+        with Library(tmp_path / "other") as other, pytest.raises(InputError, match="what was given"):
+            other.merge(library.folder)
+        opened.verify(repair=True)
+        assert opened.verify() == [] and opened.count() == 4
