@@ -5,8 +5,9 @@ DEMO := .venv/demo
 TEST := .venv/test
 AUDIT := .venv/audit
 LOWEST := .venv/lowest
+FAISS_GPU := .venv/faiss-gpu
 
-.PHONY: demo test check format bench audit lowest clean
+.PHONY: demo test check format bench audit lowest faiss-gpu clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/demo.py
@@ -47,6 +48,17 @@ lowest:
 	VIRTUAL_ENV=$(LOWEST)/installed $(LOWEST)/tools/bin/uv pip install -q --only-binary :all: -r $(LOWEST)/requirements.txt
 	VIRTUAL_ENV=$(LOWEST)/installed $(LOWEST)/tools/bin/uv pip install -q --no-deps --editable .
 	$(LOWEST)/installed/bin/python -m pytest
+
+# FAISS's GPU build in the place of faiss-cpu, with the store's tests. Needs no card: it then finds none, and the
+# processor is used. More than 1 GB: the wheel brings CUDA's libraries.
+faiss-gpu:
+	$(PYTHON) -m venv --clear $(FAISS_GPU)
+	$(FAISS_GPU)/bin/python -m pip install $(PIP_FLAGS) torch==2.13.0
+	$(FAISS_GPU)/bin/python -m pip install $(PIP_FLAGS) --editable '.[test]'
+	$(FAISS_GPU)/bin/python -m pip uninstall $(PIP_FLAGS) -y faiss-cpu
+	$(FAISS_GPU)/bin/python -m pip install $(PIP_FLAGS) 'faiss-gpu==1.15.1'
+	$(FAISS_GPU)/bin/python -c 'import faiss; assert hasattr(faiss, "StandardGpuResources"), faiss.__file__'
+	$(FAISS_GPU)/bin/python -m pytest tests/store
 
 # A real install of the built package, as a user gets it.
 $(DEMO)/ready: pyproject.toml $(shell find virtue -name '*.py')

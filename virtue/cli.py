@@ -26,11 +26,13 @@ from virtue.commands.options import (
     Debug,
     Dtype,
     Force,
+    MaxPixels,
     Offline,
     Quiet,
     ReadOnly,
     SummaryAsJson,
     Workers,
+    choose_model,
     flag,
     library_at,
     option,
@@ -153,6 +155,7 @@ def index(
     rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
     offline: Offline = False,
     dtype: Dtype = "auto",
+    max_pixels: MaxPixels = None,
     workers: Workers = None,
     strict: Annotated[bool, option("--strict", help="Exit status 2 if a file could not be read.")] = False,
     as_json: SummaryAsJson = False,
@@ -163,7 +166,9 @@ def index(
     from virtue.display.console import IndexProgress, print_report
 
     with (
-        library_at(database, embedder=model, offline=offline, dtype=dtype) as library,
+        library_at(
+            database, embedder=choose_model(model, max_pixels), offline=offline, dtype=dtype
+        ) as library,
         IndexProgress(quiet) as progress,
     ):
         report = library.index(
@@ -190,6 +195,7 @@ def reindex(
     ] = None,
     offline: Offline = False,
     dtype: Dtype = "auto",
+    max_pixels: MaxPixels = None,
     workers: Workers = None,
     as_json: SummaryAsJson = False,
     quiet: Quiet = False,
@@ -203,7 +209,7 @@ def reindex(
         IndexProgress(quiet) as progress,
     ):
         report = library.reindex(
-            model,
+            choose_model(model, max_pixels),
             workers=workers,
             estimated=None if quiet else lambda estimate: note(estimate.summary()),
             progress=progress,

@@ -77,10 +77,11 @@ def free_memory(device: torch.device) -> tuple[int, int] | None:
 
 def release_memory() -> None:
     """Lets other programs, and larger blocks, have the memory that torch keeps for later."""
-    import torch
+    if "torch" in sys.modules:
+        import torch
 
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
 
 def attempt(work: Callable[[], Result]) -> Result | None:

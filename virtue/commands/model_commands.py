@@ -13,6 +13,7 @@ from virtue.commands.options import (
     AsJson,
     Debug,
     Dtype,
+    MaxPixels,
     Offline,
     option,
 )
@@ -55,6 +56,7 @@ def try_model(
     top: Annotated[int, option("--top", min=1, help="Regions to print.")] = 10,
     offline: Offline = False,
     dtype: Dtype = "auto",
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
@@ -63,7 +65,11 @@ def try_model(
     from virtue.embedder import Embedder
     from virtue.retrieval.trial import try_model
 
-    trial = try_model(lambda: Embedder.from_pretrained(name, offline=offline, dtype=dtype), photo, words)
+    trial = try_model(
+        lambda: Embedder.from_pretrained(name, offline=offline, dtype=dtype, max_pixels=max_pixels),
+        photo,
+        words,
+    )
     print_trial(trial, top, as_json=as_json)
     return FOUND
 

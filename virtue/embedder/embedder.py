@@ -85,6 +85,7 @@ class Embedder:
         compile: bool = False,
         dtype: Dtype = "auto",
         resize: Literal["published"] | None = None,
+        max_pixels: int | None = None,
     ) -> Embedder:
         """Loads a model by name.
 
@@ -101,6 +102,8 @@ class Embedder:
                 have it, fp16 on older ones, fp32 on a CPU. The fingerprint is the same in all of them.
             resize: "published": VIRTUE gets pictures as in its published evaluation, squashed to a square. A
                 model of its own, whose name ends in "#published".
+            max_pixels: pixels of a picture as VIRTUE sees it; half as many halve the cost of regions, about.
+                A model of its own, whose name ends in "#max-pixels=N". None: as the model says.
 
         Raises:
             ModelError: there is no such model, it cannot be had, or it cannot run on that device.
@@ -108,7 +111,8 @@ class Embedder:
         options: dict[str, Any] = {
             "device": device, "offline": offline, "threads": threads, "compile": compile, "dtype": dtype
         }  # fmt: skip
-        embedder = cls(families.load_model(name, revision=revision, resize=resize, **options))
+        model = families.load_model(name, revision=revision, resize=resize, max_pixels=max_pixels, **options)
+        embedder = cls(model)
         embedder._options = options
         return embedder
 

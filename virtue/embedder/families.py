@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("virtue")
 
 PUBLISHED_RESIZE = "published"
+MAX_PIXELS = re.compile(r"max-pixels=(-?\d{1,18})")
+"""The variant of a VIRTUE model that sees pictures smaller."""
 SAM_SIZES = {"t": "tiny", "s": "small", "l": "large"}
 
 
@@ -47,7 +49,7 @@ class Family(Protocol):
     models: str
     """What it knows, for a message."""
     variants: tuple[str, ...]
-    """What may follow `#` in a name."""
+    """What may follow `#` in a name; `max-pixels=N` stands for any number."""
     can_compile: bool
 
     def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
@@ -90,7 +92,7 @@ class VirtueFamily:
     """VIRTUE, in the published layouts and in our own."""
 
     models = "VIRTUE"
-    variants: tuple[str, ...] = (PUBLISHED_RESIZE,)
+    variants: tuple[str, ...] = (PUBLISHED_RESIZE, "max-pixels=N")
     can_compile = True
 
     def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
@@ -101,13 +103,15 @@ class VirtueFamily:
     def load(self, folder: Path, name: ModelName, options: Options) -> Model:
         from virtue.embedder.virtue_model import load_virtue
 
+        fewer = MAX_PIXELS.fullmatch(name.variant or "")
         model = load_virtue.load(
             folder,
             device=options.device,
             offline=options.offline,
             dtype=torch_dtype(options.dtype),
             compile=options.compile,
-            resize="published" if name.variant else None,
+            resize="published" if name.variant == PUBLISHED_RESIZE else None,
+            max_pixels=int(fewer[1]) if fewer else None,
         )
         model.name = str(name)
         return model
@@ -128,6 +132,7 @@ def load_model(
     compile: bool = False,
     dtype: str = "auto",
     resize: str | None = None,
+    max_pixels: int | None = None,
 ) -> Model:
     """Loads a model by its name (see `model_names`), ready to embed.
 
@@ -140,6 +145,7 @@ def load_model(
         dtype: "fp32", "bf16" or "fp16"; "auto": as suits the device (see `dtypes`).
         resize: "published": pictures are resized as in VIRTUE's published evaluation; as `#published` in the
             name.
+        max_pixels: of a picture as VIRTUE's vision tower sees it; as `#max-pixels=N` in the name.
 
     Raises:
         ModelError: there is no such model, it cannot be had, or it cannot run here.
@@ -147,15 +153,15 @@ def load_model(
     parsed = ModelName.parse(os.fspath(name), revision)
     if resize is not None:
         parsed = _with_resize(parsed, resize)
+    if max_pixels is not None:
+        parsed = parsed.with_variant(f"max-pixels={max_pixels}", f"max_pixels={max_pixels}")
     return _load(parsed, Options(device, offline, threads, compile, dtype))
 
 
 def _with_resize(name: ModelName, resize: str) -> ModelName:
     if resize != PUBLISHED_RESIZE:
         raise ModelError(f"resize={resize!r} is unknown: use resize={PUBLISHED_RESIZE!r}, or leave it out")
-    if name.variant not in (None, resize):
-        raise ModelError(f"{name} names #{name.variant}, and resize={resize!r} another: give one")
-    return replace(name, variant=resize)
+    return name.with_variant(resize, f"resize={resize!r}")
 
 
 def load_model_of_library(name: str, *, dtype: str = "auto") -> Model:
@@ -288,7 +294,8 @@ def _load_from_folder(name: ModelName, options: Options) -> Model:
         raise ModelError(f"{name} is a {kind!r} model: virtue knows {models}")
     if options.compile and not family.can_compile:
         raise _cannot_compile(name)
-    if name.variant and name.variant not in family.variants:
+    variant = "max-pixels=N" if MAX_PIXELS.fullmatch(name.variant or "") else name.variant
+    if variant and variant not in family.variants:
         known = "".join(f"#{variant}, " for variant in family.variants)
         others = f"use {known}or " if known else ""
         raise ModelError(f"{name}: #{name.variant} is not for this model; {others}leave it out")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virtue.errors import ModelError
@@ -82,6 +82,16 @@ class ModelName:
         if revision and not REVISION.fullmatch(revision):
             raise ModelError(f"{revision[:MAX_SHOWN]!r} is no revision: reindex with a model of yours")
         return cls(source, revision or None, variant or None)
+
+    def with_variant(self, variant: str, given: str) -> ModelName:
+        """Returns the name with this variant, which was asked for as `given`.
+
+        Raises:
+            ModelError: it names another.
+        """
+        if self.variant not in (None, variant):
+            raise ModelError(f"{self} names #{self.variant}, and {given} another: give one")
+        return replace(self, variant=variant)
 
     def __str__(self) -> str:
         source = str(Path(self.source).resolve()) if self.is_folder else self.source

@@ -15,7 +15,7 @@ from virtue.embedder.completeness import CONNECTOR
 from virtue.embedder.model_folder import read_json, reading, shown
 from virtue.embedder.torch_runtime import check_compiler, place_weights
 from virtue.embedder.virtue_model import published_layout
-from virtue.embedder.virtue_model.configuration import MODEL_TYPE, Configuration, Resize
+from virtue.embedder.virtue_model.configuration import MAX_PIXELS, MODEL_TYPE, Configuration, Resize
 from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
@@ -39,6 +39,7 @@ def load(
     dtype: torch.dtype = torch.float32,
     compile: bool = False,
     resize: Resize | None = None,
+    max_pixels: int | None = None,
 ) -> VirtueModel:
     """Loads a model in the published layouts or in virtue's own.
 
@@ -49,7 +50,7 @@ def load(
         offline: download nothing (SAM 2.1, or the base of a training checkpoint, where they are not there).
         dtype: of the parameters.
         compile: let torch.compile make the three backbones faster, when they are first used.
-        resize: as in `Configuration`; None: as the model says.
+        resize, max_pixels: as in `Configuration`; None: as the model says.
 
     Raises:
         ModelError: no such model or device; a file is missing or damaged; tensors that do not fit.
@@ -64,6 +65,8 @@ def load(
     network = published_layout.load(folder, read_as, offline) if is_published else _load_own(folder, read_as)
     if resize:
         network.configuration = replace(network.configuration, resize=resize)
+    if max_pixels is not None:
+        network.configuration = _with_max_pixels(network.configuration, max_pixels)
     vocabulary = network.language.config["text_config"]["vocab_size"]
     tokenizer = TextTokenizer(folder / "tokenizer.json", network.configuration.max_text_tokens, vocabulary)
     fingerprint = _compute_fingerprint(network, tokenizer.file)
@@ -71,6 +74,17 @@ def load(
     if compile:
         network.enable_compile()
     return VirtueModel(str(folder), fingerprint, network, tokenizer)
+
+
+def _with_max_pixels(configuration: Configuration, pixels: int) -> Configuration:
+    least = configuration.min_pixels
+    if not least <= pixels <= MAX_PIXELS:
+        raise ModelError(
+            f"max_pixels={pixels} is out of range: use {least} to {MAX_PIXELS}; this model's own is "
+            f"{configuration.max_pixels}",
+            hint="--max-pixels N",
+        )
+    return replace(configuration, max_pixels=pixels)
 
 
 def stored_dtype(folder: Path) -> torch.dtype:

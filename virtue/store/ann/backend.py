@@ -7,6 +7,7 @@ adds them to an index. Whichever does it, what comes out is a FAISS index of the
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,14 +18,17 @@ import numpy as np
 
 from virtue.errors import StoreError
 from virtue.store.ann.faiss_backend import FaissBackend
+from virtue.store.ann.faiss_gpu_backend import count_gpus, on_card
 from virtue.store.vectors.device import DeviceFullError
 from virtue.store.vectors.exact import MAX_SCANNED_FLOATS
 from virtue.torch_device import find_device, has_cuda, release_memory
 
 DEVICE_VARIABLE = "VIRTUE_INDEX_DEVICE"
-"""Of the environment: where indexes are made, "faiss" or a device of torch. Without it, on a GPU if torch
-is installed, finds one, and there are more than `MAX_SCANNED_FLOATS` floats."""
+"""Of the environment: where indexes are made, "faiss" (the processor), "faiss-gpu", "faiss-gpu:1" or a device
+of torch. Without it, on a GPU if FAISS's GPU build or torch finds one, and there are more than
+`MAX_SCANNED_FLOATS` floats."""
 FAISS = "faiss"
+FAISS_GPU = re.compile(r"faiss-gpu(?::(\d{1,3}))?")
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -65,20 +69,28 @@ def choose_backend(floats: int, device: str | None = None) -> TrainingBackend:
     """Returns the backend for so many numbers (rows x dimensions).
 
     Args:
-        device: "faiss" or a device of torch; None: see `DEVICE_VARIABLE`.
+        device: "faiss", "faiss-gpu" or a device of torch; None: see `DEVICE_VARIABLE`.
 
     Raises:
         StoreError: there is no such device.
     """
     device = device or os.environ.get(DEVICE_VARIABLE)
     if not device:
-        device = "cuda" if floats > MAX_SCANNED_FLOATS and has_cuda() else FAISS
+        device = _find_card() if floats > MAX_SCANNED_FLOATS else FAISS
     if device == FAISS:
         return FaissBackend()
+    if of_faiss := FAISS_GPU.fullmatch(device):
+        return on_card(int(of_faiss[1] or 0))
     found = find_device(device, StoreError)
     from virtue.store.ann.torch_backend import TorchBackend
 
     return TorchBackend(found)
+
+
+def _find_card() -> str:
+    if count_gpus():
+        return "faiss-gpu"
+    return "cuda" if has_cuda() else FAISS
 
 
 def falls_back_to_faiss(

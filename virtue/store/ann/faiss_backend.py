@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -27,10 +28,15 @@ class FaissBackend:
 class FaissAssigner:
     """Implements `CoarseAssigner`."""
 
-    def __init__(self, index: Any, scale: float) -> None:
+    def __init__(
+        self,
+        index: Any,
+        scale: float,
+        make: Callable[[np.ndarray], kmeans.Centroids] = kmeans.Centroids,
+    ) -> None:
         self._index = index
         self._scale = np.float32(scale)
-        self._centroids = kmeans.Centroids(index.quantizer.reconstruct_n(0, index.nlist))
+        self._centroids = make(index.quantizer.reconstruct_n(0, index.nlist))
 
     def train_codes(self, rows: np.ndarray) -> None:
         scaled = rows * self._scale

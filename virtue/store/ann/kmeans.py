@@ -5,7 +5,7 @@ Rows meet centroids in NumPy: its matrix product is three times as fast as that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -55,13 +55,15 @@ class Centroids:
         return lists, best
 
 
-def cluster(sample: np.ndarray, lists: int) -> np.ndarray:
+def cluster(
+    sample: np.ndarray, lists: int, make: Callable[[np.ndarray], Centroids] = Centroids
+) -> np.ndarray:
     """Finds centroids, (lists, dim) float32 unit rows, by spherical k-means (Dhillon, Modha: Concept
     Decompositions for Large Sparse Text Data Using Clustering, 2001) of unit rows (n, dim) in random order, n
-    >= lists."""
+    >= lists. `make` gives centroids the means to find the nearest of them."""
     centroids = sample[:lists]
     for _ in range(ITERATIONS):
-        nearest, distances = Centroids(centroids).nearest(sample)
+        nearest, distances = make(centroids).nearest(sample)
         order = np.argsort(nearest, kind="stable")
         used, starts = np.unique(nearest[order], return_index=True)
         means = np.empty_like(centroids)
