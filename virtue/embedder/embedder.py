@@ -398,6 +398,11 @@ class Embedder:
         attribute of this name; else 1."""
         return float(getattr(self.model, "cross_modal_weight", 1.0))
 
+    @property
+    def is_asymmetric(self) -> bool:
+        """Whether a picture as a query has another vector than as a document."""
+        return isinstance(self.model, AsymmetricModel)
+
     def rows_as_queries(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
         """Turns rows of a library (n, dim) into queries for what is like them, (n, dim) float32 unit rows,
         without their pictures. For a model that is not asymmetric these are the rows themselves."""

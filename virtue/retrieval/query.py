@@ -149,6 +149,12 @@ class Query:
         return (*self.without, *negative)
 
     @property
+    def is_one_picture(self) -> bool:
+        """Whether the query is a picture, and nothing is drawn on it or said beside it."""
+        (first, *more) = (*self.parts, *self.without)
+        return not more and first.image is not None and first.text is None and not first.has_prompt
+
+    @property
     def is_text(self) -> bool:
         """Whether the query consists of texts only."""
         return all(part.text is not None and part.image is None for part in self.wanted)

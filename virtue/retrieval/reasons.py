@@ -14,13 +14,14 @@ more needs to be looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from virtue.retrieval.hit import Hit, Via
 from virtue.retrieval.hits import caption_hit, full_box, region_hit
 from virtue.retrieval.literal import HOLDS_ALL, LiteralQuery
+from virtue.retrieval.ranked_records import Scored
 from virtue.retrieval.row_search import MinScore, RowSearch, regions_of
 from virtue.store import CaptionRecord, RegionRecord
 
@@ -50,6 +51,7 @@ def find_reasons(
     match: float,
     count: int,
     min_score: MinScore,
+    same: Sequence[Scored[RegionRecord]] = (),
 ) -> list[Reasons]:
     """Returns why each of the best `count` photos is found, the best photo first. Without captions, each has
     its picture as its only reason.
@@ -60,6 +62,7 @@ def find_reasons(
     Args:
         literal: the words to look for letter for letter; None: by meaning alone.
         match: the model's `text_match`.
+        same: full images that a query picture is the same as, with better scores than `regions` has.
     """
     threshold = regions.threshold(min_score)
     least = -math.inf if min_score == "auto" else threshold
@@ -69,7 +72,7 @@ def find_reasons(
         for said in _find_said(regions, captions, literal, match, count):
             if said.score >= least and said.record.photo_id not in captions.named:
                 _add(found.setdefault(said.record.photo_id, []), said)
-    pictures = regions.best_photos(count, threshold)
+    pictures = _merge(same, regions.best_photos(count, threshold))
     best = pictures[0].score if pictures else 0
     near = max(NEARLY_BEST * best, threshold) if best > 0 else math.inf
     for score, region in pictures:
@@ -81,6 +84,16 @@ def find_reasons(
     ranked = sorted(found.values(), key=lambda reasons: _descending(reasons[0]))[:count]
     _add_pictures(ranked, regions, near)
     return ranked
+
+
+def _merge(
+    same: Sequence[Scored[RegionRecord]], seen: Sequence[Scored[RegionRecord]]
+) -> list[Scored[RegionRecord]]:
+    """Each photo by the better of its records, the best first."""
+    best: dict[int, Scored[RegionRecord]] = {}
+    for scored in sorted([*same, *seen], key=lambda scored: -scored.score):
+        best.setdefault(scored.record.photo_id, scored)
+    return list(best.values())
 
 
 def _find_said(

@@ -16,6 +16,7 @@ from virtue.retrieval.literal import LiteralQuery
 from virtue.retrieval.photo_facts import add_facts
 from virtue.retrieval.query import Query
 from virtue.retrieval.query_vectors import EncodedQuery, depends_on_find, encode_query, locate_part
+from virtue.retrieval.ranked_records import Scored
 from virtue.retrieval.reasons import Reasons, find_reasons, show_photo, show_reason
 from virtue.retrieval.row_search import MinScore, RowSearch, among_captions, among_regions, regions_of
 from virtue.store import CaptionRecord, Generation, RegionRecord
@@ -36,6 +37,9 @@ SLOW_SECONDS = 1.0
 ROOMY = 0.4
 """Power of a region's share of its photo by which a text's score is weighed among the regions of one photo;
 chosen so that the boxes shown hold the things asked for in the example photos. The photos found stay."""
+SAME = 0.8
+"""Dot product of a query picture as a document and a full image from which on they show the same: another
+photo seldom reaches 0.75, a detail of it 0.6."""
 ALWAYS_RANKED = 10
 """Hits that are ranked however few are wanted, so that one hit depends on the same as ten."""
 
@@ -63,7 +67,8 @@ def search(
         query: a `Query`, or anything that `Query.of` takes.
         find: `"auto"`: each photo once. Asked for by words alone, it is judged by its best region, by its
             full image and by its captions (see `find_reasons`); by a picture, as with `"regions"`, and if
-            nothing is marked in it by the full image too. `all_regions` makes it `"regions"`.
+            nothing is marked in it by the full image too: the same picture comes first. `all_regions` makes
+            it `"regions"`.
             `"regions"`: one of each photo, or with `all_regions` all; the full image counts only
             if it is its photo's only region. `"photos"`: a photo scores as its best region does; asked
             for by words alone, also as the best of its captions that say the same. `"captions"`: of photos
@@ -112,7 +117,8 @@ def search(
                 captions = among_captions(snapshot, words, filter, named)
                 literal = LiteralQuery(query) if find == "auto" else None
             match = embedder.model.text_match
-            found = page.cut(find_reasons(regions, captions, literal, match, page.ranked, min_score))
+            same = _same_photos(snapshot, embedder, query, filter, named, page.ranked)
+            found = page.cut(find_reasons(regions, captions, literal, match, page.ranked, min_score, same))
             hits = [show_photo(each) for each in found] if find == "photos" else _show(regions, found)
         if not hits:
             _check_not_empty(snapshot, store, find)
@@ -187,6 +193,27 @@ def _roomiest(search: RowSearch[RegionRecord], best: Iterable[RegionRecord]) -> 
         if worth > shown[region.photo_id][0]:
             shown[region.photo_id] = (worth, region)
     return {photo: region for photo, (_, region) in shown.items()}
+
+
+def _same_photos(
+    snapshot: Snapshot,
+    embedder: Embedder,
+    query: Query,
+    filter: RowFilter | None,
+    named: frozenset[int],
+    count: int,
+) -> list[Scored[RegionRecord]]:
+    """Returns the full images that a query picture is nearly the same as, by its vector as a document.
+
+    A model that asks otherwise than it stores scores even the picture itself far below 1.
+    """
+    if not query.is_one_picture or not embedder.is_asymmetric:
+        return []
+    vector = embedder.encode(query.parts[0])
+    whole = among_regions(snapshot, EncodedQuery(vector[None], "image"), "photos", filter, named)
+    return whole.records.best(
+        lambda region: (region.is_full_image and whole.photo(region)) or None, count, SAME
+    )
 
 
 def _show(regions: RowSearch[RegionRecord], found: list[Reasons]) -> list[Hit]:
