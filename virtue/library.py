@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from virtue.retrieval.search import Goal
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
-    from virtue.store.catalogue.filters import RowFilter
+    from virtue.store.catalogue.filters import Filter, RowFilter
     from virtue.store.catalogue.listing import Order
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind, Photo, ProgressCallback, Region, VectorBlock
@@ -407,13 +407,12 @@ class Library:
         Raises:
             InputError: the filter cannot be read, or there is no such order.
         """
-        from virtue.store.catalogue.filters import parse
         from virtue.store.catalogue.listing import check_order
 
         check_order(order)
         if offset < 0 or (limit is not None and limit < 0):
             raise InputError("offset and limit must not be negative")
-        filter = parse(where) if where else None
+        filter = _parse_filter(where)
         with self.store.read() as snapshot:
             return snapshot.photos(snapshot.photo_ids(filter, order, offset, limit))
 
@@ -423,9 +422,7 @@ class Library:
         Raises:
             InputError: the filter cannot be read.
         """
-        from virtue.store.catalogue.filters import parse
-
-        filter = parse(where) if where else None
+        filter = _parse_filter(where)
         with self.store.read() as snapshot:
             return snapshot.count_photos(filter)
 
@@ -448,14 +445,14 @@ class Library:
             InputError: the filter cannot be read, or there is no such kind.
             DamagedError: a row file is gone or too short.
         """
-        from virtue.store.catalogue.filters import RowFilter, parse
+        from virtue.store.catalogue.filters import RowFilter
         from virtue.store.records import FINDS
 
         if kind not in FINDS:
             raise InputError(f"there are no vectors of {kind!r}: choose one of {', '.join(FINDS)}")
         if block < 1:
             raise InputError(f"a block must hold at least 1 vector, not {block}")
-        filter = RowFilter(parse(where) if where else None, "only" if kind == "photos" else "any")
+        filter = RowFilter(_parse_filter(where), "only" if kind == "photos" else "any")
         return self._blocks(FINDS[kind], filter, block, kind == "photos")
 
     def _blocks(self, kind: Kind, filter: RowFilter, block: int, of_photos: bool) -> Iterator[VectorBlock]:
@@ -805,6 +802,14 @@ class Library:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _parse_filter(where: str | Sequence[str] | None) -> Filter | None:
+    if where is None or (not isinstance(where, str) and not where):
+        return None
+    from virtue.store.catalogue.filters import parse
+
+    return parse(where)
 
 
 def _as_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:

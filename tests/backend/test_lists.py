@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from virtue import Library, Photo
-from virtue.errors import InputError
+from virtue.errors import EmptyLibraryError, InputError
 
 
 def names(photos: list[Photo]) -> list[str]:
@@ -45,6 +45,18 @@ def test_count(library: Library) -> None:
     assert library.count("rating = 0") == 0
     with pytest.raises(InputError, match="there is no field 'colour'"):
         library.count("colour = red")
+
+
+def test_an_empty_library_has_empty_lists(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "new") as new:
+        assert (new.photos(), new.count(), list(new.vectors()), new.search_many([])) == ([], 0, [], [])
+        assert new.forget(where="rating > 0") == 0
+        with pytest.raises(EmptyLibraryError, match="nothing is indexed"):
+            new.search(where="rating > 0")
+        with pytest.raises(InputError, match=r"^photo 1: this library has no such photo"):
+            new.annotate(1, rating=3)
+        with pytest.raises(InputError, match="cannot be read"):
+            new.photos("")
 
 
 def test_vectors_come_in_blocks_with_their_ids(library: Library) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from virtue.geometry import Box
 from virtue.retrieval.hit import Hit, Kind
 from virtue.retrieval.photo_facts import add_facts
-from virtue.retrieval.search import Goal, check_options, row_filter
+from virtue.retrieval.search import Goal, check_options, nothing_indexed, row_filter
 from virtue.store import CaptionRecord, RegionRecord, Store
 from virtue.store.catalogue.filters import RowFilter
 
@@ -27,12 +27,15 @@ def browse(
 
     Raises:
         InputError: the filter cannot be read.
+        EmptyLibraryError: nothing is indexed.
     """
     check_options(find, top, offset)
     if find == "auto" and all_regions:
         find = "regions"
     filter = row_filter(where, find) or RowFilter()
     with store.read() as snapshot:
+        if snapshot.generation is None:
+            raise nothing_indexed(store)
         if find == "captions":
             rows = snapshot.browse("captions", filter, True, offset, top)
             hits = [_hit("caption", caption) for caption in snapshot.captions(rows)]
