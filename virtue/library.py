@@ -705,18 +705,11 @@ class Library:
     def _take_in(
         self, command: str, manifest: ExportManifest, photos: Iterable[PhotoExport], source: str
     ) -> ImportSummary:
-        from virtue.indexer.roots import without_links
-        from virtue.store.transfer.importing import import_photos
+        from virtue.tasks.take_in import take_in
 
-        # Whether links may lead out of a folder is for its owner to say, and not for an export.
-        roots = tuple(
-            replace(root, options=without_links(root.options))
-            for root in manifest.roots
-            if not is_folder(root.path)  # where the other has pictures of its own
-        )
         store = self._open(create=True)
         with store.write(command) as writer:
-            summary = import_photos(store, writer, replace(manifest, roots=roots), photos, source=source)
+            summary = take_in(store, writer, manifest, photos, source)
             self._refresh_indexes(writer)
         return summary
 

@@ -132,6 +132,19 @@ def test_merge_takes_the_bytes_along(shop: Library, tmp_path: Path) -> None:
         assert other.verify() == []
 
 
+def test_merged_bytes_are_looked_after_in_a_library_that_had_none(shop: Library, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    shutil.copy(EXAMPLES / "photos" / "coins.jpg", album)
+    with Library(album / ".virtue") as library:
+        assert library.index(album, regions=0).indexed == 1
+        assert library.merge(shop.folder).photos == 2
+        shutil.rmtree(shop.folder)
+        report = library.index()
+        assert (report.unchanged, report.missing, report.warnings) == (3, 0, [])
+        assert len(named(library, "shoes/9").paths) == 1 and library.verify() == []
+
+
 def test_an_export_names_the_pictures(shop: Library, tmp_path: Path) -> None:
     shop.export_parquet(tmp_path / "shop.parquet")
     with Library(tmp_path / "other") as other:

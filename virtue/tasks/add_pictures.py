@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from virtue.added_pictures import file_of, folder_of, is_folder, name_of
 from virtue.errors import InputError, LockedError, PictureError
 from virtue.indexer import Progress, Report, index
-from virtue.indexer.roots import Options
 from virtue.paths import changed_at, hash_file
 from virtue.pictures import load
 from virtue.store import Fault, FileRecord
 from virtue.store.disk import sync_folder, translate_disk_errors
 from virtue.store.transfer.manifest import PhotoExport
+from virtue.tasks.take_in import remember_folder
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
@@ -63,10 +63,7 @@ def add_pictures(
             raise
         sync_folder(store.folder)
         sync_folder(Path(os.fsdecode(folder)))
-    with store.read() as snapshot:
-        known = {root.path for root in snapshot.roots()}
-    if folder not in known:
-        writer.remember_root(folder, Options().to_json())
+    remember_folder(store, writer)
     report = Report()
     if written:
         report = index(
