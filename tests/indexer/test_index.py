@@ -385,7 +385,7 @@ def test_progress_is_told(shelf: Shelf) -> None:
     (shelf.photos / "bad.png").write_text("x")
     told: list[Progress] = []
     shelf.index(progress=told.append)
-    assert [p.stage for p in told if p.stage == "walking"] == ["walking"]
+    assert [p.done for p in told if p.stage == "walking"] == [0, 6], "at each folder, and at the end"
     last = told[-1]
     assert (last.stage, last.done, last.total, last.problems) == ("indexing", 6, 6, 1)
 
