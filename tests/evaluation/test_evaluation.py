@@ -129,11 +129,11 @@ def test_what_is_right_is_left_out_by_a_filter(folder, tmp_path, embedder):
     shutil.copytree(folder, copy)
     (copy / "texts.csv").write_text("query,path\na net,0.png\na net,1.png\n")
     (copy / "absent.txt").write_text("a submarine\na pizza\na horse\n")
+    numbered = tmp_path / "the copies' (own) place"
     with Library(tmp_path / "library", embedder=embedder) as library:
-        library.index(copy)
-        left = sureness.first_hits(library, ["a net"], [{copy / f"{n}.png" for n in range(5)}])
-        assert [hit.path for hit in left] == [str(copy / "5.png")]
-        found = sureness.evaluate(library, copy, 12, 3)
+        found = sureness.evaluate(library, copy, numbered, 12, 3)
+        left = sureness.first_hits(library, ["a net"], [{numbered / f"{n}.png" for n in range(5)}])
+        assert [hit.path for hit in left] == [str(numbered / "5.png")]
     assert found["photos"] == 6
     assert (found["texts"]["there"], found["texts"]["absent"]) == (1, 3)
     compared = found["details_left_out"]

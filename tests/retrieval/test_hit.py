@@ -48,6 +48,7 @@ def test_its_json_has_boxes_as_x_y_w_h() -> None:
         "rating": None,
         "tags": [],
         "other_paths": [],
+        "copies": [],
         "name": None,
     }
 

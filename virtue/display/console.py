@@ -146,6 +146,9 @@ def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
     for hit in hits:
         box = ",".join(f"{value:.0f}" for value in hit.box.xywh)
         caption = [" ".join(hit.caption.split())] if hit.caption else []
+        if hit.raw_copies:
+            count = len(hit.raw_copies)
+            caption = [*(caption or [""]), f"and {count} {'copies' if count > 1 else 'copy'}"]
         print_fields(str(hit.rank), f"{hit.score:.3f}", hit.sureness or "-", box, hit.raw_path, *caption)
 
 

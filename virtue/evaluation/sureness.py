@@ -1,11 +1,12 @@
 """Tells whether sureness tells what is there from what is not: python -m virtue.evaluation.sureness FOLDER
 
-Indexes the photos of a folder (`virtue.evaluation.sample_photos` builds one), as `virtue index` does, and
-looks at the first hit of searches, as `virtue search` makes them. What is there: the texts of `texts.csv`,
-and details cut out of the photos. What is not: the words of `absent.txt`, one a line, that no photo shows;
-and each text and detail once more, with the photos that are right left out by a filter. Prints the area
-under the ROC curve of what a hit says of itself (0.5: nothing, 1: everything), with its 95 % bootstrap
-interval, and how many hits are called what.
+Indexes copies of the photos of a folder (`virtue.evaluation.sample_photos` builds one), which have numbers
+for names and no captions beside them, so that pictures alone decide. Looks at the first hit of searches,
+made as `virtue search` makes them. What is there: the texts of `texts.csv`, and details cut out of the
+photos. What is not: the words of `absent.txt`, one a line, that no photo shows; and each text and detail
+once more, with the photos that are right left out by a filter. Prints the area under the ROC curve of what a
+hit says of itself (0.5: nothing, 1: everything), with its 95 % bootstrap interval, and how many hits are
+called what.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -80,10 +82,22 @@ def without(paths: Iterable[Path]) -> str:
     return f"not path in ({', '.join(quoted)})"
 
 
-def evaluate(library: Library, folder: Path, details: int, seed: int) -> dict[str, Any]:
-    """Compares the searches of an indexed folder, by kind of query."""
-    paths = [path.absolute() for path in photo_paths(folder)]
-    texts = {text: {paths[place] for place in right} for text, right in read_texts(folder, paths).items()}
+def copy_numbered(photos: Sequence[Path], folder: Path) -> list[Path]:
+    """Copies photos into a new folder, under their numbers."""
+    folder.mkdir()
+    copies = [folder / f"{number}{photo.suffix}" for number, photo in enumerate(photos)]
+    for photo, copy in zip(photos, copies, strict=True):
+        shutil.copyfile(photo, copy)
+    return copies
+
+
+def evaluate(library: Library, folder: Path, copies: Path, details: int, seed: int) -> dict[str, Any]:
+    """Indexes copies of the photos of a folder in the new folder `copies`, and compares searches by kind of
+    query."""
+    photos = photo_paths(folder)
+    paths = copy_numbered(photos, copies)
+    library.index(copies)
+    texts = {text: {paths[place] for place in right} for text, right in read_texts(folder, photos).items()}
     there = first_hits(library, texts)
     found = {"texts_left_out": compare(there, first_hits(library, texts, texts.values()))}
     absent = folder / "absent.txt"
@@ -106,9 +120,10 @@ def main() -> None:
     parser.add_argument("--details", type=int, default=DETAILS, help="details to cut")
     parser.add_argument("--seed", type=int, default=3)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place, Library(place, embedder=given.model) as library:
-        library.index(given.folder)
-        print(json.dumps(evaluate(library, given.folder.absolute(), given.details, given.seed)))
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        with Library(place / "library", embedder=given.model) as library:
+            print(json.dumps(evaluate(library, given.folder, place / "photos", given.details, given.seed)))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ class Hit:
         region_id, region_box: the region that is shown (for a caption: that it belongs to), if any.
         taken, camera, rating, tags: of the photo; taken is ISO 8601, and the rating 0 to 5.
         raw_other_paths: where else the photo is. `other_paths` is the same as str.
+        raw_copies: other photos that show the same picture, saved again or in another size, as far as their
+            hashes and vectors tell; they are no hits of their own. `copies` is the same as str.
         via: what matched, the strongest first: the picture, a caption, or a name of the photo (its tags, its
             file or folders).
     """
@@ -57,6 +59,7 @@ class Hit:
     rating: int | None = None
     tags: tuple[str, ...] = ()
     raw_other_paths: tuple[bytes, ...] = ()
+    raw_copies: tuple[bytes, ...] = ()
 
     @property
     def sureness(self) -> Sureness | None:
@@ -77,6 +80,10 @@ class Hit:
     @property
     def other_paths(self) -> tuple[str, ...]:
         return tuple(map(os.fsdecode, self.raw_other_paths))
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        return tuple(map(os.fsdecode, self.raw_copies))
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields that `virtue search --json` prints; boxes are [x, y, w, h]."""
@@ -100,6 +107,7 @@ class Hit:
             "rating": self.rating,
             "tags": list(self.tags),
             "other_paths": list(self.other_paths),
+            "copies": list(self.copies),
             "name": self.name,
         }
 

@@ -70,17 +70,21 @@ def find_reasons(
     # What is said first: at the same score, words that say it go before a picture that seems to.
     if captions is not None:
         for said in _find_said(regions, captions, literal, match, count):
+            photo = captions.copies.first(said.record.photo_id)
             if said.score >= least and said.record.photo_id not in captions.named:
-                _add(found.setdefault(said.record.photo_id, []), said)
+                _add(found.setdefault(photo, []), said)
     pictures = _merge(same, regions.best_photos(count, threshold))
     best = pictures[0].score if pictures else 0
     near = max(NEARLY_BEST * best, threshold) if best > 0 else math.inf
     for score, region in pictures:
-        reasons = found.setdefault(region.photo_id, [])
+        reasons = found.setdefault(regions.copies.first(region.photo_id), [])
         if score >= near or all(other.score < score for other in reasons):
             reasons.append(Reason("picture", score, regions.percentile(score), region))
     for reasons in found.values():
         reasons.sort(key=_descending)
+        # Of copies of one picture, the one that answers best stands for all.
+        shown = reasons[0].record.photo_id
+        reasons[:] = [reason for reason in reasons if reason.record.photo_id == shown]
     ranked = sorted(found.values(), key=lambda reasons: _descending(reasons[0]))[:count]
     _add_pictures(ranked, regions, near)
     return ranked

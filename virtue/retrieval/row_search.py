@@ -10,6 +10,7 @@ from typing import Generic, Literal
 import numpy as np
 
 from virtue.errors import InputError
+from virtue.retrieval.copies import Copies
 from virtue.retrieval.how_sure import least_possible_score
 from virtue.retrieval.query_vectors import EncodedQuery
 from virtue.retrieval.ranked_records import RankedRecords, Record, Scored
@@ -31,6 +32,7 @@ class RowSearch(Generic[Record]):
         calibration: how the library scores for such queries; None: it was not measured.
         filter: what hits must match.
         named: photos that the query names itself, and that do not come back as answers.
+        copies: of photos; one of them stands for all.
     """
 
     snapshot: Snapshot
@@ -40,14 +42,16 @@ class RowSearch(Generic[Record]):
     filter: RowFilter | None
     named: frozenset[int]
     records: RankedRecords[Record]
+    copies: Copies
 
     def best_photos(self, top: int, min_score: float = -math.inf) -> list[Scored[Record]]:
         """Returns the best record of each of the best photos."""
         return self.records.best(self.photo, top, min_score)
 
     def photo(self, record: Record) -> Hashable:
-        """Returns whose record this is; None: of a photo that the query names."""
-        return None if record.photo_id in self.named else record.photo_id
+        """Returns whose record this is, the same for copies of one picture; None: of a photo that the query
+        names."""
+        return None if record.photo_id in self.named else self.copies.first(record.photo_id)
 
     def percentile(self, score: float) -> float | None:
         if self.calibration is None:
@@ -78,9 +82,8 @@ def among_regions(
 ) -> RowSearch[RegionRecord]:
     ranking = snapshot.rank("regions", query.vectors, filter=filter, query_kind=query.kind)
     calibration = snapshot.score_distribution(find, query.kind, query.baseline)
-    return RowSearch(
-        snapshot, "regions", query, calibration, filter, named, RankedRecords(ranking, snapshot.regions)
-    )
+    records = RankedRecords(ranking, snapshot.regions)
+    return RowSearch(snapshot, "regions", query, calibration, filter, named, records, Copies(snapshot))
 
 
 def regions_of(search: RowSearch[RegionRecord], photos: Iterable[int]) -> list[Scored[RegionRecord]]:
@@ -96,6 +99,5 @@ def among_captions(
 ) -> RowSearch[CaptionRecord]:
     ranking = snapshot.rank("captions", query.vectors, filter=filter, query_kind=query.kind)
     calibration = snapshot.score_distribution("captions", query.kind)
-    return RowSearch(
-        snapshot, "captions", query, calibration, filter, named, RankedRecords(ranking, snapshot.captions)
-    )
+    records = RankedRecords(ranking, snapshot.captions)
+    return RowSearch(snapshot, "captions", query, calibration, filter, named, records, Copies(snapshot))

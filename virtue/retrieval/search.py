@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
+from virtue.retrieval.apart import Apart
+from virtue.retrieval.copies import add_copies
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.hits import caption_hit, region_hit
 from virtue.retrieval.literal import LiteralQuery
@@ -123,6 +125,8 @@ def search(
         if not hits:
             _check_not_empty(snapshot, store, find)
         hits = add_facts(snapshot, hits, filter.where if filter else None)
+        if find != "captions":
+            hits = add_copies(snapshot, hits)
     seconds = time.monotonic() - started
     if seconds > SLOW_SECONDS:
         kind = "text" if query.is_text else "image"
@@ -160,9 +164,16 @@ class _Page(NamedTuple):
 
 
 def _regions(search: RowSearch[RegionRecord], page: _Page, min_score: MinScore, every: bool) -> list[Hit]:
+    apart = Apart()
+    chosen: dict[Hashable, int] = {}
+
     def key(region: RegionRecord) -> Hashable:
         photo = None if _is_left_out(region) else search.photo(region)
-        return region.region_id if every and photo is not None else photo
+        if photo is None or not every:
+            return photo
+        # Of copies of one picture, the regions of the one that comes first.
+        is_wanted = chosen.setdefault(photo, region.photo_id) == region.photo_id and apart.holds(region)
+        return region.region_id if is_wanted else None
 
     threshold = search.threshold(min_score)
     found = page.cut(search.records.best(key, page.ranked, threshold))

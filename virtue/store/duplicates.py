@@ -48,7 +48,11 @@ class FullImages:
         return cls(ids, rows, phashes.view(np.uint64), areas)
 
     def records(self, photo_ids: Collection[int]) -> list[FullImage]:
-        return self._records(np.flatnonzero(np.isin(self.ids, np.array([*photo_ids], np.int64))))
+        wanted = np.unique(np.array([*photo_ids], np.int64))
+        places = np.searchsorted(self.ids, wanted)
+        inside = places < len(self.ids)
+        places, wanted = places[inside], wanted[inside]
+        return self._records(places[self.ids[places] == wanted])
 
     def near(self, phash: int, max_distance: int) -> list[FullImage]:
         """Returns the full images whose hash differs from this one in at most so many bits; none if the hash
