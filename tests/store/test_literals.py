@@ -23,7 +23,9 @@ FIRST = file("/photos/0.jpg", 0)
 
 def found(store: Store, field: Field, word: str) -> list[str]:
     with store.read() as snapshot:
-        return [" ".join(tokens) for _, _, tokens in snapshot.find_tokens(field, [word]).documents]
+        documents = snapshot.find_tokens(field, [word])
+        assert snapshot.count_tokens(field, [word]).get(word, 0) == len(documents) or len(documents) == 0
+        return [" ".join(document.tokens) for document in documents]
 
 
 def holds(store: Store, text: bytes) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Set
 from virtue.retrieval.query import Query
 from virtue.retrieval.ranked_records import Record, Scored
 from virtue.retrieval.row_search import RowSearch
-from virtue.store.catalogue.literals import is_prefix
+from virtue.store.catalogue.literals import MAX_DOCUMENTS, is_prefix
 from virtue.store.records import Field
 from virtue.tokens import tokenize
 
@@ -67,20 +67,25 @@ class LiteralQuery:
             match: the score of a document that holds just enough.
         """
         snapshot = search.snapshot
-        counts, documents = snapshot.find_tokens(field, [*self.words], search.filter)
+        counts = snapshot.count_tokens(field, [*self.words])
         weights = self._weights(counts, snapshot.embedded_photos())
         total = sum(weights.values())
-        if not total:
+        needed = [token for token in _needed(weights, MOST * total) if counts.get(token)]
+        if not needed:
             return []
+        rare = [token for token in needed if counts[token] < MAX_DOCUMENTS]
+        held = [token for token, weight in weights.items() if weight and counts[token]]
+        together = held if len(rare) < len(needed) else []
+        documents = snapshot.find_tokens(field, rare, together, search.filter)
         found: dict[int, tuple[float, int]] = {}
         for row, photo, tokens in documents:
-            held = set(tokens)
-            share = sum(weight * _degree(token, held) for token, weight in weights.items()) / total
-            if share < MOST or held & self.unwanted:
+            own = set(tokens)
+            share = sum(weight * _degree(token, own) for token, weight in weights.items()) / total
+            if share < MOST or own & self.unwanted:
                 continue
             reach = (share - MOST) / (1 - MOST) * HOLDS_ALL
             if field == "caption" and share > ALL:
-                reach += (1 - HOLDS_ALL) * len(held & self.wanted.keys()) / len(held)
+                reach += (1 - HOLDS_ALL) * len(own & self.wanted.keys()) / len(own)
             found[row] = (match + (1 - match) * reach, photo)
         if not found:
             return []
@@ -100,6 +105,20 @@ class LiteralQuery:
             token: weight * max(0.0, math.log((photos + 1) / (2 * max(counts.get(token, 0), 0.5))))
             for token, weight in self.words.items()
         }
+
+
+def _needed(weights: dict[str, float], least: float) -> list[str]:
+    """Returns words of which a document must hold one to reach this weight: those that weigh most, until the
+    others weigh less."""
+    ordered = sorted(weights, key=lambda token: -weights[token])
+    left = sum(weights.values())
+    needed = []
+    for token in ordered:
+        if left < least or not weights[token]:
+            break
+        needed.append(token)
+        left -= weights[token]
+    return needed
 
 
 def _degree(token: str, held: Set[str]) -> float:

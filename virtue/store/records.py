@@ -378,16 +378,17 @@ class CaptionRecord:
     box: Box | None
 
 
-class TokenMatches(NamedTuple):
-    """Documents that hold tokens of a query.
+class TokenDocument(NamedTuple):
+    """What tokens are held by: a caption, or the names of a photo.
 
     Attributes:
-        counts: how many documents hold each token of the query, counted up to a limit of the store.
-        documents: (row, photo, tokens): of a caption, or of the full image of a photo by its names.
+        row: of the caption, or of the photo's full image.
+        tokens: all that it holds, in their order.
     """
 
-    counts: dict[str, int]
-    documents: list[tuple[int, int, list[str]]]
+    row: int
+    photo_id: int
+    tokens: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from virtue.store.records import (
     SamePicture,
     SearchParams,
     TextChecks,
-    TokenMatches,
+    TokenDocument,
     UserAnnotations,
     VectorBlock,
 )
@@ -374,28 +374,46 @@ class Snapshot:
             calibration.finds_due(self.connection, self.generation.id)
         )
 
-    def find_tokens(
-        self, field: Field, tokens: Sequence[str], filter: RowFilter | None = None
-    ) -> TokenMatches:
-        """Finds the captions, or the photos by their names, that hold some of these tokens (`virtue.tokens`):
-        all that hold one that is not common. With a filter, those whose row matches; rows of photos are those
-        of their full images."""
-        if self._view is None or not tokens:
-            return TokenMatches({}, [])
+    def count_tokens(self, field: Field, tokens: Sequence[str]) -> dict[str, int]:
+        """Counts the captions, or the photos by their names, that hold each of these tokens, up to
+        `literals.MAX_DOCUMENTS`: what more hold is common. Warns if they cannot be read, and counts none."""
+        if self._view is None:
+            return {}
         try:
-            counts, found = literals.find(self.connection, self._view.generation.id, field, tokens)
+            return literals.count(self.connection, field, tokens)
         except WrongValueError as error:
-            warnings.warn(
-                f"{error} in the library {printable(os.fspath(self.folder))}: words are not looked for "
-                "letter for letter until `virtue verify --repair` has made them again",
-                stacklevel=2,
-            )
-            return TokenMatches({}, [])
-        if filter is not None:
-            kind: Kind = "captions" if field == "caption" else "regions"
-            matching = self._view.bitmap(self.connection, kind, filter)
-            found = [each for each in found if matching[each[0]]]
-        return TokenMatches(counts, found)
+            self._warn_of_tokens(error)
+            return {}
+
+    def find_tokens(
+        self,
+        field: Field,
+        any_of: Sequence[str],
+        all_of: Sequence[str] = (),
+        filter: RowFilter | None = None,
+    ) -> list[TokenDocument]:
+        """Finds the captions, or the photos by their names, that hold any of some tokens, or all of others;
+        of common ones not all. With a filter, those whose row matches; rows of photos are those of their
+        full images. Warns if they cannot be read, and finds none."""
+        if self._view is None:
+            return []
+        try:
+            found = literals.find(self.connection, self._view.generation.id, field, any_of, all_of)
+        except WrongValueError as error:
+            self._warn_of_tokens(error)
+            return []
+        if filter is None:
+            return found
+        kind: Kind = "captions" if field == "caption" else "regions"
+        matching = self._view.bitmap(self.connection, kind, filter)
+        return [document for document in found if matching[document.row]]
+
+    def _warn_of_tokens(self, error: WrongValueError) -> None:
+        warnings.warn(
+            f"{error} in the library {printable(os.fspath(self.folder))}: words are not looked for letter "
+            "for letter until `virtue verify --repair` has made it again",
+            stacklevel=3,
+        )
 
     def embedded_photos(self) -> int:
         """Counts the photos of the active generation."""

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from virtue.store.catalogue.database import AnyConnection, WrongValueError, driver_of
 from virtue.store.catalogue.form import FTS5_TABLES, TOKEN_TABLES
 from virtue.store.catalogue.queries import NAMED_AT_ONCE, chunks, fetch, fetch_for
-from virtue.store.records import Field, TokenMatches
+from virtue.store.records import Field, TokenDocument
 from virtue.tokens import tokenize
 
 TABLES: dict[Field, str] = {"caption": "caption_tokens", "name": "name_tokens"}
-MAX_DOCUMENTS = 500
+MAX_DOCUMENTS = 200
 """Documents with a token from which on the token is common: it alone leads to no document."""
 MIN_PREFIX = 2
 """Digits that a number must have to find longer ones that begin with it."""
@@ -48,26 +48,36 @@ _FOUND: dict[Field, str] = {
 # -- reading ----------------------------------------------------------------------------------------------
 
 
-def find(connection: AnyConnection, generation: int, field: Field, tokens: Sequence[str]) -> TokenMatches:
-    """Finds the documents that hold some of these tokens: all that hold one that is not common, at most
-    `MAX_DOCUMENTS` for each, and some of those that hold all. A number is also found at the beginning of a
-    longer one.
+def count(connection: AnyConnection, field: Field, tokens: Sequence[str]) -> dict[str, int]:
+    """Counts the documents that hold each of these tokens, up to `MAX_DOCUMENTS`. A number is also held by
+    longer ones that begin with it.
 
     Raises:
         WrongValueError: the table is damaged.
     """
     table = TABLES[field]
-    counted = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT {MAX_DOCUMENTS})"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT {MAX_DOCUMENTS})"
     with _noticing_damage(table):
-        counts = {token: fetch(connection, counted, (_query(token),))[0][0] for token in tokens}
-        rare = [_query(token) for token, count in counts.items() if 0 < count < MAX_DOCUMENTS]
-        held = [_query(token) for token, count in counts.items() if count]
-        if not held:
-            return TokenMatches(counts, [])
-        condition = " OR ".join(rare) if rare else " AND ".join(held)
-        limit = MAX_DOCUMENTS * max(1, len(rare))
-        found = fetch(connection, _FOUND[field], (condition, generation, limit), (int, int, str))
-    return TokenMatches(counts, [(row, photo, text.split()) for row, photo, text in found])
+        return {token: fetch(connection, sql, (_query(token),))[0][0] for token in tokens}
+
+
+def find(
+    connection: AnyConnection, generation: int, field: Field, any_of: Sequence[str], all_of: Sequence[str]
+) -> list[TokenDocument]:
+    """Finds the documents that hold any of some tokens, or all of others; at most `MAX_DOCUMENTS` for each
+    token.
+
+    Raises:
+        WrongValueError: the table is damaged.
+    """
+    conditions = [*map(_query, any_of), *([f"({' AND '.join(map(_query, all_of))})"] if all_of else [])]
+    if not conditions:
+        return []
+    limit = MAX_DOCUMENTS * len(conditions)
+    with _noticing_damage(TABLES[field]):
+        values = (" OR ".join(conditions), generation, limit)
+        found = fetch(connection, _FOUND[field], values, (int, int, str))
+    return [TokenDocument(row, photo, text.split()) for row, photo, text in found]
 
 
 @contextmanager
