@@ -80,7 +80,7 @@ class LiteralQuery:
         found: dict[int, tuple[float, int]] = {}
         for row, photo, tokens in documents:
             own = set(tokens)
-            share = sum(weight * _degree(token, own) for token, weight in weights.items()) / total
+            share = _weigh(own, weights) / total
             if share < MOST or own & self.unwanted:
                 continue
             reach = (share - MOST) / (1 - MOST) * HOLDS_ALL
@@ -121,8 +121,12 @@ def _needed(weights: dict[str, float], least: float) -> list[str]:
     return needed
 
 
-def _degree(token: str, held: Set[str]) -> float:
-    """Returns how far a document holds a token, from 0 to 1."""
-    if token in held:
-        return 1
-    return PREFIX if is_prefix(token) and any(other.startswith(token) for other in held) else 0
+def _weigh(own: Set[str], weights: dict[str, float]) -> float:
+    """Returns the weight of the words that a document with these tokens holds."""
+    held = 0.0
+    for token, weight in weights.items():
+        if token in own:
+            held += weight
+        elif is_prefix(token) and any(other.startswith(token) for other in own):
+            held += PREFIX * weight
+    return held

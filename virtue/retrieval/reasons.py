@@ -139,7 +139,7 @@ def _add_pictures(found: list[Reasons], regions: RowSearch[RegionRecord], least:
         for reasons in found
         if all(reason.via != "picture" for reason in reasons)
     }
-    best = sorted(regions_of(regions, said), key=lambda scored: -scored.score)
+    best = sorted(regions_of(regions, said), key=lambda scored: -scored.score) if said else []
     for score, region in best:
         reasons = said[region.photo_id]
         if score >= least and all(reason.via != "picture" for reason in reasons):

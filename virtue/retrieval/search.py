@@ -19,7 +19,7 @@ from virtue.retrieval.photo_facts import add_facts
 from virtue.retrieval.query import Query
 from virtue.retrieval.query_vectors import EncodedQuery, depends_on_find, encode_query, locate_part
 from virtue.retrieval.ranked_records import Scored
-from virtue.retrieval.reasons import Reasons, find_reasons, show_photo, show_reason
+from virtue.retrieval.reasons import Reason, Reasons, find_reasons, show_photo, show_reason
 from virtue.retrieval.row_search import MinScore, RowSearch, among_captions, among_regions, regions_of
 from virtue.store import CaptionRecord, Generation, RegionRecord
 from virtue.store.catalogue.filters import RowFilter, parse
@@ -229,15 +229,15 @@ def _same_photos(
 
 def _show(regions: RowSearch[RegionRecord], found: list[Reasons]) -> list[Hit]:
     """Shows photos by what they were found by; those found by a text, by their roomiest regions."""
+
+    def region(reason: Reason) -> RegionRecord | None:
+        record = reason.record
+        return record if isinstance(record, RegionRecord) and not _is_left_out(record) else None
+
     if regions.query.kind == "text":
-        records = [reason.record for reasons in found for reason in reasons]
-        best = [each for each in records if isinstance(each, RegionRecord) and not _is_left_out(each)]
-        shown = _roomiest(regions, best)
+        shown = _roomiest(regions, filter(None, (region(each) for reasons in found for each in reasons)))
         found = [
-            [
-                reason._replace(record=shown[reason.record.photo_id]) if reason.record in best else reason
-                for reason in reasons
-            ]
+            [each._replace(record=shown[each.record.photo_id]) if region(each) else each for each in reasons]
             for reasons in found
         ]
     return [show_reason(reasons) for reasons in found]
