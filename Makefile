@@ -64,6 +64,7 @@ faiss-gpu:
 $(DEMO)/ready: pyproject.toml $(shell find virtue -name '*.py')
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "virtue needs Python 3.11 or newer: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@echo "installing virtue into $(DEMO), which takes a minute or two"
 	test -d $(DEMO) || $(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/python -m pip install $(PIP_FLAGS) --upgrade --force-reinstall --no-deps .
 	$(DEMO)/bin/python -m pip install $(PIP_FLAGS) .

@@ -44,6 +44,8 @@ def main() -> None:
         *library,
     )
     print(f"\nThe hits of the drawn box, with pictures: {REPORT.absolute()}")
+    print(f"\n# Now photos of your own:\n$ {VIRTUE} index ~/Pictures")
+    print(f"$ {VIRTUE} search 'a dog' --html hits.html")
 
 
 main()

@@ -158,6 +158,20 @@ def test_where_nothing_fits_is_status_1_and_what_is_no_filter_2(virtue: Run, dem
     )
 
 
+@pytest.mark.parametrize("command", [(), ("models",)])
+def test_help_says_whole_sentences_in_80_columns(
+    virtue: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = virtue(*command, "--help").stdout.decode()
+    assert "..." not in shown.replace("[ARGS]...", "")
+    assert max(map(len, shown.splitlines())) <= 80
+    group = typer.main.get_command(app)
+    group = group.commands[command[0]] if command else group  # type: ignore[attr-defined]
+    for each in group.commands.values():  # type: ignore[attr-defined]
+        assert " ".join(each.help.split()) in " ".join(shown.split())
+
+
 def test_without_words_it_says_which_there_are(virtue: Run) -> None:
     done = virtue()
     assert (done.returncode, done.stdout) == (2, b"")

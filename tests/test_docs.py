@@ -31,6 +31,7 @@ def place(home: Path, tmp_path: Path, photos: Path, demo_library: Path) -> dict[
     mask = Image.new("L", Image.open("img.jpg").size)
     ImageDraw.Draw(mask).rectangle((250, 160, 440, 350), fill=255)
     mask.save("mask.png")
+    (tmp_path / "examples").symlink_to(EXAMPLES)
     shutil.copytree(demo_library, tmp_path / "library")
     bin_folder = str(Path(sys.executable).parent)
     return {

@@ -26,6 +26,7 @@ from virtue.commands.options import (
     Debug,
     Dtype,
     Force,
+    Group,
     MaxPixels,
     Offline,
     Quiet,
@@ -45,6 +46,7 @@ Goal = Literal["auto", "regions", "photos", "captions"]
 
 app = typer.Typer(
     name="virtue",
+    cls=Group,
     help="Finds things in pictures: by words, by a picture, or by a box drawn on one.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -13,13 +13,14 @@ from virtue.commands.options import (
     AsJson,
     Debug,
     Dtype,
+    Group,
     MaxPixels,
     Offline,
     option,
 )
 from virtue.display.streams import note
 
-models = typer.Typer(rich_markup_mode=None)
+models = typer.Typer(cls=Group, rich_markup_mode=None)
 
 
 @models.callback(invoke_without_command=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from virtue.errors import InputError
 
@@ -13,6 +14,16 @@ if TYPE_CHECKING:
     from virtue.library import Library
 
 FOUND, NOTHING, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+class Group(TyperGroup):
+    """A group of commands whose help says each in whole sentences; Typer's cuts them off."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, " ".join((command.help or "").split())) for name, command in named if command]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def option(*names: str, **settings: Any) -> Any:
