@@ -6,13 +6,14 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from virtue.added_pictures import folder_of, is_folder
-from virtue.errors import InputError, LibraryNotFoundError
+from virtue.errors import InputError, LibraryNotFoundError, LockedError
 from virtue.location import locate
 from virtue.paths import absolute, is_below
 from virtue.stopping import check_stop, with_stop
@@ -779,10 +780,8 @@ class Library:
                 self._store = Store.open(
                     self.folder, create=create, read_only=self._read_only, vectors_device=self._vectors_device
                 )
-                if not self._read_only and os.path.isdir(folder_of(self.folder)):
-                    from virtue.tasks.add_pictures import follow_moved_library
-
-                    follow_moved_library(self._store)
+                if not self._read_only:
+                    _follow_folder(self._store)
             return self._store
 
     def __enter__(self) -> Library:
@@ -795,6 +794,19 @@ class Library:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _follow_folder(store: Store) -> None:
+    """Notes where the pictures are that were added, if the library's folder was moved or copied with them. If
+    another process is writing, a later opening does."""
+    folder = folder_of(store.folder)
+    if not os.path.isdir(folder):
+        return
+    with store.read() as snapshot:
+        was = next((root.path for root in snapshot.roots() if is_folder(root.path)), folder)
+    if was != folder:
+        with suppress(LockedError), store.write("following its folder") as writer:
+            writer.move(was, folder)
 
 
 def _parse_filter(where: str | Sequence[str] | None) -> Filter | None:

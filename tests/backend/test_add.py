@@ -14,6 +14,7 @@ from tests.conftest import EXAMPLES, Run
 from tests.indexer.colours import ColourModel
 from virtue import Embedder, Library, Photo
 from virtue.errors import InputError, LockedError
+from virtue.store import Store
 
 
 def content(name: str) -> bytes:
@@ -25,12 +26,20 @@ def named(library: Library, name: str) -> Photo:
     return photo
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Library]:
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library with two pictures of a program's own."""
-    with Library(tmp_path / "shop") as library:
+    folder = tmp_path_factory.mktemp("stocked") / "shop"
+    with Library(folder) as library:
         report = library.add({"4711-Q": content("cat"), "shoes/9": content("rocket")}, regions=2)
         assert (report.indexed, report.problems) == (2, [])
+    return folder
+
+
+@pytest.fixture
+def shop(stocked: Path, tmp_path: Path) -> Iterator[Library]:
+    """A copy of it, to change as one likes."""
+    with Library(shutil.copytree(stocked, tmp_path / "shop")) as library:
         yield library
 
 
@@ -165,6 +174,29 @@ def test_a_library_that_was_moved_or_copied_has_its_pictures(shop: Library, tmp_
         with Library(tmp_path / place) as library:
             assert library.index(rehash=True).unchanged == 2
             assert Path(named(library, "4711-Q").paths[0]).parent == tmp_path / place / "virtue-pictures"
+
+
+def test_a_moved_library_opens_while_another_process_writes(shop: Library, tmp_path: Path) -> None:
+    shop.close()
+    os.rename(shop.folder, tmp_path / "moved")
+    with (
+        Store.open(tmp_path / "moved") as store,
+        store.write("another program"),
+        Library(tmp_path / "moved") as library,
+    ):
+        assert library.search("a cat", top=1)[0].name == "4711-Q"
+    with Library(tmp_path / "moved") as library:
+        assert os.path.isfile(library.search("a cat", top=1)[0].path)
+
+
+def test_a_cold_search_does_not_pay_for_pictures_that_were_added(shop: Library) -> None:
+    program = (
+        "import sys; from virtue import Library\n"
+        "with Library(sys.argv[1]) as library: library.search('a cat')\n"
+        "print(sorted({'sqlalchemy', 'virtue.indexer.indexing'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, shop.folder], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"
 
 
 def test_verify_tells_of_a_picture_that_is_gone(shop: Library, virtue: Run) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virtue.added_pictures import file_of, folder_of, is_folder, name_of
-from virtue.errors import InputError, LockedError, PictureError
+from virtue.added_pictures import file_of, folder_of, name_of
+from virtue.errors import InputError, PictureError
 from virtue.indexer import Progress, Report, index
 from virtue.paths import changed_at, hash_file
 from virtue.pictures import load
@@ -93,17 +92,6 @@ def _write(path: bytes, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(unborn, path)
-
-
-def follow_moved_library(store: Store) -> None:
-    """Notes where the pictures are, if the library's folder was moved or copied with them. If another process
-    is writing, a later opening does."""
-    folder = folder_of(store.folder)
-    with store.read() as snapshot:
-        was = next((root.path for root in snapshot.roots() if is_folder(root.path)), folder)
-    if was != folder:
-        with suppress(LockedError), store.write("following its folder") as writer:
-            writer.move(was, folder)
 
 
 def find_lost_pictures(store: Store) -> list[Fault]:
