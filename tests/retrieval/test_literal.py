@@ -269,3 +269,15 @@ def test_what_code_says_and_takes_back_is_found_and_lost_at_once(
         for typed in ("xanthippe", "77"):
             assert {hit.via for hit in library.search(typed)} == {("picture",)}
         assert library.verify() == []
+
+
+def test_what_is_taken_from_another_library_is_found_by_its_words(told: Library, tmp_path: Path) -> None:
+    told.export_parquet(tmp_path / "told.parquet")
+    with Library(tmp_path / "imported") as imported, Library(tmp_path / "merged") as merged:
+        imported.import_parquet(tmp_path / "told.parquet")
+        merged.merge(told.folder)
+        for library in (imported, merged):
+            for typed, caption in (("4711-Q", "Invoice 4711-Q for the roof"), ("東京", "東京タワーの夜景")):
+                first, *_ = library.search(typed, top=2)
+                assert (first.caption, first.via[0]) == (caption, "caption")
+            assert library.verify() == []
