@@ -128,6 +128,42 @@ REDUCED = Size(
     },
 )
 
+TINY = Size(
+    "tiny",
+    84,
+    {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 512,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4},
+    },
+    {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2},
+    {
+        "vision_config": {
+            "backbone_config": {
+                "model_type": "sam2_hiera_det_model",
+                "hidden_size": 16,
+                "image_size": [256, 256],
+                "blocks_per_stage": [1, 1, 2, 1],
+                "embed_dim_per_stage": [16, 32, 64, 128],
+                "window_size_per_stage": [8, 4, 8, 4],
+                "global_attention_blocks": [3],
+            },
+            "backbone_channel_list": [128, 64, 32, 16],
+            "backbone_feature_sizes": [[64, 64], [32, 32], [16, 16]],
+            "fpn_hidden_size": 64,
+        },
+        "prompt_encoder_config": {"hidden_size": 64, "image_size": 256},
+        "mask_decoder_config": {"hidden_size": 64, "mlp_dim": 128},
+    },
+)
+SIZES = {size.name: size for size in (FULL, REDUCED, TINY)}
+
 
 def network_of(size: Size, layout: Layout, tokens: int, device: torch.device) -> Network:
     with torch.device(device):
@@ -298,7 +334,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--size", choices=["2B", "reduced"])
+    parser.add_argument("--size", choices=list(SIZES))
     parser.add_argument("--layout", nargs="*", choices=LAYOUTS, default=LAYOUTS)
     parser.add_argument("--segmentation-tokens", type=int, help="256 for published, 16 for image-first")
     parser.add_argument("--regions", nargs="*", type=int, default=[1, 4, 16, 64])
@@ -309,7 +345,7 @@ def main() -> None:
     parser.add_argument("--work", choices=WORKS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.size = given.size or ("2B" if torch.device(given.device).type == "cuda" else "reduced")
-    size = FULL if given.size == "2B" else REDUCED
+    size = SIZES[given.size]
     if given.work:
         run(given, size)
         return

@@ -7,11 +7,14 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
+from torch.nn.attention.bias import causal_lower_right
 
 from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
 from virtue import Embedder
 from virtue.embedder.model import Item
+from virtue.embedder.virtue_model import qwen2_vl
 from virtue.embedder.virtue_model.network import InputSequence, Network
 from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.errors import ModelError
@@ -101,6 +104,18 @@ def test_regions_that_share_their_image_are_equal_to_a_full_pass_each(make: Make
     for some in (rows[:3], rows[3:]):
         shared, whole = of(model.network, some), np.concatenate([of(model.network, [row]) for row in some])
         assert np.abs(shared - whole).max() <= 1e-6
+
+
+@pytest.mark.parametrize(("length", "before"), [(5, 9), (1, 7), (8, 1)])
+def test_a_card_masks_what_comes_later_as_the_processor_does(length: int, before: int) -> None:
+    """On a card it is torch's causal bias for the lower right, in whose place a processor gets a mask."""
+    query, key = torch.randn(2, 6, length, 8), torch.randn(2, 2, before + length, 8)
+    ours = qwen2_vl._attend_causally(query, key, key, None)
+    bias = causal_lower_right(length, before + length)
+    theirs = functional.scaled_dot_product_attention(query, key, key, attn_mask=bias, enable_gqa=True)
+    assert (ours - theirs).abs().max() <= 1e-6
+    alone = qwen2_vl._attend_causally(query[:, :, :1], key[:, :, : before + 1], key[:, :, : before + 1], None)
+    assert (ours[:, :, :1] - alone).abs().max() <= 1e-6
 
 
 def test_two_pictures_of_one_size_share_a_batch(make: Make) -> None:

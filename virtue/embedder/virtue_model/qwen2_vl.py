@@ -72,11 +72,17 @@ def _continued_attention(
 
 def _attend_causally(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
     """Attention of the last tokens of a sequence to all of it: (n, heads, length, d), of keys and values
-    that fewer heads may share. Without a mask in memory, so that a card can use its flash kernel."""
-    bias = causal_lower_right(query.shape[2], key.shape[2])
+    that fewer heads may share."""
     return functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=bias, scale=scaling, enable_gqa=True
+        query, key, value, attn_mask=_mask_causally(query, key), scale=scaling, enable_gqa=True
     )
+
+
+def _mask_causally(query: Tensor, key: Tensor) -> Tensor:
+    length, whole = query.shape[2], key.shape[2]
+    if query.is_cuda:  # no mask in memory, so that a card can use its flash kernel
+        return causal_lower_right(length, whole)
+    return torch.ones(length, whole, dtype=torch.bool, device=query.device).tril(whole - length)
 
 
 # What a graph cannot look into: the bias is no plain tensor, and a mask in its place would rule out flash.
