@@ -1,6 +1,7 @@
 """The short forms of what looks for faults; the full ones are commands in benchmarks/."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -74,3 +75,26 @@ def test_regions_are_measured() -> None:
 def test_feeding_is_measured() -> None:
     figures = measured("feeding", "--photos", 4, "--megapixels", 0.1)
     assert [run["whole_s"] > 0 for run in figures["runs"]] == [True] * 3
+
+
+def test_what_measures_a_card_works() -> None:
+    """Every part but the tests themselves, and compiling, which takes minutes."""
+    words = ["--device", "cpu", "--tiny", "--parts", "reference,model,index,search"]
+    figures = measured("cuda", *words)
+    parts = {name: figures[name] for name in ("reference", "model", "index", "search")}
+    assert "failed" not in json.dumps(parts), parts
+    assert parts["reference"]["fp32"]["greatest_difference"] <= 1e-4
+    assert parts["reference"]["bf16"]["least_cosine"] >= 0.99
+    measures = [line for line in parts["model"] if line["teraflop_per_second"] >= 0]
+    assert [line.get("regions") for line in measures] == [1, 4, None] * 2
+    assert parts["search"]["same_hits"] is True
+    assert parts["index"]["cpu"]["distance"] > 0
+
+
+def test_without_a_card_nothing_is_measured_and_one_sentence_says_so() -> None:
+    hidden = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-m", "benchmarks.cuda"]
+    done = subprocess.run(command, cwd=ROOT, env=hidden, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("there is no card of CUDA here: ")
+    assert len(done.stderr.splitlines()) == 1
