@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from virtue.display.shell import search_command
 from virtue.errors import InputError
 from virtue.retrieval import search
 
-VOID = {"meta", "img", "rect"}
+VOID = {"meta", "img", "rect", "br"}
 NASTY = '<script>alert(1)</script> & "a mug" \' x.png'.replace("/", "")
 
 
@@ -217,3 +218,52 @@ def test_large_photos_are_shown_small(tmp_path: Path) -> None:
     page = report(tmp_path, Query.of("red"), [found])
     assert pixels(page.all("img")[0]).shape == (240, 480, 3)
     assert (tmp_path / "report.html").stat().st_size < 20_000
+
+
+def a_hit(folder: Path, size: tuple[int, int], box: Box, **more: Any) -> Hit:
+    """A hit in a white photo whose box is red."""
+    image = Image.new("RGB", size, "white")
+    image.paste((255, 0, 0), tuple(map(int, box.corners)))
+    image.save(folder / "photo.png")
+    return Hit(1, 0.5, bytes(folder / "photo.png"), box, *size, "region", None, 1, box, 1, **more)
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "shape"),
+    [
+        ((1000, 800), Box(700, 100, 760, 160), (180, 180)),  # small
+        ((3000, 400), Box(2000, 100, 2200, 300), (320, 480)),  # in a long photo; 600 x 400 of it
+        ((1000, 800), Box(990, 790, 1000, 800), (30, 30)),  # in a corner
+    ],
+)
+def test_a_small_region_or_one_of_a_long_photo_is_shown_with_its_surroundings(
+    tmp_path: Path, size: tuple[int, int], box: Box, shape: tuple[int, int]
+) -> None:
+    page = report(tmp_path, Query.of("red"), [a_hit(tmp_path, size, box)])
+    (image,) = page.all("img")
+    shown = pixels(image)
+    assert shown.shape == (*shape, 3)
+    x, y, w, h = (float(page.all("rect")[0][key]) / 100 for key in ("x", "y", "width", "height"))
+    rows, columns = shape
+    inside = shown[round(y * rows) : round((y + h) * rows), round(x * columns) : round((x + w) * columns)]
+    assert (inside[2:-2, 2:-2, 1] < 60).all(), "the frame is where the region is"
+    assert (shown[..., 1] < 100).mean() == pytest.approx(w * h, rel=0.2)
+    assert any("only its surroundings are shown" in text for text in page.text_of("p"))
+
+
+def test_a_large_region_is_shown_in_the_whole_photo(tmp_path: Path) -> None:
+    page = report(tmp_path, Query.of("red"), [a_hit(tmp_path, (400, 300), Box(100, 75, 300, 225))])
+    assert pixels(page.all("img")[0]).shape == (300, 400, 3)
+    assert not any("surroundings" in text for text in page.text_of("p"))
+
+
+def test_it_says_how_sure_hits_are_and_what_that_means(tmp_path: Path) -> None:
+    hit = a_hit(tmp_path, (400, 300), Box(100, 75, 300, 225), percentile=95.0, raw_copies=(b"/a/b.png",))
+    page = report(tmp_path, Query.of("red"), [hit])
+    assert page.text_of("em") == ["likely", "likely", "possible", "unsure"]
+    assert "and 1 copy" in page.text_of("p")
+    assert any("best hits of sample queries" in text for text in page.text_of("footer"))
+    (name,) = [each for each in page.all("a") if each["href"].startswith("file://")]
+    assert name["href"] == f"file://{tmp_path}/photo.png"
+    unmeasured = report(tmp_path, Query.of("red"), [a_hit(tmp_path, (400, 300), Box(1, 1, 300, 225))])
+    assert unmeasured.text_of("em") == []

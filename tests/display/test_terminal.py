@@ -48,7 +48,10 @@ def shown(hit: Hit, monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
         monkeypatch.setenv(name, value)
     stream = Terminal()
     assert preview(hit, stream)
-    return stream.getvalue()
+    rank, *others = stream.getvalue().split("\n")
+    assert rank.startswith("  1 ")
+    assert all(line.startswith("    ") for line in others[:-1])
+    return "\n".join(line[4:] for line in (rank, *others))
 
 
 def protocol(output: str) -> str:
@@ -147,7 +150,7 @@ def test_blocks_show_the_box_in_its_place(hit: Hit, monkeypatch: pytest.MonkeyPa
 
 def test_a_narrow_terminal_gets_a_narrow_preview(hit: Hit, monkeypatch: pytest.MonkeyPatch) -> None:
     output = shown(hit, monkeypatch, COLUMNS="20", LINES="50", **TERMINALS["blocks"])
-    assert [len(re.sub(r"\033\[[0-9;]*m", "", line)) for line in output.splitlines()] == [20] * 8
+    assert [len(re.sub(r"\033\[[0-9;]*m", "", line)) for line in output.splitlines()] == [16] * 6
 
 
 def test_no_terminal_no_preview(hit: Hit) -> None:

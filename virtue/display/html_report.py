@@ -17,11 +17,12 @@ from PIL import Image
 from virtue import escaping
 from virtue.display.draw import part_thumbnail, thumbnail
 from virtue.display.shell import search_command
+from virtue.display.view import choose_view, load_view
 from virtue.errors import InputError, PictureError
 from virtue.geometry import Box
 from virtue.overwriting import refuse_to_overwrite
 from virtue.paths import absolute, printable
-from virtue.pictures import Picture, load
+from virtue.pictures import Picture
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Part, Query
 
@@ -176,33 +177,41 @@ def _grid(hits: Sequence[Hit], side: int, database: bytes | None) -> str:
 
 
 def _card(hit: Hit, side: int, database: bytes | None) -> str:
+    view = _view(hit)
     try:
-        picture = load(hit.path, side=side)
+        picture = load_view(hit.path, view, hit.width, hit.height, side)
     except PictureError as error:
         reason = escape(str(error).removeprefix(printable(hit.raw_path) + ": "))
         stage = f'<div class="stage"><p class="gone"><strong>No picture</strong>{reason}</p></div>'
     else:
-        stage = _stage(hit, picture, side)
+        stage = _stage(hit, picture, view, side)
     words = "".join(_words(hit, database))
     return f'<li class="hit">\n{stage}\n<div class="words">\n{words}</div>\n</li>'
 
 
-def _stage(hit: Hit, picture: Picture, side: int) -> str:
-    """Returns the picture with its box, and links that enlarge it to the window and back."""
+def _view(hit: Hit) -> Box:
+    return choose_view(hit.region_box or hit.box, hit.width, hit.height)
+
+
+def _stage(hit: Hit, picture: Picture, view: Box, side: int) -> str:
+    """Returns the picture, or the part of it in `view`, with its box, and links that enlarge it to the window
+    and back."""
     place, name = f"hit-{hit.rank}", escape(_name(hit))
     box = hit.region_box or hit.box
     label = escape(f"Hit {hit.rank}: {_name(hit)}, {_numbers(box)} marked")
     return (
         f'<div class="stage" id="{place}">\n'
         f'<div class="frame" style="--ratio:{picture.width / picture.height:.5f}">'
-        f'<img src="{_data(thumbnail(picture, side))}" alt="{label}">{_overlay(hit, box)}</div>\n'
+        f'<img src="{_data(thumbnail(picture, side))}" alt="{label}">{_overlay(hit, box, view)}</div>\n'
         f'<a class="open" href="#{place}" aria-label="Enlarge {name}"></a>'
         f'<a class="back" href="#back" aria-label="Back to all hits"></a>\n</div>'
     )
 
 
-def _overlay(hit: Hit, box: Box) -> str:
-    x, y, w, h = (100 * part for part in box.scaled(1 / hit.width, 1 / hit.height).xywh)
+def _overlay(hit: Hit, box: Box, view: Box) -> str:
+    left, top, width, height = view.xywh
+    shown = Box(box.x0 - left, box.y0 - top, box.x1 - left, box.y1 - top)
+    x, y, w, h = (100 * part for part in shown.scaled(1 / width, 1 / height).xywh)
     where = f'x="{x:.3f}" y="{y:.3f}" width="{w:.3f}" height="{h:.3f}"'
     return (
         '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
@@ -226,7 +235,14 @@ def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
     yield f'<p class="path">{escape(printable(hit.raw_path))}</p>\n'
     box = hit.region_box or hit.box
     whole = box.area >= hit.width * hit.height
-    yield f'<p class="note">{hit.width} x {hit.height}{"" if whole else f" · box {_numbers(box)}"}</p>\n'
+    is_part = _view(hit).xywh != (0, 0, hit.width, hit.height)
+    where = "" if whole else f" · box {_numbers(box)}"
+    part = " · only its surroundings are shown" if is_part else ""
+    yield f'<p class="note">{hit.width} x {hit.height}{where}{part}</p>\n'
+    if hit.raw_copies:
+        count = len(hit.raw_copies)
+        named = escape(", ".join(map(printable, hit.raw_copies)))
+        yield f'<p class="note" title="{named}">and {count} {"copies" if count > 1 else "copy"}</p>\n'
     command = search_command(None if whole else box, hit.raw_path, database)
     yield f'<p class="again"><code>{escape(command)}</code></p>\n'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -24,12 +25,15 @@ COLUMNS, LINES = 60, 20
 """Size of a preview in characters at most, so that several fit on a screen."""
 CELL = (8, 16)
 """Pixels of a character, about: terminals do not tell by environment."""
+MARGIN = 4
+"""Columns at the left of a preview, in which its rank stands."""
 LEVELS = 6
 """Of each channel in a sixel picture: as many as dapple's palette has at most."""
 
 
 def preview(hit: Hit, stream: TextIO | None = None) -> bool:
-    """Shows the photo of a hit with its box drawn on it, if `stream` (default: stdout) is a terminal.
+    """Shows the rank of a hit, and beside it its photo with its box drawn on it, if `stream` (default:
+    stdout) is a terminal.
 
     The terminal tells by its environment what it can show; inside tmux and screen, which swallow
     graphics, and wherever nothing is known, it is blocks of coloured characters. `NO_COLOR` makes them
@@ -44,12 +48,19 @@ def preview(hit: Hit, stream: TextIO | None = None) -> bool:
     try:
         picture = load(hit.path, side=COLUMNS * CELL[0])
     except PictureError as error:
-        stream.write(f"(no preview: {error})\n")
+        stream.write(f"{_rank(hit)}(no preview: {error})\n")
         return True
     drawn = draw_on(stream)
-    show(picture, hit.box, choose_renderer(), drawn)
+    shown = io.StringIO()
+    show(picture, hit.box, choose_renderer(), shown)
+    # Pixels begin at the cursor; characters are lines of their own.
+    drawn.write(_rank(hit) + shown.getvalue().rstrip("\n").replace("\n", "\n" + " " * MARGIN) + "\n")
     drawn.flush()
     return True
+
+
+def _rank(hit: Hit) -> str:
+    return f"{hit.rank:>{MARGIN - 1}} "
 
 
 def choose_renderer() -> Renderer:
@@ -103,7 +114,8 @@ def _dithered(image: Image.Image) -> Image.Image:
 
 def _size(picture: Picture) -> tuple[int, int]:
     terminal = shutil.get_terminal_size()
-    most_columns, most_lines = min(COLUMNS, terminal.columns), min(LINES, max(terminal.lines - 2, 1))
+    most_columns = max(1, min(COLUMNS, terminal.columns - MARGIN))
+    most_lines = min(LINES, max(terminal.lines - 2, 1))
     scale = min(most_columns * CELL[0] / picture.width, most_lines * CELL[1] / picture.height)
     return (
         max(1, round(picture.width * scale / CELL[0])),
