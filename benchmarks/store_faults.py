@@ -41,6 +41,7 @@ from virtue.errors import LockedError
 from virtue.store import Store
 from virtue.store import layout as names
 from virtue.store.catalogue import database, migrate
+from virtue.store.catalogue.form import TOKEN_TABLES
 
 # Children are copies of a process that has imported everything and used nothing: they start at once.
 FORKS = multiprocessing.get_context("forkserver")
@@ -142,8 +143,8 @@ def _with_first_schema(folder: Path) -> None:
     with closing(sqlite3.connect(old / names.CATALOGUE)) as plain:
         tables = plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
-            if not table.startswith("sqlite_"):
-                plain.execute(f"DROP TABLE {table}")
+            if not table.startswith(("sqlite_", *(f"{name}_" for name in TOKEN_TABLES))):
+                plain.execute(f"DROP TABLE {table}")  # FTS5's own go with those that they belong to
         plain.commit()
     migrate.upgrade(old, "0001")
     with closing(sqlite3.connect(old / names.CATALOGUE)) as plain, plain:

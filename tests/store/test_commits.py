@@ -280,7 +280,7 @@ def test_records_that_contradict_themselves_are_refused(store: Store) -> None:
     with store.write("test") as writer:
         with pytest.raises(ValueError, match="not there"):
             writer.commit([photo(8, captions=[NewCaption("x", "sidecar", region=5)])])
-        with pytest.raises(ValueError, match="must be an annotation"):
+        with pytest.raises(ValueError, match="its region was not"):
             writer.commit([photo(8, captions=[NewCaption("x", "file", region=1)])])
         with pytest.raises(ValueError, match="never stored"):
             writer.commit(files=[file("/photos/8.jpg", 8)])
