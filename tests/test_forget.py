@@ -197,6 +197,23 @@ def test_missing_photos_are_let_go_but_not_those_of_a_disk_that_is_away(shelf: S
         assert library.forget_missing().forgotten == 1, "a folder that was deleted"
 
 
+def test_a_missing_photo_that_may_be_a_file_that_cannot_be_read_is_kept(
+    shelf: Shelf, library: Library
+) -> None:
+    (shelf.photos / "1.png").unlink()
+    before = (shelf.photos / "2.png").stat()
+    (shelf.photos / "2.png").rename(shelf.folder / "held.png")
+    broken = shelf.photos / "renamed.png"
+    broken.write_bytes(bytes(before.st_size))
+    os.utime(broken, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert [path for path, _ in shelf.index().problems] == [bytes(broken)]
+    done = library.forget_missing()
+    assert (done.forgotten, done.renamed) == (1, {bytes(shelf.photos / "2.png"): bytes(broken)})
+    (shelf.folder / "held.png").rename(broken)
+    assert shelf.index(rehash=True).relinked == 1
+    assert names(shelf) == {"0.png", "renamed.png"}
+
+
 def disk(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 

@@ -570,7 +570,7 @@ class Library:
     def forget_missing(self) -> MissingSummary:
         """Forgets the files that are missing, and photos that have no others. Not those that may be on a disk
         that is not mounted: below a folder that was indexed and is not there, or in one that is empty; nor
-        those that are back.
+        those that may have been renamed to a file that cannot be read now; nor those that are back.
 
         Raises:
             LockedError: another process is writing.

@@ -170,6 +170,11 @@ def forget(
                     f"kept {count:,} below {printable(folder)}, which is not there or empty: mount its disk, "
                     "if that is why"
                 )
+            for path, unreadable in sorted(summary.renamed.items()):
+                note(
+                    f"kept {printable(path)}, which may be {printable(unreadable)} now, and that cannot be "
+                    "read: see to its rights, then virtue index"
+                )
             if summary.back:
                 note(f"kept {summary.back:,} that are there again: virtue index finds what is not left out")
             count = summary.forgotten

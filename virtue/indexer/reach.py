@@ -16,11 +16,13 @@ class MissingSummary:
     Attributes:
         forgotten: how many were forgotten.
         kept: those that may be on a disk that is not mounted, each with the folder that says so.
+        renamed: those that may have been renamed to a file that cannot be read now, each with that file.
         back: how many are there again, and were kept for the next `index`.
     """
 
     forgotten: int
     kept: dict[bytes, bytes]
+    renamed: dict[bytes, bytes]
     back: int
 
 

@@ -131,6 +131,17 @@ class Snapshot:
         )
         return [(gone, here) for gone, here in queries.fetch(self.connection, sql, types=(bytes, bytes))]
 
+    def perhaps_renamed(self) -> dict[bytes, bytes]:
+        """Returns the missing paths whose photos may be in a file that cannot be read now, since that has the
+        same size and time, each with such a file."""
+        sql = (
+            "SELECT gone.path, here.path FROM files gone JOIN files here "
+            "ON here.size = gone.size AND here.mtime_ns = gone.mtime_ns "
+            "AND here.photo_id IS NULL AND NOT here.missing WHERE gone.missing"
+        )
+        found = queries.fetch(self.connection, sql, types=(bytes, bytes))
+        return {gone: here for gone, here in found}
+
     def forgotten(self) -> list[ForgottenPhoto]:
         """Returns the photos that indexing passes by, since they were forgotten, by their paths."""
         sql = "SELECT hash, path, size, mtime_ns, forgotten_at FROM forgotten ORDER BY path"

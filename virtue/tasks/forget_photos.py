@@ -56,9 +56,11 @@ def forget_missing(store: Store) -> MissingSummary:
         with store.read() as snapshot:
             known = snapshot.missing()
             roots = {root.path for root in snapshot.roots()}
+            renamed = snapshot.perhaps_renamed()
         missing = [path for path in known if not os.path.lexists(path)]
         kept = find_out_of_reach(missing, roots)
-        gone = [path for path in missing if path not in kept]
+        renamed = {path: renamed[path] for path in missing if path in renamed and path not in kept}
+        gone = [path for path in missing if path not in kept and path not in renamed]
         if gone:
             writer.drop_paths(gone)
-    return MissingSummary(len(gone), kept, len(known) - len(missing))
+    return MissingSummary(len(gone), kept, renamed, len(known) - len(missing))
