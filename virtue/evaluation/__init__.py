@@ -3,4 +3,5 @@
 python -m virtue.evaluation.sample_photos OUT --packages DIR   builds a set to try
 python -m virtue.evaluation.details FOLDER          a detail cut out of a photo -> that photo
 python -m virtue.evaluation.texts FOLDER            a text -> the photo it describes
+python -m virtue.evaluation.sureness FOLDER         first hits: what is there, and what is not
 """
