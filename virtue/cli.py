@@ -24,6 +24,7 @@ from virtue.commands.options import (
     AsJson,
     Database,
     Debug,
+    Device,
     Dtype,
     Force,
     Group,
@@ -156,6 +157,7 @@ def index(
     ] = None,
     rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
     offline: Offline = False,
+    device: Device = None,
     dtype: Dtype = "auto",
     max_pixels: MaxPixels = None,
     workers: Workers = None,
@@ -169,7 +171,7 @@ def index(
 
     with (
         library_at(
-            database, embedder=choose_model(model, max_pixels), offline=offline, dtype=dtype
+            database, embedder=choose_model(model, max_pixels), offline=offline, dtype=dtype, device=device
         ) as library,
         IndexProgress(quiet) as progress,
     ):
@@ -196,6 +198,7 @@ def reindex(
         option("--model", metavar="NAME", help="The new model. Default: the library's, as it is now."),
     ] = None,
     offline: Offline = False,
+    device: Device = None,
     dtype: Dtype = "auto",
     max_pixels: MaxPixels = None,
     workers: Workers = None,
@@ -207,7 +210,7 @@ def reindex(
     from virtue.display.console import IndexProgress, print_report
 
     with (
-        library_at(database, offline=offline, dtype=dtype) as library,
+        library_at(database, offline=offline, dtype=dtype, device=device) as library,
         IndexProgress(quiet) as progress,
     ):
         report = library.reindex(

@@ -66,12 +66,13 @@ class Library:
             search on: searches are exact then, at any number of them. None: they are read from the disk, and
             many are searched by an index.
         dtype: what a model that is loaded by name computes with, as for `Embedder.from_pretrained`.
+        device: where such a model works, as for `Embedder.from_pretrained`; "cuda:0,cuda:1": on both.
         hold: deprecated, use `vectors_device`.
 
     Raises:
         LibraryNotFoundError: on any use but `index`, when there is no library in `folder`.
         StoreError: the folder cannot be used as a library; the sentence says why.
-        InputError: there is a `dtype`, and the embedder is loaded already.
+        InputError: there is a `dtype` or a `device`, and the embedder is loaded already.
     """
 
     def __init__(
@@ -83,13 +84,16 @@ class Library:
         read_only: bool = False,
         vectors_device: str | None = None,
         dtype: Dtype = "auto",
+        device: str | None = None,
         hold: str | None = None,
     ) -> None:
         if hold is not None:
             warnings.warn("hold= is called vectors_device= now", DeprecationWarning, stacklevel=2)
         if dtype != "auto" and not (embedder is None or isinstance(embedder, str)):
             raise InputError(f"dtype={dtype!r} comes too late for an Embedder: load it with that dtype")
-        self._dtype = dtype
+        if device is not None and not (embedder is None or isinstance(embedder, str)):
+            raise InputError(f"device={device!r} comes too late for an Embedder: load it on that device")
+        self._dtype, self._device = dtype, device
         self._offline = offline
         self.folder: Path = locate(folder)
         self._read_only = read_only
@@ -754,18 +758,20 @@ class Library:
     def _load_own(self) -> Embedder:
         """Loads the model that the library was made with, which is never downloaded."""
         from virtue.embedder import Embedder
+        from virtue.embedder.embedder import split_devices
         from virtue.embedder.families import load_model_of_library
 
         with self._open().read() as snapshot:
             model = snapshot.generation.model if snapshot.generation else DEFAULT_MODEL
-        return Embedder(load_model_of_library(model, dtype=self._dtype))
+        device, devices = split_devices(self._device)
+        return Embedder(load_model_of_library(model, dtype=self._dtype, device=device), devices)
 
     def _load(self, model: Embedder | str) -> Embedder:
         from virtue.embedder import Embedder
 
         if not isinstance(model, str):
             return model
-        return Embedder.from_pretrained(model, offline=self._offline, dtype=self._dtype)
+        return Embedder.from_pretrained(model, offline=self._offline, dtype=self._dtype, device=self._device)
 
     def close(self) -> None:
         if self._store is not None:

@@ -57,6 +57,14 @@ DTYPES = Literal["auto", "fp32", "bf16", "fp16"]
 Dtype = Annotated[
     DTYPES, option("--dtype", help="What a larger model computes with. auto: as suits the device.")
 ]
+Device = Annotated[
+    str | None,
+    option(
+        "--device",
+        metavar="NAME",
+        help="Where a larger model works: cpu, cuda, cuda:1; cuda:0,cuda:1 for both at once.",
+    ),
+]
 MaxPixels = Annotated[
     int | None,
     option(

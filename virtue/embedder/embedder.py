@@ -68,8 +68,10 @@ class Embedder:
 
     similarity_fn_name = "cosine"
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, devices: Sequence[str] = ()) -> None:
         self.model = model
+        self.devices = tuple(devices)
+        """Where an indexer works, if on several devices at once; the model itself is on the first."""
         self.model_card_data = CardData()
         self._options: dict[str, Any] | None = None
 
@@ -93,6 +95,7 @@ class Embedder:
             name: "mini", a folder, or "owner/model" of the Hugging Face hub (VIRTUE, CLIP, SigLIP,
                 SigLIP 2), perhaps with "@revision"; see `virtue.embedder.model_names`.
             device: "cpu", "cuda", "cuda:1"; None: CUDA where there is one. "mini" knows the CPU alone.
+                "cuda:0,cuda:1": indexing works on both, in a process for each; all else on the first.
             offline: download nothing. A model whose files are there asks no network anyway.
             revision: a branch, tag or commit on the hub.
             threads: CPU threads that a forward pass may use; None: as suits the model (`mini`: one).
@@ -108,11 +111,12 @@ class Embedder:
         Raises:
             ModelError: there is no such model, it cannot be had, or it cannot run on that device.
         """
+        device, devices = split_devices(device)
         options: dict[str, Any] = {
             "device": device, "offline": offline, "threads": threads, "compile": compile, "dtype": dtype
         }  # fmt: skip
         model = families.load_model(name, revision=revision, resize=resize, max_pixels=max_pixels, **options)
-        embedder = cls(model)
+        embedder = cls(model, devices)
         embedder._options = options
         return embedder
 
@@ -121,6 +125,13 @@ class Embedder:
         if self._options is None:
             raise ModelError("this Embedder was not made by from_pretrained, so no other process can load it")
         return partial(_load, type(self), self.name, self._options)
+
+    @property
+    def process_settings(self) -> dict[str, Any]:
+        """What `from_pretrained` needs, beside a device, to load the same model in another process."""
+        given = self._options or {}
+        kept: dict[str, Any] = {name: given[name] for name in ("threads", "compile") if name in given}
+        return {"name": self.name, "offline": True, "dtype": self.dtype or "auto", **kept}
 
     def __reduce__(self) -> Any:
         return self._loader(), (None,)
@@ -630,6 +641,20 @@ class _Call:
             "on_error": self.on_error,
             **self.more,
         }
+
+
+def split_devices(given: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """Returns the first device of a list with commas, and all of them if there are several.
+
+    Raises:
+        ModelError: one has no name.
+    """
+    if given is None:
+        return None, ()
+    names = tuple(name.strip() for name in given.split(","))
+    if not all(names):
+        raise ModelError(f"device={given!r} names a device without a name: separate them by single commas")
+    return names[0], names if len(names) > 1 else ()
 
 
 def _load(kind: type[Embedder], name: str, options: dict[str, Any], device: str | None) -> Embedder:

@@ -164,7 +164,7 @@ def _with_resize(name: ModelName, resize: str) -> ModelName:
     return name.with_variant(resize, f"resize={resize!r}")
 
 
-def load_model_of_library(name: str, *, dtype: str = "auto") -> Model:
+def load_model_of_library(name: str, *, dtype: str = "auto", device: str | None = None) -> Model:
     """Loads the model that a library remembers, if it is on this machine: the bundled one, one of the hub
     that was downloaded, or the folder at the path it had. A library may be a stranger's, so nothing is
     downloaded for it.
@@ -172,7 +172,7 @@ def load_model_of_library(name: str, *, dtype: str = "auto") -> Model:
     Raises:
         ModelError: it is not here, or cannot run here.
     """
-    return _load(ModelName.of_library(name), Options(offline=True, dtype=dtype))
+    return _load(ModelName.of_library(name), Options(device, offline=True, dtype=dtype))
 
 
 def _load(parsed: ModelName, options: Options) -> Model:

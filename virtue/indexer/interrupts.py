@@ -7,17 +7,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from virtue.errors import StoppedError
+from virtue.errors import ModelError, StoppedError
 
 
 @contextmanager
 def stopping_softly(finish: Callable[[], None]) -> Iterator[None]:
-    """Keeps what is done when Ctrl-C, SIGTERM, SIGHUP or the caller's `stop` ends the work inside: `finish`
-    runs before KeyboardInterrupt, SystemExit or StoppedError goes on."""
+    """Keeps what is done when Ctrl-C, SIGTERM, SIGHUP, the caller's `stop` or a model that fails ends the
+    work inside: `finish` runs before KeyboardInterrupt, SystemExit, StoppedError or ModelError goes on."""
     try:
         with _ending_by_exit():
             yield
-    except (KeyboardInterrupt, SystemExit, StoppedError):
+    except (KeyboardInterrupt, SystemExit, StoppedError, ModelError):
         with _undisturbed():
             finish()
         raise

@@ -10,6 +10,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from virtue.errors import InputError
 from virtue.indexer.embedding import Job, PhotoEmbedder, embed_photos
+from virtue.indexer.model_processes import ModelProcesses
 from virtue.store import EmbeddedPhoto
 
 MAX_BATCH = 16
@@ -33,13 +34,17 @@ class ModelThreads:
     def __init__(self, embedder: PhotoEmbedder, warn: Callable[[str], None]) -> None:
         self._embedder = embedder
         self._warn = warn
+        devices = getattr(embedder, "devices", ())
+        self._processes = ModelProcesses(embedder, devices, warn) if len(devices) > 1 else None
         self._count = embedder.model.concurrent_calls if isinstance(embedder.model, ThreadedModel) else None
+        if self._processes:
+            self._count = len(devices)
         self._running: deque[tuple[Sequence[Job], Future[list[EmbeddedPhoto | InputError]]]] = deque()
         self._open = ExitStack()
 
     @property
     def max_batch(self) -> int:
-        return MAX_BATCH if self._count is None else MAX_THREAD_BATCH
+        return MAX_BATCH if self._count is None or self._processes else MAX_THREAD_BATCH
 
     def __enter__(self) -> Self:
         if self._count is not None:
@@ -49,6 +54,8 @@ class ModelThreads:
             # cores that decode: indexing took twice the CPU time with them.
             self._open.enter_context(threadpool_limits(1, user_api="blas"))
             self._threads = self._open.enter_context(ThreadPoolExecutor(self._count))
+        if self._processes:  # the last to come is the first to go: no thread then waits for a process
+            self._open.enter_context(self._processes)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -61,10 +68,15 @@ class ModelThreads:
         if self._count is None or self._count == 1:
             yield from zip(jobs, embed_photos(self._embedder, jobs, self._warn), strict=True)
             return
-        self._running.append((jobs, self._threads.submit(embed_photos, self._embedder, jobs, self._warn)))
+        self._running.append((jobs, self._threads.submit(self._embed, jobs)))
         while len(self._running) > self._count:
             yield from self._first()
         yield from self.finished()
+
+    def _embed(self, jobs: Sequence[Job]) -> list[EmbeddedPhoto | InputError]:
+        if self._processes:
+            return self._processes.embed(jobs)
+        return embed_photos(self._embedder, jobs, self._warn)
 
     def finished(self) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
         """Yields what is finished, and waits for nothing."""
@@ -73,8 +85,8 @@ class ModelThreads:
 
     @property
     def idle(self) -> bool:
-        """Whether the model has nothing to do."""
-        return not self._running
+        """Whether the model has nothing to do, or one of its processes."""
+        return len(self._running) < (self._count if self._processes and self._count else 1)
 
     def rest(self) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
         while self._running:
