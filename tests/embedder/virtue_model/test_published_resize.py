@@ -130,7 +130,7 @@ def test_what_is_unknown_is_refused_in_a_sentence(folder: Path) -> None:
         ModelError, match="resize='squash' is unknown: use resize='published', or leave it out"
     ):
         load(folder, resize="squash")
-    with pytest.raises(ModelError, match="#squash is not for this model; use #published, or leave it out"):
+    with pytest.raises(ModelError, match="#squash is not for this model; use #published, "):
         load(f"{folder}#squash")
     with pytest.raises(ModelError, match="the model 'mini' has no revisions and no variants"):
         load("mini", resize="published")
