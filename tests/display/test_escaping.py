@@ -209,7 +209,8 @@ def test_commands_escape_what_they_show(terminal: Terminal, photos: bytes, tmp_p
     shown = told("index", photos, "--captions", captions, *at, drawing=True)
     assert f"broken{ESCAPED}\\xff.jpg: not a picture" in shown and f"nowhere{ESCAPED}" in shown
     shown = told("search", "holiday", *at)
-    assert f"/a{ESCAPED}\\xff.jpg\t" in shown and f"beside {escape(' '.join(NASTY.split()))}" in shown
+    first = {f"/{name}{ESCAPED}\\xff.jpg\t" in shown for name in ("a", "same")}  # the same picture
+    assert first == {True, False} and f"beside {escape(' '.join(NASTY.split()))}" in shown
     assert f"/a{ESCAPED}\\xff.jpg\n" in told("search", NASTY, "-f", *at)
     assert f"/a{ESCAPED}\\xff.jpg\0" in told("search", NASTY, "-0", *at)
     shown = told(
