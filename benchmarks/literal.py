@@ -22,6 +22,7 @@ from unittest import mock
 import numpy as np
 
 from virtue import Box, Query
+from virtue.retrieval.copies import Copies
 from virtue.retrieval.literal import LiteralQuery
 from virtue.retrieval.query_vectors import EncodedQuery
 from virtue.retrieval.row_search import among_captions, among_regions
@@ -126,8 +127,8 @@ def look(folder: Path, texts: list[str], searches: int) -> dict[str, float]:
         for tokens in [*queries[:5], *queries]:
             with store.read() as snapshot:
                 encoded = EncodedQuery(vector, "text")
-                captions = among_captions(snapshot, encoded, None, frozenset())
-                regions = among_regions(snapshot, encoded, "photos", None, frozenset())
+                captions = among_captions(snapshot, encoded, None, frozenset(), Copies(snapshot))
+                regions = among_regions(snapshot, encoded, "photos", None, frozenset(), Copies(snapshot))
                 began = time.process_time()
                 query = LiteralQuery(Query.of(" ".join(tokens)))
                 query.find(captions, "caption", 0.5, 10)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from tests.conftest import Run
 from tests.retrieval.conftest import Fill, Painted
@@ -55,6 +55,36 @@ def test_the_same_picture_takes_one_place(
             assert hit.path not in hit.copies
         for place, hit in enumerate(hits):
             assert library.search(asked, find=find, top=1, offset=place)[0].path == hit.path  # type: ignore[arg-type]
+
+
+def test_what_differs_in_a_word_is_no_copy(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3):
+        receipt = Image.new("RGB", (600, 800), "white")
+        draw = ImageDraw.Draw(receipt)
+        for line in range(18):
+            last = f"{12 * line + number}.90" if line == 9 else f"{7 * line}.50"
+            draw.text((40, 40 + 40 * line), f"ITEM {line:02}   {last}", fill="black", font_size=28)
+        receipt.save(photos / f"receipt {number}.png")
+    with Library(tmp_path / "library") as library:
+        library.index(photos)
+        for query in ("a receipt", photos / "receipt 0.png"):
+            hits = library.search(query)
+            assert [hit.copies for hit in hits] == [(), (), ()]
+            assert [library.search(query, top=1, offset=n)[0].path for n in range(3)] == [
+                h.path for h in hits
+            ]
+
+
+def test_what_cannot_be_opened_takes_a_place_of_its_own(copied: Path, tmp_path: Path) -> None:
+    photos = copied.parent / "photos"
+    photos.rename(tmp_path / "away")
+    try:
+        with Library(copied, read_only=True) as library:
+            assert len(library.search("a cup")) == 6
+    finally:
+        (tmp_path / "away").rename(photos)
 
 
 def test_all_regions_are_those_of_one_of_the_copies(copied: Path) -> None:

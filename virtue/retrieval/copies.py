@@ -1,26 +1,38 @@
-"""Photos that are copies of one picture, as far as a search can tell without opening them.
+"""Photos that are copies of one picture, and take one place among hits.
 
-`virtue similar` compares pixels; here two photos are copies if their perceptual hashes are nearly equal and
-their full images have much the same vector. Shots of one burst may pass for copies, if they are as alike as a
-picture that was made smaller and saved again.
+Hashes and vectors only say which photos may be: shots of a burst and receipts of one layout agree in them. So
+overviews of the files are compared, of a few in a search; what cannot be told is no copy. `virtue similar`
+compares the full size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from virtue.retrieval.hit import Hit
+    from virtue.retrieval.same_picture import Look
     from virtue.store import Snapshot
 
 MAX_BITS = 4
 """Bits of 64 in which the hashes differ, at most."""
 SAME = 0.85
-"""Dot product of the full images from which on they are the same."""
+"""Dot product of the full images from which on they may be the same."""
+MAX_NEAREST = 4
+"""Photos that are compared with one."""
+MAX_COMPARED = 8
+"""Pairs whose files are opened for one search: some tenths of a second each the first time."""
+KEPT_LOOKS, KEPT_PAIRS = 32, 4096
+"""Overviews, and results of comparisons, that a process keeps."""
+
+_File = tuple[bytes, int, int]
+"""Path, size, and time of the last change."""
 
 
 class Copies:
@@ -29,6 +41,7 @@ class Copies:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._known: dict[int, tuple[int, ...]] = {}
+        self._pairs: dict[tuple[int, int], bool] = {}
 
     def of(self, photo_id: int) -> tuple[int, ...]:
         """Returns the ids of the copies of a photo, without its own, ascending."""
@@ -50,13 +63,54 @@ class Copies:
             return ()
         rows = [own[0].row, *(image.row for image in others)]
         vectors = self._snapshot.vectors_of("regions", rows)
-        same = np.vecdot(vectors[1:], vectors[0]) >= SAME
-        return tuple(image.photo_id for image, is_same in zip(others, same, strict=True) if is_same)
+        scores = np.vecdot(vectors[1:], vectors[0]).tolist()
+        order = sorted(zip(scores, (image.photo_id for image in others), strict=True), reverse=True)
+        nearest = [other for score, other in order if score >= SAME][:MAX_NEAREST]
+        return tuple(sorted(other for other in nearest if self._are_copies(photo_id, other)))
+
+    def _are_copies(self, one: int, other: int) -> bool:
+        pair = min(one, other), max(one, other)
+        if pair not in self._pairs:
+            self._pairs[pair] = self._compare(pair)
+        return self._pairs[pair]
+
+    def _compare(self, pair: tuple[int, int]) -> bool:
+        taken = {facts.taken for facts in self._snapshot.facts({*pair}).values() if facts.taken}
+        if len(taken) > 1 or len(self._pairs) >= MAX_COMPARED:
+            return False
+        paths = self._snapshot.copies(pair)
+        first, second = (_find_file([copy.path for copy in paths[photo]]) for photo in pair)
+        return first is not None and second is not None and _agree(first, second)
 
 
-def add_copies(snapshot: Snapshot, hits: Iterable[Hit]) -> list[Hit]:
+def _find_file(paths: Sequence[bytes]) -> _File | None:
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:  # not there now
+            continue
+        return path, status.st_size, status.st_mtime_ns
+    return None
+
+
+@lru_cache(maxsize=KEPT_PAIRS)
+def _agree(one: _File, other: _File) -> bool:
+    from virtue.retrieval.same_picture import same_overview
+
+    first, second = _look(one), _look(other)
+    return first is not None and second is not None and same_overview(first, second)
+
+
+@lru_cache(maxsize=KEPT_LOOKS)
+def _look(file: _File) -> Look | None:
+    from virtue.retrieval.same_picture import look
+
+    return look(os.fsdecode(file[0]))
+
+
+def add_copies(copies: Copies, snapshot: Snapshot, hits: Iterable[Hit]) -> list[Hit]:
     """Returns the hits with the paths of the copies of their photos."""
-    hits, copies = list(hits), Copies(snapshot)
+    hits = list(hits)
     wanted = {hit.photo_id: copies.of(hit.photo_id) for hit in hits}
     paths = snapshot.copies([photo for several in wanted.values() for photo in several])
     return [

@@ -35,8 +35,8 @@ class Hit:
         region_id, region_box: the region that is shown (for a caption: that it belongs to), if any.
         taken, camera, rating, tags: of the photo; taken is ISO 8601, and the rating 0 to 5.
         raw_other_paths: where else the photo is. `other_paths` is the same as str.
-        raw_copies: other photos that show the same picture, saved again or in another size, as far as their
-            hashes and vectors tell; they are no hits of their own. `copies` is the same as str.
+        raw_copies: other photos that show the same picture, saved again or in another size, as far as
+            overviews tell; they are no hits of their own. `copies` is the same as str.
         via: what matched, the strongest first: the picture, a caption, or a name of the photo (its tags, its
             file or folders).
     """

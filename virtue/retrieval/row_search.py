@@ -78,12 +78,17 @@ class RowSearch(Generic[Record]):
 
 
 def among_regions(
-    snapshot: Snapshot, query: EncodedQuery, find: Find, filter: RowFilter | None, named: frozenset[int]
+    snapshot: Snapshot,
+    query: EncodedQuery,
+    find: Find,
+    filter: RowFilter | None,
+    named: frozenset[int],
+    copies: Copies,
 ) -> RowSearch[RegionRecord]:
     ranking = snapshot.rank("regions", query.vectors, filter=filter, query_kind=query.kind)
     calibration = snapshot.score_distribution(find, query.kind, query.baseline)
     records = RankedRecords(ranking, snapshot.regions)
-    return RowSearch(snapshot, "regions", query, calibration, filter, named, records, Copies(snapshot))
+    return RowSearch(snapshot, "regions", query, calibration, filter, named, records, copies)
 
 
 def regions_of(search: RowSearch[RegionRecord], photos: Iterable[int]) -> list[Scored[RegionRecord]]:
@@ -95,9 +100,13 @@ def regions_of(search: RowSearch[RegionRecord], photos: Iterable[int]) -> list[S
 
 
 def among_captions(
-    snapshot: Snapshot, query: EncodedQuery, filter: RowFilter | None, named: frozenset[int]
+    snapshot: Snapshot,
+    query: EncodedQuery,
+    filter: RowFilter | None,
+    named: frozenset[int],
+    copies: Copies,
 ) -> RowSearch[CaptionRecord]:
     ranking = snapshot.rank("captions", query.vectors, filter=filter, query_kind=query.kind)
     calibration = snapshot.score_distribution("captions", query.kind)
     records = RankedRecords(ranking, snapshot.captions)
-    return RowSearch(snapshot, "captions", query, calibration, filter, named, records, Copies(snapshot))
+    return RowSearch(snapshot, "captions", query, calibration, filter, named, records, copies)

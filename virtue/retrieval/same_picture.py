@@ -130,15 +130,10 @@ def same_picture(one: Source | Look, other: Source | Look) -> bool:
     first, second = (each if isinstance(each, Look) else look(each) for each in (one, other))
     if first is None or second is None:
         return False
-    small, large = sorted((first.overview, second.overview), key=lambda each: each.width * each.height)
-    short, long = sorted((small.width, small.height))
-    if short < MIN_SIDE or long > MAX_ASPECT * short or large.width * large.height > MAX_PIXELS:
+    if not same_overview(first, second):
         return False
-    if not (
-        _has_shape_of(small, large)
-        and _has_same_tone(small.pixels, large.pixels)
-        and _are_copies(small.pixels, large.pixels, MAX_SHIFT)
-    ):
+    small, large = _by_size(first, second)
+    if large.width * large.height > MAX_PIXELS:
         return False
     if max(large.width, large.height) <= OVERVIEW:
         return _shows_enough(small.pixels, large.pixels)
@@ -149,6 +144,25 @@ def same_picture(one: Source | Look, other: Source | Look) -> bool:
     except PictureError:  # it was there a moment ago
         return False
     return _shows_enough(one_full, other_full) and _are_copies(one_full, other_full, MAX_TILE_SHIFT)
+
+
+def same_overview(one: Look, other: Look) -> bool:
+    """Whether both show the same picture, as far as their overviews tell: what is too small to be seen there
+    may differ."""
+    small, large = _by_size(one, other)
+    short, long = sorted((small.width, small.height))
+    return (
+        short >= MIN_SIDE
+        and long <= MAX_ASPECT * short
+        and _has_shape_of(small, large)
+        and _has_same_tone(small.pixels, large.pixels)
+        and _are_copies(small.pixels, large.pixels, MAX_SHIFT)
+    )
+
+
+def _by_size(one: Look, other: Look) -> tuple[Picture, Picture]:
+    first, second = sorted((one.overview, other.overview), key=lambda each: each.width * each.height)
+    return first, second
 
 
 def _has_shape_of(small: Picture, large: Picture) -> bool:

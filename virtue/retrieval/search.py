@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
 from virtue.retrieval.apart import Apart
-from virtue.retrieval.copies import add_copies
+from virtue.retrieval.copies import Copies, add_copies
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.hits import caption_hit, region_hit
 from virtue.retrieval.literal import LiteralQuery
@@ -102,31 +102,33 @@ def search(
         def ask(find: Find) -> EncodedQuery:
             return encode_query(embedder, query, find, snapshot)
 
-        page = _Page(offset, top)
+        page, copies = _Page(offset, top), Copies(snapshot)
         if find == "captions":
-            hits = _captions(among_captions(snapshot, ask("captions"), filter, named), page, min_score)
+            hits = _captions(
+                among_captions(snapshot, ask("captions"), filter, named, copies), page, min_score
+            )
         elif find == "regions" or (find == "auto" and query.has_prompt):
-            regions = among_regions(snapshot, ask("regions"), "regions", filter, named)
+            regions = among_regions(snapshot, ask("regions"), "regions", filter, named, copies)
             hits = _regions(regions, page, min_score, every=all_regions)
         else:
             of: Find = "photos" if find == "photos" or query.is_text else "regions"
             encoded = ask(of)
-            regions = among_regions(snapshot, encoded, of, filter, named)
+            regions = among_regions(snapshot, encoded, of, filter, named, copies)
             captions = literal = None
             if query.is_text:
                 # Most models ask alike whatever is looked for.
                 words = ask("captions") if depends_on_find(embedder, query) else encoded
-                captions = among_captions(snapshot, words, filter, named)
+                captions = among_captions(snapshot, words, filter, named, copies)
                 literal = LiteralQuery(query) if find == "auto" else None
             match = embedder.model.text_match
-            same = _same_photos(snapshot, embedder, query, filter, named, page.ranked)
+            same = _same_photos(snapshot, embedder, query, filter, named, copies, page.ranked)
             found = page.cut(find_reasons(regions, captions, literal, match, page.ranked, min_score, same))
             hits = [show_photo(each) for each in found] if find == "photos" else _show(regions, found)
         if not hits:
             _check_not_empty(snapshot, store, find)
         hits = add_facts(snapshot, hits, filter.where if filter else None)
         if find != "captions":
-            hits = add_copies(snapshot, hits)
+            hits = add_copies(copies, snapshot, hits)
     seconds = time.monotonic() - started
     if seconds > SLOW_SECONDS:
         kind = "text" if query.is_text else "image"
@@ -212,6 +214,7 @@ def _same_photos(
     query: Query,
     filter: RowFilter | None,
     named: frozenset[int],
+    copies: Copies,
     count: int,
 ) -> list[Scored[RegionRecord]]:
     """Returns the full images that a query picture is nearly the same as, by its vector as a document.
@@ -221,7 +224,7 @@ def _same_photos(
     if not query.is_one_picture or not embedder.is_asymmetric:
         return []
     vector = embedder.encode(query.parts[0])
-    whole = among_regions(snapshot, EncodedQuery(vector[None], "image"), "photos", filter, named)
+    whole = among_regions(snapshot, EncodedQuery(vector[None], "image"), "photos", filter, named, copies)
     return whole.records.best(
         lambda region: (region.is_full_image and whole.photo(region)) or None, count, SAME
     )
