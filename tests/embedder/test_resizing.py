@@ -90,18 +90,21 @@ def test_virtue_gets_the_bytes_that_it_would_make(published: Embedder, photos: P
     assert_same_bytes(published.model, photos)
 
 
-def test_a_tower_gets_the_bytes_that_its_processor_would_make(photos: Path, tmp_path: Path) -> None:
-    model = Embedder.from_pretrained(save("siglip", tmp_path / "siglip"), device="cpu", threads=1).model
+@pytest.mark.parametrize("kind", ["siglip", "clip"])
+def test_a_tower_gets_the_bytes_that_its_processor_would_make(
+    kind: str, photos: Path, tmp_path: Path
+) -> None:
+    model = Embedder.from_pretrained(save(kind, tmp_path / kind), device="cpu", threads=1).model
     assert isinstance(resizing_of(model), FixedSize)
     assert_same_bytes(model, photos)
 
 
 def test_models_that_need_more_of_a_picture_get_it_as_it_is(tmp_path: Path) -> None:
-    """The segmentation model of today's kind sees the original, and so do crops and circles; CLIP cuts out
-    the middle, and NaFlex cuts patches."""
+    """The segmentation model of today's kind sees the original, and so do crops and circles; NaFlex cuts
+    patches."""
     own = own_folder(tmp_path / "own", resize="pillow")
     tower, clip, naflex = (save(kind, tmp_path / kind) for kind in ("siglip", "clip", "siglip2"))
-    for name in ("mini", own, f"{tower}#crop", f"{tower}#circle", clip, naflex):
+    for name in ("mini", own, f"{tower}#crop", f"{tower}#circle", f"{clip}#crop", naflex):
         assert resizing_of(Embedder.from_pretrained(name).model) is None
 
 
