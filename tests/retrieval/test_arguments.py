@@ -104,7 +104,8 @@ def test_what_is_left_out_is_told_apart_likewise() -> None:
         ([], {"texts": [" "]}, "empty"),
         ([], {"without": ["a dog"]}, "not only what to leave out"),
         (["gone.jpg"], {}, "gone.jpg: there is no such file.*--text gone.jpg"),
-        (["cats and/or dogs"], {}, "--text 'cats and/or dogs'"),
+        (["photos/of dogs"], {}, "there is no such file.*--text 'photos/of dogs'"),
+        (["/nowhere/dog"], {}, "/nowhere/dog: there is no such file"),
         (["gone.jpg@1,2,3,4"], {}, "gone.jpg: there is no such file"),
         (["mug.jpg@1,2,3"], {}, "not a box"),
         (["mug.jpg@1,2,0,4"], {}, "no size"),
@@ -134,6 +135,14 @@ def test_what_makes_no_sense_is_said(arguments: list[str], options: dict[str, An
 def test_a_folders_plain_name_is_a_word() -> None:
     (part,) = parse_arguments(["photos", "of", "dogs"]).parts
     assert part.text == "photos of dogs"
+
+
+@pytest.mark.parametrize(
+    "word", ["AC/DC", "cats and/or dogs", "invoice 2023/000981", "https://example.org/a?b=c"]
+)
+def test_a_slash_makes_no_path_of_words(word: str) -> None:
+    (part,) = parse_arguments([word]).parts
+    assert part.text == word
 
 
 @pytest.mark.parametrize(("word", "weight"), [("dog::1e-1", 0.1), ("dog::2E+0", 2.0), ("dog::.5e1", 5.0)])

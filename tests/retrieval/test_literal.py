@@ -155,6 +155,23 @@ def test_names_numbers_and_other_languages(told: Library, typed: str, caption: s
     assert (first.caption, first.via[0]) == (caption, "caption")
 
 
+@pytest.mark.parametrize("typed", ["瓢虫", "🦄", "ဗုဒ္ဓ", "!!!"])
+def test_words_that_the_model_does_not_know_are_not_alike(told: Library, typed: str) -> None:
+    """To the model, texts of unknown words only are all the same."""
+    for find in ("auto", "photos"):
+        hits = told.search(typed, find=find)  # type: ignore[arg-type]
+        assert hits
+        assert {hit.via for hit in hits} == {("picture",)}
+
+
+def test_an_unknown_word_is_found_where_it_stands(told: Library) -> None:
+    for typed, caption in (("เรือ", "เรือในแม่น้ำเจ้าพระยา"), ("🎸", "🎸🎸 Anna")):
+        if typed == "🎸":
+            (photo,) = told.photos("caption = 'A cat in the snow'")
+            told.annotate(photo.photo_id, captions=[caption])
+        assert told.search(typed)[0].caption == caption
+
+
 def test_common_words_do_not_flood(told: Library) -> None:
     """Words that say nothing, and words that are not most of the query, lead to no caption."""
     for query in ("what is the of it in my", "a photo of a zebra on the moon", "the xylophone"):
@@ -186,6 +203,8 @@ def test_files_folders_and_tags_are_found_by_their_names(
     )
     for typed, found in (
         ("IMG_07", "IMG_07.png"),
+        ("IMG_08.png", "IMG_08.png"),
+        ("Zoo trip/p.jpg", "p.png"),
         ("img 0712", "IMG_0712.png"),
         ("zoo", "p.png"),
         ("ZOO TRIP", "p.png"),

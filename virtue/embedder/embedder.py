@@ -14,7 +14,16 @@ import numpy as np
 from virtue.embedder import families
 from virtue.embedder.dtypes import Dtype
 from virtue.embedder.inputs import Input, LoadedInput, ModelInput, is_single, load_input
-from virtue.embedder.model import AsymmetricModel, Find, InstructedModel, Item, Model, NamingModel, Scene
+from virtue.embedder.model import (
+    AsymmetricModel,
+    Find,
+    InstructedModel,
+    Item,
+    Model,
+    NamingModel,
+    Scene,
+    VocabularyModel,
+)
 from virtue.embedder.output import Cosines, Output, OutputValue, Precision, to_tensor
 from virtue.embedder.process_pool import ProcessPool
 from virtue.errors import InputError, ModelError
@@ -427,6 +436,11 @@ class Embedder:
         if isinstance(self.model, NamingModel):
             return self.model.text_baselines(vectors)
         return np.zeros(len(vectors), np.float32)
+
+    def knows(self, text: str) -> bool:
+        """Returns whether the model knows a word of a text; True for a model that does not tell. Texts of
+        which it knows none are all alike to it, whatever they say."""
+        return not isinstance(self.model, VocabularyModel) or self.model.knows(text)
 
     def requery(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
         """Calls `rows_as_queries`, by its old name."""

@@ -110,6 +110,14 @@ class NamingModel(Model, Protocol):
 
 
 @runtime_checkable
+class VocabularyModel(Model, Protocol):
+    """A model that knows some words, and to which all others are the same."""
+
+    def knows(self, text: str) -> bool:
+        """Returns whether the model knows a word of a text; texts without one have nearly the same vector."""
+
+
+@runtime_checkable
 class InstructedModel(Model, Protocol):
     """A model that reads `Item.instruction`: a template in which `{text}` stands for the item's text (without
     `{text}` it is a prefix)."""

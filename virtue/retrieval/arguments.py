@@ -33,7 +33,8 @@ def parse_arguments(
 ) -> Query:
     """Parses a query as typed on a command line.
 
-    A word that is an existing file is an image, `img.jpg@x,y,w,h` an image with a box; all else is
+    A word that is an existing file is an image, `img.jpg@x,y,w,h` an image with a box; one that ends as an
+    image does, or leads into a folder that is there, must exist; all else is
     text (a folder's plain name too), and the words of it are joined, so that quotes may be
     forgotten. Each of `texts` is a text of its own, each of `images` an image. One image and text are
     one composed question ("this, but at night"); several images, or several texts alone, are added up.
@@ -152,15 +153,22 @@ def _classify(word: str) -> Part:
 def _classify_unweighted(word: str) -> Part:
     if os.path.isfile(word):
         return Part(image=Path(word))
-    has_separator = any(sep in word for sep in (os.sep, os.altsep) if sep)
-    if has_separator and os.path.isdir(word):
+    is_path = _leads_into_a_folder(word)
+    if is_path and os.path.isdir(word):
         raise _folder_error(word)
     name, at, box = word.rpartition("@")
     if at and (os.path.isfile(name) or _has_image_suffix(name)):
         return Part(image=_check_exists(name), box=Box.parse(box))
-    if _has_image_suffix(word) or has_separator:
+    if _has_image_suffix(word) or is_path:
         return Part(image=_check_exists(word))
     return Part(text=_decode(word))
+
+
+def _leads_into_a_folder(word: str) -> bool:
+    """Returns whether a word is a path: absolute, or one that begins with a folder that is there. "AC/DC" and
+    "2023/000981" are words."""
+    first, separator, _ = word.partition(os.sep)
+    return bool(separator) and (not first or os.path.isdir(first))
 
 
 def _decode(word: str) -> str:

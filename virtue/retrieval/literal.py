@@ -39,9 +39,10 @@ FUNCTION_WORDS = frozenset((
     "vor", "zu", "zum", "zur", "au", "aux", "avec", "ce", "dans", "de", "du", "en", "et", "la", "le",
     "les", "ma", "mon", "par", "pour", "sa", "son", "sur", "un", "une", "con", "da", "del", "della", "di",
     "do", "dos", "e", "el", "gli", "il", "las", "los", "o", "para", "por", "se", "sin", "su", "sul", "um",
-    "uma", "una", "y",
+    "uma", "una", "y", "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "heif", "avif",
 ))  # fmt: skip
-"""Words that say nothing beside others, whatever a library holds."""
+"""Words that say nothing beside others, whatever a library holds; the ends of file names among them, which
+names are kept without."""
 
 
 class LiteralQuery:

@@ -38,11 +38,12 @@ NOTHING = 1e-6
 class EncodedQuery(NamedTuple):
     """A query as the store takes it: (k, dim) float32 unit rows, and what they were made from. A row of the
     library scores its best dot product with them. `baseline`: what the query scores with pictures by its
-    words alone."""
+    words alone. `unknown`: its texts, if the model knows no word of any, so that its vectors say nothing."""
 
     vectors: np.ndarray
     kind: QueryKind
     baseline: float = 0.0
+    unknown: tuple[str, ...] = ()
 
 
 def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> EncodedQuery:
@@ -61,7 +62,9 @@ def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapsho
     vectors = _combine(embedder, query, find, snapshot)
     if not query.is_text:
         return EncodedQuery(vectors, "image")
-    return EncodedQuery(vectors, "text", float(embedder.text_baselines(vectors).max()))
+    texts = tuple(part.text for part in query.wanted if part.text is not None)
+    unknown = () if any(map(embedder.knows, texts)) else texts
+    return EncodedQuery(vectors, "text", float(embedder.text_baselines(vectors).max()), unknown)
 
 
 def depends_on_find(embedder: Embedder, query: Query) -> bool:

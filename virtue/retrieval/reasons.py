@@ -108,7 +108,11 @@ def _find_said(
     count: int,
 ) -> Iterator[Reason]:
     """Yields what is said about photos: captions that mean it, captions and names that hold its words."""
+    unknown = captions.query.unknown
     for score, caption in captions.best_photos(count, match):
+        # Texts of unknown words only are all alike to the model.
+        if unknown and not any(text in caption.text for text in unknown):
+            continue
         yield Reason("caption", score, captions.percentile(score), caption)
     if literal is not None:
         for score, caption in literal.find(captions, "caption", match, count):

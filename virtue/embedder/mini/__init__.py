@@ -145,6 +145,9 @@ class Mini:
         baselines: np.ndarray = np.float32(BASELINE / np.sqrt(2)) * nearest
         return baselines
 
+    def knows(self, text: str) -> bool:
+        return self._text.knows(text)
+
     # -- the parts ---------------------------------------------------------------------------------------
 
     def _maps(self, picture: Picture, side: int) -> FeatureMaps:

@@ -11,6 +11,8 @@ import numpy as np
 from virtue.embedder.mini.onnx_session import open_session
 
 MAX_BATCH = 32
+UNKNOWN = "[UNK]"
+"""The token of every word that is not in the vocabulary."""
 
 
 class TextEncoder:
@@ -21,6 +23,11 @@ class TextEncoder:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
+
+    def knows(self, text: str) -> bool:
+        """Returns whether a text has a word of the vocabulary, punctuation aside."""
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        return any(token != UNKNOWN and any(map(str.isalnum, token)) for token in encoded.tokens)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Encodes texts: (len(texts), 384) float32, means of token vectors, not yet of unit length.
