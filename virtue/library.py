@@ -13,7 +13,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from virtue.added_pictures import folder_of, is_folder
-from virtue.errors import InputError, LibraryNotFoundError, LockedError
+from virtue.errors import InputError, LibraryNotFoundError, LockedError, ModelError
 from virtue.location import locate
 from virtue.paths import absolute, is_below
 from virtue.stopping import check_stop, with_stop
@@ -758,12 +758,12 @@ class Library:
     def _load_own(self) -> Embedder:
         """Loads the model that the library was made with, which is never downloaded."""
         from virtue.embedder import Embedder
-        from virtue.embedder.embedder import split_devices
         from virtue.embedder.families import load_model_of_library
+        from virtue.torch_device import split_devices
 
         with self._open().read() as snapshot:
             model = snapshot.generation.model if snapshot.generation else DEFAULT_MODEL
-        device, devices = split_devices(self._device)
+        device, devices = split_devices(self._device, ModelError)
         return Embedder(load_model_of_library(model, dtype=self._dtype, device=device), devices)
 
     def _load(self, model: Embedder | str) -> Embedder:

@@ -41,6 +41,21 @@ def find_device(name: str | None, error: type[VirtueError]) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
 
 
+def split_devices(given: str | None, error: type[VirtueError]) -> tuple[str | None, tuple[str, ...]]:
+    """Returns the first device of a list with commas, and all of them if there are several.
+
+    Args:
+        given: names as `find_device` takes them, with commas between; None: none.
+        error: raised if one has no name.
+    """
+    if given is None:
+        return None, ()
+    names = tuple(name.strip() for name in given.split(","))
+    if not all(names):
+        raise error(f"device={given!r} names a device without a name: separate them by single commas")
+    return names[0], names if len(names) > 1 else ()
+
+
 def has_cuda() -> bool:
     """Returns whether torch can work on a GPU. Torch takes seconds to load, so it is not loaded to learn that
     there is none."""

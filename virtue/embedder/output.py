@@ -93,13 +93,6 @@ def quantize(vectors: np.ndarray, precision: Precision) -> np.ndarray:
     return (levels - 128 if precision == "int8" else levels).astype(kind)
 
 
-class Cosines(np.ndarray):
-    """Cosines, float32. Code for sentence-transformers, where they are a tensor, moves them to a device."""
-
-    def to(self, device: Any) -> Any:
-        return to_tensor(np.asarray(self)).to(device)
-
-
 def to_tensor(vectors: np.ndarray) -> Any:
     """Makes a torch tensor, on the processor.
 

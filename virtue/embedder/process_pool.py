@@ -34,10 +34,8 @@ class ProcessPool:
             ProcessPoolExecutor(1, context, initializer=_start, initargs=(load, device)) for device in devices
         ]
 
-    def run(
-        self, method: str, inputs: Sequence[Any], options: dict[str, Any], chunk_size: int | None
-    ) -> list[np.ndarray]:
-        """Calls `Embedder.<method>` on chunks of the inputs; the rows in their order.
+    def run(self, inputs: Sequence[Any], options: dict[str, Any], chunk_size: int | None) -> list[np.ndarray]:
+        """Calls `Embedder.encode` on chunks of the inputs; the rows in their order.
 
         Raises:
             InputError: an input cannot be used; says which chunk's, and why.
@@ -50,7 +48,7 @@ class ProcessPool:
             raise InputError(f"chunk_size is {chunk_size}: give 1 or more")
         starts = range(0, len(inputs), chunk_size)
         running: list[Future[np.ndarray]] = [
-            executor.submit(_encode, method, list(inputs[start : start + chunk_size]), options)
+            executor.submit(_encode, list(inputs[start : start + chunk_size]), options)
             for start, executor in zip(starts, cycle(self._executors), strict=False)
         ]
         rows: list[np.ndarray] = []
@@ -77,6 +75,6 @@ def _start(load: Callable[[str], Any], device: str) -> None:
     _embedder = load(device)
 
 
-def _encode(method: str, inputs: list[Any], options: dict[str, Any]) -> np.ndarray:
-    vectors: np.ndarray = getattr(_embedder, method)(inputs, **options)
+def _encode(inputs: list[Any], options: dict[str, Any]) -> np.ndarray:
+    vectors: np.ndarray = _embedder.encode(inputs, **options)
     return vectors
