@@ -22,7 +22,7 @@ from virtue import Library
 from virtue.evaluation.details import cut_details
 from virtue.evaluation.rows import photo_paths
 from virtue.evaluation.texts import read_texts
-from virtue.retrieval.how_sure import LIKELY, POSSIBLE
+from virtue.retrieval.sureness_levels import LIKELY, POSSIBLE
 
 TOP = 10
 MANY = 100

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from virtue.embedder import Embedder
 from virtue.retrieval.calibration_queries import common_nouns
-from virtue.retrieval.how_sure import LEVELS, least_possible_score, sureness
+from virtue.retrieval.sureness_levels import LEVELS, least_possible_score, name_sureness
 from virtue.store.calibration import QUANTILE_LEVELS, ScoreDistribution
 
 BEST = ScoreDistribution((QUANTILE_LEVELS / 2).astype(np.float32))
@@ -24,7 +24,7 @@ BEST = ScoreDistribution((QUANTILE_LEVELS / 2).astype(np.float32))
     ],
 )  # fmt: skip
 def test_sureness_goes_by_the_percentile(percentile: float | None, expected: str | None) -> None:
-    assert sureness(percentile) == expected
+    assert name_sureness(percentile) == expected
     assert expected is None or expected in LEVELS
 
 
@@ -32,7 +32,7 @@ def test_sureness_goes_by_the_percentile(percentile: float | None, expected: str
 def test_auto_drops_what_is_unsure(score: float, vectors: int) -> None:
     least = least_possible_score(BEST, vectors)
     if abs(score - least) > 1e-6:
-        is_unsure = sureness(100 * BEST.share_below(score, vectors)) == "unsure"
+        is_unsure = name_sureness(100 * BEST.share_below(score, vectors)) == "unsure"
         assert is_unsure == (score < least)
 
 

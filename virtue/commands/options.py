@@ -38,9 +38,6 @@ def flag(*names: str, **settings: Any) -> Any:
     return typer.Option(*names, **settings)
 
 
-Force = Annotated[bool, flag("--force", help="Overwrite FILE, whatever it is.")]
-
-
 Database = Annotated[
     Path | None,
     option(
@@ -51,6 +48,7 @@ Database = Annotated[
         "else the user's data folder.",
     ),
 ]
+Force = Annotated[bool, flag("--force", help="Overwrite FILE, whatever it is.")]
 ReadOnly = Annotated[bool, option("--read-only", help="Never write: for network shares and read-only disks.")]
 Offline = Annotated[bool, option("--offline", help="Download nothing; use the models that are here.")]
 DTYPES = Literal["auto", "fp32", "bf16", "fp16"]

@@ -29,7 +29,7 @@ from virtue.evaluation.rows import photo_paths
 from virtue.evaluation.texts import read_texts
 from virtue.library import Library
 from virtue.retrieval.hit import Hit
-from virtue.retrieval.how_sure import LEVELS
+from virtue.retrieval.sureness_levels import LEVELS
 
 RESAMPLES = 1000
 DETAILS = 106

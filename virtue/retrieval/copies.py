@@ -53,6 +53,17 @@ class Copies:
         """Returns the id of the first of a photo and its copies, which stands for all of them."""
         return min((photo_id, *self.of(photo_id)))
 
+    def add_to(self, hits: Iterable[Hit]) -> list[Hit]:
+        """Returns the hits with the paths of the copies of their photos."""
+        hits = list(hits)
+        wanted = {hit.photo_id: self.of(hit.photo_id) for hit in hits}
+        paths = self._snapshot.copies([photo for several in wanted.values() for photo in several])
+        found = {
+            id: tuple(copy.path for photo in several for copy in paths.get(photo, ()))
+            for id, several in wanted.items()
+        }
+        return [replace(hit, raw_copies=found[hit.photo_id]) for hit in hits]
+
     def _find(self, photo_id: int) -> tuple[int, ...]:
         own = self._snapshot.full_images([photo_id])
         if not own:
@@ -106,19 +117,3 @@ def _look(file: _File) -> Look | None:
     from virtue.retrieval.same_picture import look
 
     return look(os.fsdecode(file[0]))
-
-
-def add_copies(copies: Copies, snapshot: Snapshot, hits: Iterable[Hit]) -> list[Hit]:
-    """Returns the hits with the paths of the copies of their photos."""
-    hits = list(hits)
-    wanted = {hit.photo_id: copies.of(hit.photo_id) for hit in hits}
-    paths = snapshot.copies([photo for several in wanted.values() for photo in several])
-    return [
-        replace(
-            hit,
-            raw_copies=tuple(copy.path for photo in wanted[hit.photo_id] for copy in paths.get(photo, ())),
-        )
-        if wanted[hit.photo_id]
-        else hit
-        for hit in hits
-    ]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from virtue.added_pictures import name_of
 from virtue.geometry import Box
-from virtue.retrieval.how_sure import Sureness, sureness
+from virtue.retrieval.sureness_levels import Sureness, name_sureness
 
 Kind = Literal["region", "photo", "caption"]
 Via = Literal["picture", "caption", "name"]
@@ -64,7 +64,7 @@ class Hit:
     @property
     def sureness(self) -> Sureness | None:
         """How sure this is to be an answer, by its percentile; None where that is."""
-        return sureness(self.percentile)
+        return name_sureness(self.percentile)
 
     @property
     def path(self) -> str:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from virtue.retrieval.hit import Hit, Via
-from virtue.retrieval.hits import caption_hit, full_box, region_hit
+from virtue.retrieval.hits_of_records import caption_hit, full_box, region_hit
 from virtue.retrieval.literal import HOLDS_ALL, LiteralQuery
 from virtue.retrieval.ranked_records import Scored
 from virtue.retrieval.row_search import MinScore, RowSearch, regions_of

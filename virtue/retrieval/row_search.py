@@ -11,9 +11,9 @@ import numpy as np
 
 from virtue.errors import InputError
 from virtue.retrieval.copies import Copies
-from virtue.retrieval.how_sure import least_possible_score
 from virtue.retrieval.query_vectors import EncodedQuery
 from virtue.retrieval.ranked_records import RankedRecords, Record, Scored
+from virtue.retrieval.sureness_levels import least_possible_score
 from virtue.store import CaptionRecord, RegionRecord, Snapshot
 from virtue.store.calibration import ScoreDistribution
 from virtue.store.catalogue.filters import RowFilter

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
-from virtue.retrieval.apart import Apart
-from virtue.retrieval.copies import Copies, add_copies
+from virtue.retrieval.copies import Copies
+from virtue.retrieval.distinct_regions import DistinctRegions
 from virtue.retrieval.hit import Hit
-from virtue.retrieval.hits import caption_hit, region_hit
+from virtue.retrieval.hits_of_records import caption_hit, region_hit
 from virtue.retrieval.literal import LiteralQuery
 from virtue.retrieval.photo_facts import add_facts
 from virtue.retrieval.query import Query
@@ -121,14 +121,14 @@ def search(
                 captions = among_captions(snapshot, words, filter, named, copies)
                 literal = LiteralQuery(query) if find == "auto" else None
             match = embedder.model.text_match
-            same = _same_photos(snapshot, embedder, query, filter, named, copies, page.ranked)
+            same = _find_same_picture(snapshot, embedder, query, filter, named, copies, page.ranked)
             found = page.cut(find_reasons(regions, captions, literal, match, page.ranked, min_score, same))
             hits = [show_photo(each) for each in found] if find == "photos" else _show(regions, found)
         if not hits:
             _check_not_empty(snapshot, store, find)
         hits = add_facts(snapshot, hits, filter.where if filter else None)
         if find != "captions":
-            hits = add_copies(copies, snapshot, hits)
+            hits = copies.add_to(hits)
     seconds = time.monotonic() - started
     if seconds > SLOW_SECONDS:
         kind = "text" if query.is_text else "image"
@@ -166,7 +166,7 @@ class _Page(NamedTuple):
 
 
 def _regions(search: RowSearch[RegionRecord], page: _Page, min_score: MinScore, every: bool) -> list[Hit]:
-    apart = Apart()
+    distinct = DistinctRegions()
     chosen: dict[Hashable, int] = {}
 
     def key(region: RegionRecord) -> Hashable:
@@ -174,7 +174,7 @@ def _regions(search: RowSearch[RegionRecord], page: _Page, min_score: MinScore, 
         if photo is None or not every:
             return photo
         # Of copies of one picture, the regions of the one that comes first.
-        is_wanted = chosen.setdefault(photo, region.photo_id) == region.photo_id and apart.holds(region)
+        is_wanted = chosen.setdefault(photo, region.photo_id) == region.photo_id and distinct.admits(region)
         return region.region_id if is_wanted else None
 
     threshold = search.threshold(min_score)
@@ -208,7 +208,7 @@ def _roomiest(search: RowSearch[RegionRecord], best: Iterable[RegionRecord]) -> 
     return {photo: region for photo, (_, region) in shown.items()}
 
 
-def _same_photos(
+def _find_same_picture(
     snapshot: Snapshot,
     embedder: Embedder,
     query: Query,

@@ -15,8 +15,8 @@ LIKELY, POSSIBLE = 90.0, 50.0
 worth. What is less is called unsure, and is what `min_score="auto"` drops."""
 
 
-def sureness(percentile: float | None) -> Sureness | None:
-    """Returns how sure a hit of this percentile is; None: the library was not measured."""
+def name_sureness(percentile: float | None) -> Sureness | None:
+    """Names how sure a hit of this percentile is; None: the library was not measured."""
     if percentile is None:
         return None
     if percentile >= LIKELY:

@@ -12,14 +12,14 @@ INSIDE, LARGER = 0.8, 4.0
 many things does not stand for each of them."""
 
 
-class Apart:
+class DistinctRegions:
     """Regions as they come, the best first, and which of them show something that none before shows."""
 
     def __init__(self) -> None:
         self._kept: dict[int, list[Box]] = {}
         self._known: dict[int, bool] = {}
 
-    def holds(self, region: RegionRecord) -> bool:
+    def admits(self, region: RegionRecord) -> bool:
         """Returns whether no better region of its photo shows the same; for each region always the same."""
         if region.region_id not in self._known:
             kept = self._kept.setdefault(region.photo_id, [])
