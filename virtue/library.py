@@ -17,6 +17,7 @@ from virtue.errors import InputError, LibraryNotFoundError, LockedError, ModelEr
 from virtue.location import locate
 from virtue.paths import absolute, is_below
 from virtue.stopping import check_stop, with_stop
+from virtue.whole_numbers import read_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -333,7 +334,7 @@ class Library:
             top: how many hits, if the library has them.
             offset: how many of the best hits to pass over, for the next page of them.
             all_regions: more than one region of a photo.
-            min_score: drop hits below it; `"auto"`: below the gap after the hits that fit. Scores of
+            min_score: drop hits below it; `"auto"`: those that are unsure. Scores of
                 different kinds of query do not compare, their percentiles do.
             where: a filter that hits must fit, as `"rating >= 4 and taken >= 2024-06"` (docs/search.md), or
                 several, all of which they must fit.
@@ -415,8 +416,8 @@ class Library:
         from virtue.store.catalogue.listing import check_order
 
         check_order(order)
-        if offset < 0 or (limit is not None and limit < 0):
-            raise InputError("offset and limit must not be negative")
+        offset = read_whole("offset", offset, 0)
+        limit = None if limit is None else read_whole("limit", limit, 0)
         filter = _parse_filter(where)
         with self.store.read() as snapshot:
             return snapshot.photos(snapshot.photo_ids(filter, order, offset, limit))
@@ -455,8 +456,7 @@ class Library:
 
         if kind not in FINDS:
             raise InputError(f"there are no vectors of {kind!r}: choose one of {', '.join(FINDS)}")
-        if block < 1:
-            raise InputError(f"a block must hold at least 1 vector, not {block}")
+        block = read_whole("block", block, 1)
         filter = RowFilter(_parse_filter(where), "only" if kind == "photos" else "any")
         return self._blocks(FINDS[kind], filter, block, kind == "photos")
 
@@ -490,7 +490,7 @@ class Library:
         from virtue.tasks.annotate_photos import Annotation, annotate
 
         said = (captions, tags, regions) != (None, None, None) or rating is not ...
-        if isinstance(photo, int):
+        if not isinstance(photo, Iterable):
             annotations: Iterable[Annotation] = [Annotation(photo, captions, tags, rating, regions)]
         elif said:
             raise InputError("name one photo, or give Annotations that say all there is to say")

@@ -34,7 +34,7 @@ def test_photos_are_ordered_and_paged(library: Library) -> None:
     assert library.photos(offset=4) == [] and library.photos(limit=0) == []
     with pytest.raises(InputError, match="by 'colour': choose one of photo_id"):
         library.photos(order="colour")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="negative"):
+    with pytest.raises(InputError, match="offset must be at least 0, not -1"):
         library.photos(offset=-1)
 
 

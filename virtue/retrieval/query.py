@@ -13,6 +13,7 @@ import numpy as np
 from virtue.embedder.inputs import ModelInput
 from virtue.errors import InputError
 from virtue.retrieval.hit import Hit
+from virtue.whole_numbers import read_whole
 
 MAX_TEXT = 100_000
 """Characters of a text that is searched for; models read some hundred words."""
@@ -43,8 +44,11 @@ class Part(ModelInput):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, kind in (("region_id", int), ("photo_id", int), ("weight", float)):
-            _check_number(name, getattr(self, name), kind)
+        for name in ("region_id", "photo_id"):
+            if (id := getattr(self, name)) is not None:
+                object.__setattr__(self, name, read_whole(f"the {name} of a query", id))
+        if not isinstance(self.weight, int | float) or isinstance(self.weight, bool):
+            raise InputError(f"the weight of a query must be a number, not {self.weight!r}")
         if not math.isfinite(self.weight) or not self.weight:
             raise InputError(
                 f"a part of a query cannot weigh {self.weight:g}: give a positive number, or a negative "
@@ -206,8 +210,3 @@ def _as_list(value: Any) -> Iterable[Any]:
     if value is None:
         return ()
     return value if isinstance(value, list | tuple) else (value,)
-
-
-def _check_number(name: str, value: Any, kind: type) -> None:
-    if value is not None and (not isinstance(value, (int, kind)) or isinstance(value, bool)):
-        raise InputError(f"the {name} of a query must be a number, not {value!r}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
@@ -24,6 +24,7 @@ from virtue.retrieval.row_search import MinScore, RowSearch, among_captions, amo
 from virtue.store import CaptionRecord, Generation, RegionRecord
 from virtue.store.catalogue.filters import RowFilter, parse
 from virtue.store.records import Find
+from virtue.whole_numbers import read_whole
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
@@ -264,14 +265,10 @@ def check_options(find: str, top: int, offset: int, min_score: MinScore = None) 
     """Raises InputError for an option that cannot be."""
     if find not in GOALS:
         raise InputError(f"cannot find {find!r}: choose one of {', '.join(GOALS)}")
-    if top < 1:
-        raise InputError(f"top must be at least 1, not {top}")
-    if offset < 0:
-        raise InputError(f"offset must be at least 0, not {offset}")
-    if isinstance(min_score, str) and min_score != "auto":
-        raise InputError(f"the lowest score must be a number or auto, not {min_score!r}")
-    if isinstance(min_score, float) and math.isnan(min_score):
-        raise InputError("the lowest score must be a number, or auto")
+    read_whole("top", top, 1)
+    read_whole("offset", offset, 0)
+    if min_score not in (None, "auto") and not (isinstance(min_score, Real) and min_score == min_score):
+        raise InputError(f"the lowest score must be a number, or auto, not {min_score!r}")
 
 
 def check_model(generation: Generation, embedder: Embedder) -> None:

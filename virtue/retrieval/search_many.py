@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,13 @@ def search_many(store: Store, embedder: Embedder, queries: Iterable[Any], **opti
     last bit of a score: models add up a batch in another order than one input.
 
     Raises:
+        InputError: `queries` is a single one.
         VirtueError: as `search`; names the number of the query, from 0 on.
     """
+    if isinstance(queries, str | bytes | Mapping | Hit) or not isinstance(queries, Iterable):
+        raise InputError(
+            f"queries are a list of them, not {type(queries).__name__}; for a single one there is `search`"
+        )
     read: list[Query] = []
     for number, query in enumerate(queries):
         with _naming(number):

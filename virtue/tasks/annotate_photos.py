@@ -23,6 +23,7 @@ from virtue.pictures import Picture, load
 from virtue.store import NewRegion, Snapshot
 from virtue.store.catalogue.given import Given
 from virtue.store.records import Photo, PhotoChange, Region
+from virtue.whole_numbers import read_whole
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
@@ -70,7 +71,7 @@ def annotate(store: Store, embedder: Callable[[], Embedder], annotations: Iterab
     wanted = list(annotations)
     with store.write("annotate") as writer:
         with store.read() as snapshot:
-            ids = [each.photo_id for each in wanted]
+            ids = [_photo_id(each) for each in wanted]
             if len(set(ids)) < len(ids):
                 raise InputError("a photo is annotated twice: say all of it at once")
             known = {photo.photo_id: photo for photo in snapshot.photos(ids)}
@@ -84,6 +85,12 @@ def annotate(store: Store, embedder: Callable[[], Embedder], annotations: Iterab
                     raise type(error)(f"photo {each.photo_id}: {error}", hint=error.hint) from error
         if changes:
             writer.annotate(changes)
+
+
+def _photo_id(said: Annotation) -> int:
+    if not isinstance(said, Annotation):
+        raise InputError(f"what is said of photos are virtue.Annotations, not {type(said).__name__}")
+    return read_whole("photo_id", said.photo_id)
 
 
 def _change(

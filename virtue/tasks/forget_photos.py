@@ -11,6 +11,7 @@ from virtue.indexer.reach import MissingSummary, find_out_of_reach
 from virtue.indexer.walk import walk
 from virtue.paths import hash_file, is_below, printable
 from virtue.store.catalogue.filters import parse
+from virtue.whole_numbers import read_whole
 
 if TYPE_CHECKING:
     from virtue.store import Store
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 def forget_matching(store: Store, where: str | Sequence[str] | None, photo_ids: Iterable[int] | None) -> int:
     """Forgets photos by a filter, or by their ids; see `Library.forget`."""
     filter = parse(where) if where is not None else None
+    if photo_ids is not None and not isinstance(photo_ids, Iterable):
+        raise InputError(f"photo_ids are a list, not {type(photo_ids).__name__}")
     with store.write("virtue forget") as writer:
         if photo_ids is None:
             with store.read() as snapshot:
                 photo_ids = snapshot.photo_ids(filter)
-        ids = set(photo_ids)
+        ids = {read_whole("photo_id", id) for id in photo_ids}
         return writer.forget_photos(ids) if ids else 0
 
 

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, NoReturn
 
@@ -72,7 +72,10 @@ def parse(where: str | Sequence[str]) -> Filter:
     Raises:
         InputError: one of them cannot be read, with the place and what could stand there; there is none.
     """
-    texts = (where,) if isinstance(where, str) else tuple(where)
+    texts = tuple(where) if isinstance(where, Iterable) and not isinstance(where, str) else (where,)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"a filter is a text, as rating >= 4, not {type(text).__name__}")
     if not texts:
         raise InputError("there is no filter: give one, as in rating >= 4")
     readers = [_Reader(text) for text in texts]
