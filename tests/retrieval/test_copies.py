@@ -57,6 +57,16 @@ def test_the_same_picture_takes_one_place(
             assert library.search(asked, find=find, top=1, offset=place)[0].path == hit.path  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("find", ["auto", "regions", "photos"])
+def test_like_a_hit_is_no_copy_of_it(copied: Path, find: str) -> None:
+    with Library(copied, read_only=True) as library:
+        cup = library.search("a cup", top=1)[0]
+        more = library.search(cup, find=find)  # type: ignore[arg-type]
+        assert sorted(thing(hit.path) for hit in more) == ["cat", "dog"]
+        apart = library.search("an animal", without=cup, find=find)  # type: ignore[arg-type]
+        assert sorted(thing(hit.path) for hit in apart) == ["cat", "dog"]
+
+
 def test_what_differs_in_a_word_is_no_copy(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -76,7 +76,8 @@ def search(
             if it is its photo's only region. `"photos"`: a photo scores as its best region does; asked
             for by words alone, also as the best of its captions that say the same. `"captions"`: of photos
             and of regions.
-            Photos that the query names by hits are answers to no search but for captions.
+            Photos that the query names by hits, and copies of them, are answers to no search but for
+            captions.
         min_score: leave out what scores less; `"auto"`: what is unsure (see `Hit.sureness`).
         where: a filter that hits must match (docs/search.md), or several, all of them. A photo matches if
             one of its regions does, or for words a caption; among those its best is looked for.
@@ -98,12 +99,14 @@ def search(
             raise nothing_indexed(store)
         check_model(generation, embedder)
         stored = [part for part in (*query.parts, *query.without) if part.is_stored]
-        named = frozenset(locate_part(part, snapshot).photo_id for part in stored)
+        copies = Copies(snapshot)
+        liked = [locate_part(part, snapshot).photo_id for part in stored]
+        named = frozenset(photo for own in liked for photo in (own, *copies.of(own)))
 
         def ask(find: Find) -> EncodedQuery:
             return encode_query(embedder, query, find, snapshot)
 
-        page, copies = _Page(offset, top), Copies(snapshot)
+        page = _Page(offset, top)
         if find == "captions":
             hits = _captions(
                 among_captions(snapshot, ask("captions"), filter, named, copies), page, min_score
