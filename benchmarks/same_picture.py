@@ -310,6 +310,21 @@ def drawn_pairs(count: int, first: int) -> Iterator[tuple[str, Image.Image, Imag
 # -- measuring --------------------------------------------------------------------------------------------
 
 
+class Pairs:
+    """How many pairs of each kind were compared, and how many of them are called the same picture."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self.same: Counter[str] = Counter()
+
+    def add(self, kind: str, same: bool) -> None:
+        self.count[kind] += 1
+        self.same[kind] += same
+
+    def by_kind(self) -> dict[str, list[int]]:
+        return {kind: [self.same[kind], count] for kind, count in self.count.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -329,17 +344,12 @@ def main() -> None:
     def is_wanted(kind: str) -> bool:
         return any(part in kind for part in given.kinds)
 
-    found: Counter[str] = Counter()
-    copies: Counter[str] = Counter()
+    copies, others, slight = Pairs(), Pairs(), Pairs()
     promised: Counter[bool] = Counter()
-    called: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    slight: Counter[str] = Counter()
-    slight_of: Counter[str] = Counter()
     errors: list[str] = []
     seconds: list[float] = []
 
-    def compare(original: object, content: bytes) -> bool | None:
+    def compare(pairs: Pairs, kind: str, original: object, content: bytes) -> bool | None:
         """Returns whether both are the same picture; None where one is too small."""
         with Image.open(io.BytesIO(content)) as image:
             if min(image.size) < MIN_SIDE:
@@ -347,40 +357,26 @@ def main() -> None:
         began = time.process_time()
         same = same_picture(original, content)  # type: ignore[arg-type]
         seconds.append(time.process_time() - began)
+        pairs.add(kind, same)
         return same
 
-    def compare_copy(original: object, content: bytes, kind: str, name: str) -> None:
-        same = compare(original, content)
-        if same is None:
-            return
-        copies[kind] += 1
-        found[kind] += same
-        if is_promised(kind, name):
+    def compare_copy(kind: str, original: object, content: bytes, name: str) -> None:
+        same = compare(copies, kind, original, content)
+        if same is not None and is_promised(kind, name):
             promised[same] += 1
             if not same:
                 errors.append(f"{kind}: {name}")
 
-    def compare_other(original: object, content: bytes, kind: str, name: str) -> None:
-        same = compare(original, content)
-        if same is None:
-            return
-        others[kind] += 1
-        called[kind] += same
-        if same:
+    def compare_other(kind: str, original: object, content: bytes, name: str) -> None:
+        if compare(others, kind, original, content):
             errors.append(f"{kind}: {name}")
-
-    def compare_slight(original: object, content: bytes, kind: str) -> None:
-        same = compare(original, content)
-        if same is not None:
-            slight_of[kind] += 1
-            slight[kind] += same
 
     for path in [*paths, *pages]:
         name = path if isinstance(path, str) else path.name
         image = pages[path] if isinstance(path, str) else Image.open(path).convert("RGB")
         original = look(encoded(image, "PNG"))
         for kind in filter(is_wanted, COPIES):
-            compare_copy(original, COPIES[kind](image), kind, name)
+            compare_copy(kind, original, COPIES[kind](image), name)
         for kind in filter(is_wanted, OTHERS):
             if isinstance(path, str) and not kind.startswith(("crop", "shift", "turn", "mirror", "date")):
                 continue  # what these change of a page with much white may be nothing
@@ -389,30 +385,30 @@ def main() -> None:
                 continue  # more colour in a gray photo, a piece of sky on the sky
             for quality, scale in VERSIONS:
                 if is_visible(kind, scale):
-                    compare_other(original, at(scale, quality)(other), kind, f"{name}, {quality}, {scale}")
+                    compare_other(kind, original, at(scale, quality)(other), f"{name}, {quality}, {scale}")
         for kind in filter(is_wanted, SLIGHT):
-            compare_slight(original, encoded(SLIGHT[kind](image), quality=90), kind)
+            compare(slight, kind, original, encoded(SLIGHT[kind](image), quality=90))
         for sigma in (2, 4, 8) if is_wanted("noise") else ():
             one, other = noisy(image, sigma, 1), noisy(image, sigma, 2)
-            compare_slight(encoded(one, quality=95), encoded(other, quality=95), f"noise of {sigma}")
-            compare_copy(encoded(one, "PNG"), encoded(one, quality=75), f"quality 75 of noise {sigma}", name)
+            compare(slight, f"noise of {sigma}", encoded(one, quality=95), encoded(other, quality=95))
+            compare_copy(f"quality 75 of noise {sigma}", encoded(one, "PNG"), encoded(one, quality=75), name)
     for kind, page, changed in drawn_pairs(given.pages, given.seed):
         if not is_wanted(kind):
             continue
         original = look(encoded(page, quality=90))
         for quality, scale in VERSIONS:
-            compare_other(original, at(scale, quality)(changed), kind, f"{quality}, {scale}")
+            compare_other(kind, original, at(scale, quality)(changed), f"{quality}, {scale}")
     print(
         json.dumps(
             {
                 "copies": promised.total(),
                 "found": promised[True],
-                "others": others.total(),
-                "called_same": called.total(),
+                "others": others.count.total(),
+                "called_same": others.same.total(),
                 "median_ms": round(1000 * float(np.median(seconds)), 1),
-                "found_of": {kind: [found[kind], copies[kind]] for kind in copies},
-                "called_same_of": {kind: [called[kind], others[kind]] for kind in others},
-                "slight_called_same_of": {kind: [slight[kind], slight_of[kind]] for kind in slight_of},
+                "found_of": copies.by_kind(),
+                "called_same_of": others.by_kind(),
+                "slight_called_same_of": slight.by_kind(),
                 "errors": errors,
             }
         )

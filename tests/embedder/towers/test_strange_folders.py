@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import ROOT
+from tests.embedder.refusal import refusal
 from virtue import Embedder
 from virtue.errors import ModelError
 
@@ -40,17 +41,6 @@ def settings(file: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     values = json.loads(file.read_text()) if file.exists() else {}
     change(values)
     file.write_text(json.dumps(values))
-
-
-def refusal(folder: Path) -> str:
-    """The sentence with which a folder is refused."""
-    with pytest.raises(ModelError) as caught:
-        Embedder.from_pretrained(folder, device="cpu", threads=1, offline=True)
-    sentence = str(caught.value)
-    assert sentence.isprintable()
-    assert len(sentence) < 700
-    assert not (folder.parent / "ran").exists()
-    return sentence
 
 
 # -- code ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.embedder.refusal import refusal
 from tests.embedder.test_reference import REFERENCE
 from tests.embedder.virtue_model.checkpoints import own_folder, published_folder, write_all_but_language
 from virtue import Embedder
@@ -47,15 +48,6 @@ def change(file: Path, path: str, value: object) -> None:
         holder = holder[key]
     holder[last] = value
     file.write_text(json.dumps(values))
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        Embedder.from_pretrained(folder, device="cpu", threads=1, offline=True)
-    sentence = str(caught.value)
-    assert sentence.isprintable()
-    assert len(sentence) < 900
-    return sentence
 
 
 @pytest.mark.parametrize("kind", ["published", "adapter", "own"])
