@@ -327,7 +327,7 @@ def search(
                 without=without or (),
                 like=like or (),
                 unlike=unlike or (),
-                recall=lambda rank: recall_hit(library.store.folder, rank),
+                recall=lambda rank: recall_hit(library.store, rank),
             )
         hits = library.search(
             query,
@@ -340,7 +340,7 @@ def search(
         )
         any_matches = bool(hits) or library.fits(where, find=find)
         if not read_only:
-            remember_hits(library.folder, hits)
+            remember_hits(library.store, hits)
     if hits and not offset and all(hit.sureness == "unsure" for hit in hits):
         note("nothing sure; the nearest are:")
     if files or null:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -54,17 +53,21 @@ def test_no_words_are_kept_and_nothing_by_read_only(virtue: Run, home: Path, dem
 
 
 def test_another_library_is_another_search(
-    virtue: Run, home: Path, demo_library: Path, tmp_path: Path
+    virtue: Run, home: Path, demo_library: Path, example_photos: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(demo_library, other)
     search(virtue, "dog", "--database", demo_library)
     assert "none is known: search it first" in refusal(virtue, "--like", "@1", "--database", other)
     search(virtue, "dog", "--database", other)
+    assert search(virtue, "--like", "@1", "--database", other)
     shutil.rmtree(other)
-    shutil.copytree(demo_library, tmp_path / "new")
-    os.rename(tmp_path / "new", other)
-    assert "none is known: search it first" in refusal(virtue, "--like", "@1", "--database", other)
+    for name in ("rocket.jpg", "street.jpg"):  # another library in its place, with the same ids
+        shutil.copy(example_photos / name, tmp_path)
+    assert virtue("index", tmp_path / "rocket.jpg", tmp_path / "street.jpg", "-d", other).returncode == 0
+    assert "@1 of your last search is no longer in this library" in refusal(
+        virtue, "--like", "@1", "--database", other
+    )
 
 
 def test_a_home_that_cannot_be_written_to_is_no_reason_to_fail(
