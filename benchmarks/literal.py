@@ -27,7 +27,7 @@ from virtue.retrieval.literal import LiteralQuery
 from virtue.retrieval.query_vectors import EncodedQuery
 from virtue.retrieval.row_search import among_captions, among_regions
 from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
-from virtue.store.catalogue import literals
+from virtue.store.catalogue import token_tables
 from virtue.tokens import tokenize
 
 DIM = 768
@@ -88,7 +88,7 @@ def write(folder: Path, captions: list[str], with_tokens: bool) -> tuple[float, 
     with ExitStack() as stack:
         if not with_tokens:
             for name in ("put_captions", "put_names", "purge"):
-                stack.enter_context(mock.patch.object(literals, name, lambda *_: None))
+                stack.enter_context(mock.patch.object(token_tables, name, lambda *_: None))
         store = stack.enter_context(Store.open(folder, create=True))
         began = time.perf_counter()
         with store.write("benchmark") as writer:

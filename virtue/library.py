@@ -90,10 +90,11 @@ class Library:
     ) -> None:
         if hold is not None:
             warnings.warn("hold= is called vectors_device= now", DeprecationWarning, stacklevel=2)
-        if dtype != "auto" and not (embedder is None or isinstance(embedder, str)):
-            raise InputError(f"dtype={dtype!r} comes too late for an Embedder: load it with that dtype")
-        if device is not None and not (embedder is None or isinstance(embedder, str)):
-            raise InputError(f"device={device!r} comes too late for an Embedder: load it on that device")
+        if not (embedder is None or isinstance(embedder, str)):
+            if dtype != "auto":
+                raise InputError(f"dtype={dtype!r} comes too late for an Embedder: load it with that dtype")
+            if device is not None:
+                raise InputError(f"device={device!r} comes too late for an Embedder: load it on that device")
         self._dtype, self._device = dtype, device
         self._offline = offline
         self.folder: Path = locate(folder)
@@ -228,9 +229,7 @@ class Library:
         Args:
             model: the new one, or its name. None: the one of this library, as this virtue has it.
             estimated: told, before it starts, what it will take.
-            progress: called now and then with how far it is.
-            stop: set by another thread, it ends the work: StoppedError is raised; what was committed stays.
-            say: deprecated, use `progress`.
+            progress, stop, say: as of `index`.
 
         Raises:
             StoreError: there is not enough room on the disk.
@@ -281,9 +280,7 @@ class Library:
         and image queries, and sets it.
 
         Args:
-            progress: called now and then with how far it is.
-            stop: set by another thread, it ends the work: StoppedError is raised; what was committed stays.
-            say: deprecated, use `progress`.
+            progress, stop, say: as of `index`.
 
         Returns:
             What was found; nothing if the library is small enough to be read whole.

@@ -84,12 +84,12 @@ Debug = Annotated[bool, option("--debug", help="Show the traceback of an error."
 
 def choose_model(name: str | None, max_pixels: int | None) -> str | None:
     """Returns the name of the model that was asked for, with its variant."""
-    if max_pixels is None or name is None:
-        if max_pixels is not None:
-            raise InputError(
-                "--max-pixels makes another model of one: name that too", hint="--model NAME --max-pixels N"
-            )
+    if max_pixels is None:
         return name
+    if name is None:
+        raise InputError(
+            "--max-pixels makes another model of one: name that too", hint="--model NAME --max-pixels N"
+        )
     from virtue.embedder.model_names import ModelName
 
     wanted = ModelName.parse(name).with_variant(f"max-pixels={max_pixels}", f"--max-pixels {max_pixels}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("virtue")
 
 PUBLISHED_RESIZE = "published"
-MAX_PIXELS = re.compile(r"max-pixels=(-?\d{1,18})")
+MAX_PIXELS_VARIANT = re.compile(r"max-pixels=(-?\d{1,18})")
 """The variant of a VIRTUE model that sees pictures smaller."""
 SAM_SIZES = {"t": "tiny", "s": "small", "l": "large"}
 
@@ -103,7 +103,7 @@ class VirtueFamily:
     def load(self, folder: Path, name: ModelName, options: Options) -> Model:
         from virtue.embedder.virtue_model import load_virtue
 
-        fewer = MAX_PIXELS.fullmatch(name.variant or "")
+        fewer = MAX_PIXELS_VARIANT.fullmatch(name.variant or "")
         model = load_virtue.load(
             folder,
             device=options.device,
@@ -294,7 +294,7 @@ def _load_from_folder(name: ModelName, options: Options) -> Model:
         raise ModelError(f"{name} is a {kind!r} model: virtue knows {models}")
     if options.compile and not family.can_compile:
         raise _cannot_compile(name)
-    variant = "max-pixels=N" if MAX_PIXELS.fullmatch(name.variant or "") else name.variant
+    variant = "max-pixels=N" if MAX_PIXELS_VARIANT.fullmatch(name.variant or "") else name.variant
     if variant and variant not in family.variants:
         known = "".join(f"#{variant}, " for variant in family.variants)
         others = f"use {known}or " if known else ""

@@ -25,7 +25,7 @@ import numpy as np
 
 from virtue.escaping import escape_stderr
 from virtue.evaluation.details import cut_details
-from virtue.evaluation.rows import photo_paths
+from virtue.evaluation.rows import add_model_options, load_model, photo_paths
 from virtue.evaluation.texts import read_texts
 from virtue.library import Library
 from virtue.retrieval.hit import Hit
@@ -116,13 +116,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default="mini")
+    add_model_options(parser)
     parser.add_argument("--details", type=int, default=DETAILS, help="details to cut")
     parser.add_argument("--seed", type=int, default=3)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        with Library(place / "library", embedder=given.model) as library:
+        with Library(place / "library", embedder=load_model(given)) as library:
             print(json.dumps(evaluate(library, given.folder, place / "photos", given.details, given.seed)))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Set
 from virtue.retrieval.query import Query
 from virtue.retrieval.ranked_records import Record, Scored
 from virtue.retrieval.row_search import RowSearch
-from virtue.store.catalogue.literals import MAX_DOCUMENTS, is_prefix
+from virtue.store.catalogue.token_tables import MAX_DOCUMENTS, is_prefix
 from virtue.store.records import Field
 from virtue.tokens import tokenize
 

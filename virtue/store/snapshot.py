@@ -17,7 +17,7 @@ from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.cache import GenerationView, StoreCache
 from virtue.store.calibration import ScoreDistribution
-from virtue.store.catalogue import listing, literals, photos, queries, regions
+from virtue.store.catalogue import listing, photos, queries, regions, token_tables
 from virtue.store.catalogue.database import WrongValueError
 from virtue.store.catalogue.filters import Filter, RowFilter
 from virtue.store.catalogue.listing import Order
@@ -387,11 +387,11 @@ class Snapshot:
 
     def count_tokens(self, field: Field, tokens: Sequence[str]) -> dict[str, int]:
         """Counts the captions, or the photos by their names, that hold each of these tokens, up to
-        `literals.MAX_DOCUMENTS`: what more hold is common. Warns if they cannot be read, and counts none."""
+        `MAX_DOCUMENTS`: what more hold is common. Warns if they cannot be read, and counts none."""
         if self._view is None:
             return {}
         try:
-            return literals.count(self.connection, field, tokens)
+            return token_tables.count(self.connection, field, tokens)
         except WrongValueError as error:
             self._warn_of_tokens(error)
             return {}
@@ -409,7 +409,7 @@ class Snapshot:
         if self._view is None:
             return []
         try:
-            found = literals.find(self.connection, self._view.generation.id, field, any_of, all_of)
+            found = token_tables.find(self.connection, self._view.generation.id, field, any_of, all_of)
         except WrongValueError as error:
             self._warn_of_tokens(error)
             return []

@@ -12,7 +12,7 @@ from virtue.errors import DamagedError
 from virtue.store import layout as names
 from virtue.store.ann import segments
 from virtue.store.ann.index_files import is_sound, map_index
-from virtue.store.catalogue import literals, queries, unreadable, writes
+from virtue.store.catalogue import queries, token_tables, unreadable, writes
 from virtue.store.catalogue.database import AnyConnection
 from virtue.store.catalogue.form import TOKEN_TABLES
 from virtue.store.catalogue.queries import fetch
@@ -30,7 +30,7 @@ def find_faults(connection: AnyConnection, folder: Path, checks: TextChecks | No
         found += find_row_faults(connection, folder, generation)
     found += [fault for _, fault in _find_index_faults(connection, folder)]
     if not any(fault.kind == "value" for fault in found):  # else there are no sound texts to compare with
-        for field in literals.find_damage(connection):
+        for field in token_tables.find_damage(connection):
             found.append(Fault("tokens", f"the tokens of {field}s are not those of the library"))
     return found
 
@@ -157,7 +157,7 @@ def repair(connection: Connection, folder: Path, checks: TextChecks | None) -> l
     if not found:
         return []
     if any(fault.kind == "tokens" for fault in found):
-        literals.rebuild(connection)  # what follows writes to them
+        token_tables.rebuild(connection)  # what follows writes to them
     segments.drop_segments(connection, [id for id, _ in _find_index_faults(connection, folder)])
     lost = {hash for fault in found for hash in fault.hashes}
     writes.drop_vectors_keep_annotations(connection, writes.photo_ids(connection, lost).values())
@@ -166,7 +166,7 @@ def repair(connection: Connection, folder: Path, checks: TextChecks | None) -> l
         _settle_tombstones(connection, generation, kind, count)
         _settle_file(connection, folder, generation, kind, count)
     writes.settle_live(connection)
-    literals.rebuild(connection)
+    token_tables.rebuild(connection)
     return found
 
 

@@ -20,7 +20,7 @@ from virtue.errors import DamagedError, InputError
 from virtue.paths import printable, quote
 from virtue.store import layout as names
 from virtue.store.ann import segments
-from virtue.store.catalogue import annotating, database, forgetting, literals, queries, schema, writes
+from virtue.store.catalogue import annotating, database, forgetting, queries, schema, token_tables, writes
 from virtue.store.catalogue.database import translate_errors
 from virtue.store.disk import translate_disk_errors
 from virtue.store.overwritten import LibraryStamp
@@ -253,8 +253,8 @@ class Writer:
             others = (generation.id,)
             connection.exec_driver_sql("DELETE FROM generations WHERE id <> ?", others)
             connection.exec_driver_sql("UPDATE generations SET active = 1 WHERE id = ?", others)
-            literals.drop_orphans(connection)
-            literals.purge(connection)
+            token_tables.drop_orphans(connection)
+            token_tables.purge(connection)
         self.target = replace(generation, active=True)
         self._remove_leftovers()
 
@@ -280,7 +280,7 @@ class Writer:
                     hint=f"virtue forget {quote(old)}",
                 )
             moved = writes.move(connection, old, new)
-            literals.purge(connection)
+            token_tables.purge(connection)
             return moved
 
     def forget(self, paths: Iterable[bytes]) -> int:
@@ -489,7 +489,7 @@ class Writer:
         if left:
             with self._commit() as connection:
                 writes.drop_photos(connection, writes.pathless(connection))
-                literals.purge(connection)
+                token_tables.purge(connection)
             self._has_new_tokens = False
 
     def purge_tokens(self) -> None:
@@ -497,7 +497,7 @@ class Writer:
         `Store.write` ends."""
         if self._has_new_tokens:
             with self._transaction() as connection:
-                literals.purge(connection)
+                token_tables.purge(connection)
             self._has_new_tokens = False
 
     @contextmanager

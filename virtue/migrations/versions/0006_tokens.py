@@ -2,11 +2,11 @@
 
 from alembic import op
 
-from virtue.store.catalogue import literals
+from virtue.store.catalogue import token_tables
 
 revision = "0006"
 down_revision = "0005"
 
 
 def upgrade() -> None:
-    literals.rebuild(op.get_bind())
+    token_tables.rebuild(op.get_bind())

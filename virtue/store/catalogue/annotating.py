@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from sqlalchemy.engine import Connection
 
-from virtue.store.catalogue import literals, writes
+from virtue.store.catalogue import token_tables, writes
 from virtue.store.catalogue.queries import fetch
 from virtue.store.records import USER_SOURCES, Kind, NewCaption, PhotoChange
 
@@ -29,7 +29,7 @@ def change_photo(connection: Connection, generation: int, change: PhotoChange, a
         connection.exec_driver_sql("DELETE FROM tags WHERE photo_id = ?", (photo,))
         for tag in dict.fromkeys(tags):
             connection.exec_driver_sql("INSERT INTO tags (photo_id, tag) VALUES (?, ?)", (photo, tag))
-        literals.put_names(connection, [photo])
+        token_tables.put_names(connection, [photo])
     captions = _captions_of(connection, generation, photo)
     dropped = [id for id, region, text in captions if region is None and text in change.dropped_captions]
     gone = {*change.dropped_regions, *(region for region, *_ in change.reworded)}

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from virtue.added_pictures import is_folder
 from virtue.errors import InputError
 from virtue.paths import SEPARATOR, is_below, is_below_any, printable
-from virtue.store.catalogue import literals, writes
+from virtue.store.catalogue import token_tables, writes
 from virtue.store.catalogue.queries import fetch, fetch_for
 
 Files = dict[bytes, tuple[int | None, bool]]
@@ -115,7 +115,7 @@ def _drop(connection: Connection, files: Files) -> None:
     writes.drop_files(connection, files)
     writes.settle_live(connection, {photo for photo, _ in files.values() if photo is not None})
     writes.drop_photos(connection, writes.pathless(connection))
-    literals.purge(connection)
+    token_tables.purge(connection)
 
 
 def remember(connection: Connection, paths: Iterable[bytes], hashes: Iterable[bytes]) -> int:

@@ -14,7 +14,7 @@ TOKEN_TABLES = {
     name: f"CREATE VIRTUAL TABLE {name} USING fts5(tokens, tokenize = 'ascii', detail = none, columnsize = 0)"
     for name in ("caption_tokens", "name_tokens")
 }
-"""The only virtual tables, by name (see literals.py). FTS5 keeps each in tables of its own."""
+"""The only virtual tables, by name (see token_tables.py). FTS5 keeps each in tables of its own."""
 FTS5_TABLES = ("config", "content", "data", "idx")
 """The ends of their names."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import Table, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import Connection
 
-from virtue.store.catalogue import literals, schema
+from virtue.store.catalogue import schema, token_tables
 from virtue.store.catalogue.database import WrongValueError
 from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import (
@@ -129,7 +129,7 @@ def settle_live(connection: Connection, photos: Ids | None = None) -> None:
         connection.exec_driver_sql(sql)
     else:
         _each(connection, f"{sql} WHERE id = ?", photos)
-        literals.put_names(connection, photos)
+        token_tables.put_names(connection, photos)
 
 
 def put_regions(
@@ -172,7 +172,7 @@ def put_captions(
     ]
     first = next_id(connection, schema.captions)
     _insert(connection, schema.captions, _numbered(values, first, row))
-    literals.put_captions(connection, first)
+    token_tables.put_captions(connection, first)
 
 
 def check_captions(photo: EmbeddedPhoto) -> None:
@@ -222,7 +222,7 @@ def drop_photos(connection: Connection, photos: Ids) -> None:
     for kind in reversed(KINDS):
         remove(connection, kind, "TRUE", photos)
     _each(connection, "DELETE FROM photos WHERE id = ?", photos)
-    literals.put_names(connection, photos)
+    token_tables.put_names(connection, photos)
 
 
 def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
@@ -276,7 +276,7 @@ def move(connection: Connection, old: bytes, new: bytes) -> int:
     moved = fetch(
         connection, f"SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND {inside}", place, (int,)
     )
-    literals.put_names(connection, {photo for (photo,) in moved})
+    token_tables.put_names(connection, {photo for (photo,) in moved})
     return count
 
 
@@ -318,7 +318,7 @@ def remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> N
     """Removes regions or captions of these photos that fulfil a condition; their rows are dead."""
     _tombstone(connection, kind, condition, photos)
     if kind == "captions":
-        literals.drop_captions(connection, condition, photos)
+        token_tables.drop_captions(connection, condition, photos)
     _each(connection, f"DELETE FROM {kind} WHERE photo_id = ? AND {condition}", photos)
 
 
