@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from virtue.retrieval.search import Goal
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
-    from virtue.store.catalogue.filters import Filter, RowFilter
+    from virtue.store.catalogue.filters import RowFilter
     from virtue.store.catalogue.listing import Order
     from virtue.store.compaction import Waste
     from virtue.store.records import Kind, Photo, ProgressCallback, Region, VectorBlock
@@ -410,12 +410,13 @@ class Library:
         Raises:
             InputError: the filter cannot be read, or there is no such order.
         """
+        from virtue.store.catalogue.filters import parse_optional
         from virtue.store.catalogue.listing import check_order
 
         check_order(order)
         offset = read_whole("offset", offset, 0)
         limit = None if limit is None else read_whole("limit", limit, 0)
-        filter = _parse_filter(where)
+        filter = parse_optional(where)
         with self.store.read() as snapshot:
             return snapshot.photos(snapshot.photo_ids(filter, order, offset, limit))
 
@@ -425,7 +426,9 @@ class Library:
         Raises:
             InputError: the filter cannot be read.
         """
-        filter = _parse_filter(where)
+        from virtue.store.catalogue.filters import parse_optional
+
+        filter = parse_optional(where)
         with self.store.read() as snapshot:
             return snapshot.count_photos(filter)
 
@@ -448,13 +451,13 @@ class Library:
             InputError: the filter cannot be read, or there is no such kind.
             DamagedError: a row file is gone or too short.
         """
-        from virtue.store.catalogue.filters import RowFilter
+        from virtue.store.catalogue.filters import RowFilter, parse_optional
         from virtue.store.records import FINDS
 
         if kind not in FINDS:
             raise InputError(f"there are no vectors of {kind!r}: choose one of {', '.join(FINDS)}")
         block = read_whole("block", block, 1)
-        filter = RowFilter(_parse_filter(where), "only" if kind == "photos" else "any")
+        filter = RowFilter(parse_optional(where), "only" if kind == "photos" else "any")
         return self._blocks(FINDS[kind], filter, block, kind == "photos")
 
     def _blocks(self, kind: Kind, filter: RowFilter, block: int, of_photos: bool) -> Iterator[VectorBlock]:
@@ -810,14 +813,6 @@ def _follow_folder(store: Store) -> None:
     if was != folder:
         with suppress(LockedError), store.write("following its folder") as writer:
             writer.move(was, folder)
-
-
-def _parse_filter(where: str | Sequence[str] | None) -> Filter | None:
-    if where is None or (not isinstance(where, str) and not where):
-        return None
-    from virtue.store.catalogue.filters import parse
-
-    return parse(where)
 
 
 def _as_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:

@@ -22,7 +22,7 @@ from virtue.retrieval.ranked_records import Scored
 from virtue.retrieval.reasons import Reason, Reasons, find_reasons, show_photo, show_reason
 from virtue.retrieval.row_search import MinScore, RowSearch, among_captions, among_regions, regions_of
 from virtue.store import CaptionRecord, Generation, RegionRecord
-from virtue.store.catalogue.filters import RowFilter, parse
+from virtue.store.catalogue.filters import RowFilter, parse_optional
 from virtue.store.records import Find
 from virtue.whole_numbers import read_whole
 
@@ -125,7 +125,7 @@ def search(
                 captions = among_captions(snapshot, words, filter, named, copies)
                 literal = LiteralQuery(query) if find == "auto" else None
             match = embedder.model.text_match
-            same = _find_same_picture(snapshot, embedder, query, filter, named, copies, page.ranked)
+            same = _find_same_picture(regions, embedder, query, page.ranked)
             found = page.cut(find_reasons(regions, captions, literal, match, page.ranked, min_score, same))
             hits = [show_photo(each) for each in found] if find == "photos" else _show(regions, found)
         if not hits:
@@ -146,9 +146,8 @@ def row_filter(where: str | Sequence[str] | None, find: Goal) -> RowFilter | Non
     Raises:
         InputError: the filter cannot be read.
     """
-    if where is None or (not isinstance(where, str) and not where):
-        return None
-    return RowFilter(parse(where), "single" if find == "regions" else "any")
+    parsed = parse_optional(where)
+    return None if parsed is None else RowFilter(parsed, "single" if find == "regions" else "any")
 
 
 # -- what can be found ------------------------------------------------------------------------------------
@@ -213,13 +212,7 @@ def _roomiest(search: RowSearch[RegionRecord], best: Iterable[RegionRecord]) -> 
 
 
 def _find_same_picture(
-    snapshot: Snapshot,
-    embedder: Embedder,
-    query: Query,
-    filter: RowFilter | None,
-    named: frozenset[int],
-    copies: Copies,
-    count: int,
+    regions: RowSearch[RegionRecord], embedder: Embedder, query: Query, count: int
 ) -> list[Scored[RegionRecord]]:
     """Returns the full images that a query picture is nearly the same as, by its vector as a document.
 
@@ -227,8 +220,8 @@ def _find_same_picture(
     """
     if not query.is_one_picture or not embedder.is_asymmetric:
         return []
-    vector = embedder.encode(query.parts[0])
-    whole = among_regions(snapshot, EncodedQuery(vector[None], "image"), "photos", filter, named, copies)
+    document = EncodedQuery(embedder.encode(query.parts[0])[None], "image")
+    whole = among_regions(regions.snapshot, document, "photos", regions.filter, regions.named, regions.copies)
     return whole.records.best(
         lambda region: (region.is_full_image and whole.photo(region)) or None, count, SAME
     )

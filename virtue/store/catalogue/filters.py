@@ -85,6 +85,13 @@ def parse(where: str | Sequence[str]) -> Filter:
     return _join("and", found)
 
 
+def parse_optional(where: str | Sequence[str] | None) -> Filter | None:
+    """Reads a filter as `parse` does; None, or none in a sequence: everything matches."""
+    if where is None or (not isinstance(where, str) and not where):
+        return None
+    return parse(where)
+
+
 def path_fits(filter: Filter, path: bytes) -> bool | None:
     """Returns whether a path fits what a filter says of paths; None: it says nothing."""
     if isinstance(filter, Comparison):
