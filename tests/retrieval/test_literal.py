@@ -162,6 +162,17 @@ def test_words_that_the_model_does_not_know_are_not_alike(told: Library, typed: 
         hits = told.search(typed, find=find)  # type: ignore[arg-type]
         assert hits
         assert {hit.via for hit in hits} == {("picture",)}
+    assert all(typed in (hit.caption or "") for hit in told.search(typed, find="captions"))
+
+
+def test_in_a_small_library_most_photos_may_have_the_words(tmp_path: Path) -> None:
+    for place, name in enumerate(("IMG_07.jpg", "IMG_0712.jpg", "IMG_08.jpg")):
+        Image.new("RGB", (64, 48), (80 * place, 90, 200 - 90 * place)).save(tmp_path / name)
+    with Library(tmp_path / "library") as library:
+        library.index(tmp_path)
+        hits = library.search("IMG_07")
+        assert [Path(hit.path).name for hit in hits[:2]] == ["IMG_07.jpg", "IMG_0712.jpg"]
+        assert Path(library.search("IMG_08")[0].path).name == "IMG_08.jpg"
 
 
 def test_an_unknown_word_is_found_where_it_stands(told: Library) -> None:

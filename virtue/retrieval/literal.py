@@ -27,6 +27,9 @@ HOLDS_ALL = 0.9
 """Share of the way from `match` to 1 that all words of the query are worth among others; a caption goes the
 rest as far as it holds nothing else."""
 
+FEW = 200
+"""Photos of a library in which a word may be looked for though most of them have it."""
+
 ALL = 1 - 1e-9
 """The share of all words, but for rounding."""
 
@@ -101,11 +104,20 @@ class LiteralQuery:
         return [Scored(found[record.row][0], record) for record in records]
 
     def _weights(self, counts: dict[str, int], photos: int) -> dict[str, float]:
-        """Returns the weight of each word: none, if more than half of the library has it."""
-        return {
+        """Returns the weight of each word: none, if more than half of the library has it, unless the
+        library is small and has no rarer word of the query."""
+        weights = {
             token: weight * max(0.0, math.log((photos + 1) / (2 * max(counts.get(token, 0), 0.5))))
             for token, weight in self.words.items()
         }
+        if photos > FEW or any(weights[token] and counts.get(token) for token in weights):
+            return weights
+        telling = {
+            token: weight
+            for token, weight in self.words.items()
+            if 0 < counts.get(token, 0) < photos and token not in FUNCTION_WORDS
+        }
+        return telling or weights
 
 
 def _needed(weights: dict[str, float], least: float) -> list[str]:

@@ -45,6 +45,11 @@ class EncodedQuery(NamedTuple):
     baseline: float = 0.0
     unknown: tuple[str, ...] = ()
 
+    def may_mean(self, caption: str) -> bool:
+        """Returns whether vectors tell how near a caption is: texts of unknown words only are all alike to a
+        model, so that nothing but the text itself does."""
+        return not self.unknown or any(text in caption for text in self.unknown)
+
 
 def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> EncodedQuery:
     """Embeds a query.

@@ -108,10 +108,8 @@ def _find_said(
     count: int,
 ) -> Iterator[Reason]:
     """Yields what is said about photos: captions that mean it, captions and names that hold its words."""
-    unknown = captions.query.unknown
     for score, caption in captions.best_photos(count, match):
-        # Texts of unknown words only are all alike to the model.
-        if unknown and not any(text in caption.text for text in unknown):
+        if not captions.query.may_mean(caption.text):
             continue
         yield Reason("caption", score, captions.percentile(score), caption)
     if literal is not None:

@@ -247,6 +247,8 @@ def _captions(search: RowSearch[CaptionRecord], page: _Page, min_score: MinScore
     """A caption that its photo has twice, from its metadata and from a sidecar file, counts once."""
 
     def key(caption: CaptionRecord) -> Hashable:
+        if not search.query.may_mean(caption.text):
+            return None
         return caption.photo_id, caption.region_id, caption.text
 
     threshold = search.threshold(min_score)
