@@ -290,7 +290,7 @@ def test_an_html_report_holds_the_pictures(virtue: Run, demo_library: Path, gabl
     ("arguments", "says"),
     [
         (["nosuch.jpg"], "nosuch.jpg"),
-        (["no/such/thing"], "no/such/thing"),
+        (["/no/such/thing"], "/no/such/thing"),
         (["--box", "700,0,100,100", "GABLE"], "leaves the picture"),
         (["--box", "10,10,0,5", "GABLE"], "no size"),
         (["--box", "10,10,5", "GABLE"], "x,y,w,h"),

@@ -153,7 +153,7 @@ def _classify(word: str) -> Part:
 def _classify_unweighted(word: str) -> Part:
     if os.path.isfile(word):
         return Part(image=Path(word))
-    is_path = _leads_into_a_folder(word)
+    is_path = word in (os.curdir, os.pardir) or _leads_into_a_folder(word)
     if is_path and os.path.isdir(word):
         raise _folder_error(word)
     name, at, box = word.rpartition("@")
