@@ -116,9 +116,9 @@ def test_weights_are_finite_and_not_nothing(weight: float) -> None:
     ("value", "says"),
     [
         ({"text": "a dog", "weight": "2"}, "the weight of a query must be a number, not '2'"),
-        ({"region_id": "7"}, "the region_id of a query must be a number"),
-        ({"region_id": 7.5}, "the region_id of a query must be a number"),
-        ({"region_id": True}, "the region_id of a query must be a number"),
+        ({"region_id": "7"}, "the region_id of a query must be a whole number"),
+        ({"region_id": 7.5}, "the region_id of a query must be a whole number"),
+        ({"region_id": True}, "the region_id of a query must be a whole number"),
         ({"region_id": 7, "text": "at night"}, "goes alone"),
         ({"region_id": 7, "photo_id": 3}, "goes alone"),
         ({"region_id": 7, "box": (1, 2, 3, 4)}, "an image that they are drawn on"),
