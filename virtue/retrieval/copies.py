@@ -42,6 +42,7 @@ class Copies:
         self._snapshot = snapshot
         self._known: dict[int, tuple[int, ...]] = {}
         self._pairs: dict[tuple[int, int], bool] = {}
+        self._opened = 0
 
     def of(self, photo_id: int) -> tuple[int, ...]:
         """Returns the ids of the copies of a photo, without its own, ascending."""
@@ -87,8 +88,9 @@ class Copies:
 
     def _compare(self, pair: tuple[int, int]) -> bool:
         taken = {facts.taken for facts in self._snapshot.facts({*pair}).values() if facts.taken}
-        if len(taken) > 1 or len(self._pairs) >= MAX_COMPARED:
+        if len(taken) > 1 or self._opened == MAX_COMPARED:
             return False
+        self._opened += 1
         paths = self._snapshot.copies(pair)
         first, second = (_find_file([copy.path for copy in paths[photo]]) for photo in pair)
         return first is not None and second is not None and _agree(first, second)
