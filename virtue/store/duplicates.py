@@ -48,7 +48,8 @@ class FullImages:
         return cls(ids, rows, phashes.view(np.uint64), areas)
 
     def records(self, photo_ids: Collection[int]) -> list[FullImage]:
-        wanted = np.unique(np.array([*photo_ids], np.int64))
+        # Not np.unique, which imports NumPy's masked arrays.
+        wanted = np.array(sorted({*photo_ids}), np.int64)
         places = np.searchsorted(self.ids, wanted)
         inside = places < len(self.ids)
         places, wanted = places[inside], wanted[inside]
