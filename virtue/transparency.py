@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
 OPAQUE = 250
 """Alpha from which on a pixel is as good as opaque."""
@@ -31,6 +30,8 @@ def fill_transparent(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def _fill(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Fills a level: `colour` (h, w, 3) is multiplied by `weight` (h, w, 1)."""
+    from PIL import Image
+
     height, width = weight.shape[:2]
     if (weight > 0.999).all():
         return colour

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from virtue.geometry import Box, Point, Prompt
 
@@ -69,6 +68,8 @@ def _normalize_sums(weights: np.ndarray) -> np.ndarray:
 
 def _mask_coverage(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Share of each cell that the mask covers, by area."""
+    from PIL import Image
+
     covered = Image.fromarray(mask.astype(np.float32)).resize(grid[::-1], Image.Resampling.BOX)
     return np.asarray(covered, np.float64).ravel().clip(0)
 

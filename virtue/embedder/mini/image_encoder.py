@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.mini.config import Config
@@ -63,6 +62,8 @@ class ImageEncoder:
         scale = side / max(pixels.shape[:2])
         h, w = (max(1, round(length * scale / step)) * step for length in pixels.shape[:2])
         if pixels.shape[:2] != (h, w):
+            from PIL import Image  # a search by words needs none
+
             pixels = np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.BICUBIC))
         last, middle = self._session.run(None, {"pixels": np.ascontiguousarray(pixels[None])})
         return FeatureMaps(width, height, last[0], middle[0])
