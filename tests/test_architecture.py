@@ -68,9 +68,9 @@ def test_imports_run_one_way_inside_the_store() -> None:
     assert set().union(*steps) == files, "every room and every file of the store has its step"
 
 
-def test_embedder_and_store_never_meet_and_only_the_command_line_displays() -> None:
+def test_embedder_reader_and_store_never_meet_and_only_the_command_line_displays() -> None:
     steps = steps_from("cli")
-    assert steps[0] == {"cli"} and {"embedder", "store"} == steps[-1]
+    assert steps[0] == {"cli"} and {"embedder", "reader", "store"} == steps[-1]
     for module, names in GRAPH.items():
         if module not in {"virtue.cli", *DOORS}:
             assert "virtue.cli" not in names, module

@@ -16,8 +16,8 @@ import numpy as np
 
 from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.mini.config import Config
-from virtue.embedder.mini.onnx_session import open_session
 from virtue.embedder.pooling import coarsen
+from virtue.onnx_session import open_session
 from virtue.vector_math import unit_rows
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from virtue.embedder.mini.onnx_session import open_session
+from virtue.onnx_session import open_session
 
 MAX_BATCH = 32
 UNKNOWN = "[UNK]"

@@ -1,4 +1,4 @@
-"""How the bundled model's ONNX files are run."""
+"""How ONNX files that come with virtue are run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def open_session(path: Path, threads: int | None) -> InferenceSession:
         ModelError: the file is missing.
     """
     if not path.is_file():
-        raise ModelError(f"the bundled model lacks {path.name}: install virtue again")
+        raise ModelError(f"virtue lacks its file {path.name}: install it again")
     import onnxruntime
 
     # For those who imported it before virtue, and builds for Windows apps, which do not read the environment.
