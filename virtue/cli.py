@@ -300,6 +300,7 @@ def search(
     force: Force = False,
     read_only: ReadOnly = False,
     offline: Offline = False,
+    device: Device = None,
     dtype: Dtype = "auto",
     debug: Debug = False,
 ) -> int:
@@ -313,7 +314,7 @@ def search(
         from virtue.display.html_report import refuse_other_files
 
         refuse_other_files(html)
-    with library_at(database, read_only=read_only, offline=offline, dtype=dtype) as library:
+    with library_at(database, read_only=read_only, offline=offline, dtype=dtype, device=device) as library:
         query = None
         if not where or any(asked):
             query = parse_arguments(

@@ -12,6 +12,10 @@ from PIL import Image
 TINY_CELLS = 2
 """A picture with a side shorter than a cell becomes a square of so many, as in VIRTUE's published code."""
 
+SCALE_STEP = 1e-5
+MIN_SCALE, MAX_SCALE = SCALE_STEP / 10, 100.0
+"""How far NaFlex's pictures are shrunk or enlarged, and to what that is known."""
+
 
 class Resizing(Protocol):
     """A rule for the size at which a model sees a picture. Two rules that are equal make equal bytes."""
@@ -80,6 +84,34 @@ class FixedSize:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         return _resize(pixels, (self.width, self.height), self.filter)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchGrid:
+    """The rule of SigLIP 2's NaFlex: as many whole patches of `patch` pixels as there may be, near the aspect
+    ratio. `filter` is the number of Pillow's.
+
+    The largest scale that fits is found by halving an interval, as transformers finds it: sizes near a bound
+    hang on where that stops.
+    """
+
+    patch: int
+    max_patches: int
+    filter: int
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        low, high = MIN_SCALE, MAX_SCALE
+        while high - low >= SCALE_STEP:
+            middle = (low + high) / 2
+            columns, rows = self._cells(middle, width), self._cells(middle, height)
+            low, high = (middle, high) if columns * rows <= self.max_patches else (low, middle)
+        return self._cells(low, width) * self.patch, self._cells(low, height) * self.patch
+
+    def _cells(self, scale: float, side: int) -> int:
+        return max(1, math.ceil(side * scale / self.patch))
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return _resize(pixels, self.size(pixels.shape[1], pixels.shape[0]), self.filter)
 
 
 def _resize(pixels: np.ndarray, size: tuple[int, int], resample: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.indexer.walk import walk
 from virtue.indexer.workers import Pool
 from virtue.pictures import Picture
-from virtue.resizing import FixedSize, Resizing, WholeCells
+from virtue.resizing import FixedSize, PatchGrid, Resizing, WholeCells
 
 SIZES = [(400, 300), (90, 200), (64, 64), (300, 11), (7, 9), (613, 127), (1, 40)]
 
@@ -68,8 +68,7 @@ def seen_by(model: Any, picture: Picture) -> torch.Tensor:
         assert staged.fitted is not None
         return staged.fitted
     assert isinstance(model, TwoTowerModel)
-    (pixels,) = model._preprocessing.preprocess(picture).values()
-    return pixels
+    return model._preprocessing.preprocess(picture)["pixel_values"]
 
 
 def assert_same_bytes(model: Any, photos: Path) -> None:
@@ -90,21 +89,22 @@ def test_virtue_gets_the_bytes_that_it_would_make(published: Embedder, photos: P
     assert_same_bytes(published.model, photos)
 
 
-@pytest.mark.parametrize("kind", ["siglip", "clip"])
+@pytest.mark.parametrize(
+    ("kind", "rule"), [("siglip", FixedSize), ("clip", FixedSize), ("siglip2", PatchGrid)]
+)
 def test_a_tower_gets_the_bytes_that_its_processor_would_make(
-    kind: str, photos: Path, tmp_path: Path
+    kind: str, rule: type, photos: Path, tmp_path: Path
 ) -> None:
     model = Embedder.from_pretrained(save(kind, tmp_path / kind), device="cpu", threads=1).model
-    assert isinstance(resizing_of(model), FixedSize)
+    assert isinstance(resizing_of(model), rule)
     assert_same_bytes(model, photos)
 
 
 def test_models_that_need_more_of_a_picture_get_it_as_it_is(tmp_path: Path) -> None:
-    """The segmentation model of today's kind sees the original, and so do crops and circles; NaFlex cuts
-    patches."""
+    """The segmentation model of today's kind sees the original, and so do crops and circles."""
     own = own_folder(tmp_path / "own", resize="pillow")
-    tower, clip, naflex = (save(kind, tmp_path / kind) for kind in ("siglip", "clip", "siglip2"))
-    for name in ("mini", own, f"{tower}#crop", f"{tower}#circle", f"{clip}#crop", naflex):
+    tower, clip = (save(kind, tmp_path / kind) for kind in ("siglip", "clip"))
+    for name in ("mini", own, f"{tower}#crop", f"{tower}#circle", f"{clip}#crop"):
         assert resizing_of(Embedder.from_pretrained(name).model) is None
 
 

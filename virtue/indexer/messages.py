@@ -56,6 +56,7 @@ _NAMES = {
     ("virtue.resizing", "WholeCells"),
     ("virtue.resizing", "SquashedFirst"),
     ("virtue.resizing", "FixedSize"),
+    ("virtue.resizing", "PatchGrid"),
     ("numpy._core.numeric", "_frombuffer"),
     ("numpy", "dtype"),
 }

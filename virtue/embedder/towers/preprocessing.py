@@ -19,7 +19,7 @@ from torch import Tensor
 from virtue.errors import ModelError
 from virtue.geometry import Box
 from virtue.pictures import Picture
-from virtue.resizing import FixedSize, Resizing
+from virtue.resizing import FixedSize, PatchGrid, Resizing
 
 MAX_ASPECT_RATIO = 8
 """Sides' ratio beyond which a centre crop is taken before the picture is enlarged for it, not after: a
@@ -78,7 +78,10 @@ class Preprocessing:
     @property
     def resizing(self) -> Resizing | None:
         """The rule by which the processor makes all that a tower sees of a picture; None: it has no such
-        rule, since it crops or cuts patches."""
+        rule, since it crops."""
+        patches = getattr(self._processor, "max_num_patches", None)
+        if patches is not None:
+            return PatchGrid(self._processor.patch_size, patches, int(self._processor.resample))
         size = dict(getattr(self._processor, "size", None) or {})
         sides = [size.get("height"), size.get("width")]
         if self.squeezes:
@@ -103,6 +106,8 @@ class Preprocessing:
     def preprocess_uncropped(self, picture: Picture) -> Mapping[str, Tensor]:
         """Prepares a picture as `preprocess` does, without cropping: the full picture is squeezed into the
         square, as SigLIP does."""
+        if picture.resized is not None and picture.resized == self.resizing:
+            return self._process(picture.pixels, do_resize=False, do_center_crop=False)
         if not self._crops_by_itself:
             return self._process(picture.pixels)
         size = {"height": self._side, "width": self._side}
