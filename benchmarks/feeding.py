@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.indexing import make_photos
-from virtue.embedder.model import Find, Item
+from virtue.embedder.model import Find, Item, Proposal
 from virtue.geometry import Box
 from virtue.indexer import index
 from virtue.indexer.walk import walk
@@ -59,9 +59,10 @@ class WaitingModel:
         self.waited += time.perf_counter() - began
         return list(pictures)
 
-    def propose(self, scene: Picture, limit: int) -> list[Box]:
+    def propose(self, scene: Picture, limit: int) -> list[Proposal]:
         count = min(limit, self._regions)
-        return [Box(n, 0, scene.width * (n + 1) / (count + 1), scene.height / 2) for n in range(count)]
+        sides = [scene.width * (n + 1) / (count + 1) for n in range(count)]
+        return [Proposal(Box(n, 0, side, scene.height / 2)) for n, side in enumerate(sides)]
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         return unit_rows(self._random.standard_normal((len(items), self.dim), np.float32))

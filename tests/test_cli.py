@@ -24,7 +24,7 @@ from virtue.store.catalogue.fields import FIELDS
 KEYS = {
     "rank", "score", "percentile", "sureness", "path", "box", "width", "height",
     "kind", "caption", "region_id", "region_box", "photo_id", "via", "taken", "camera", "rating", "tags",
-    "other_paths", "name", "copies",
+    "other_paths", "name", "copies", "object",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from virtue.embedder.model import Find, Item
+from virtue.embedder.model import Find, Item, Proposal
 from virtue.geometry import Box
 from virtue.pictures import Picture
 
@@ -34,10 +34,10 @@ class ColourModel:
         self.pictures += len(pictures)
         return list(pictures)
 
-    def propose(self, scene: Picture, limit: int) -> list[Box]:
+    def propose(self, scene: Picture, limit: int) -> list[Proposal]:
         w, h = scene.width / 2, scene.height / 2
         corners = [Box(x, y, x + w, y + h) for y in (0, h) for x in (0, w)]
-        return corners[:limit]
+        return [Proposal(box, 0.5, "quarter") for box in corners[:limit]]
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         return np.array([self._vector(item) for item in items], np.float32).reshape(-1, self.dim)

@@ -218,13 +218,13 @@ def test_proposals_fill_up_what_annotations_leave(shelf: Shelf) -> None:
     shelf.photo("a.png")
     file = written(shelf.photos / "coco.json", [{"bbox": [0, 0, 40, 30]}, {"bbox": [5, 5, 4, 4]}])
     shelf.index(annotations=file, regions=4)
-    boxes = [(region.box.xywh, region.origin) for region in shelf.regions("a.png")]
-    assert boxes == [
-        ((0, 0, 80, 60), "whole"),
-        ((0, 0, 40, 30), "annotation"),
-        ((5, 5, 4, 4), "annotation"),
-        ((40, 0, 40, 30), "proposal"),
-        ((0, 30, 40, 30), "proposal"),
+    found = [(region.box.xywh, region.origin, region.object) for region in shelf.regions("a.png")]
+    assert found == [
+        ((0, 0, 80, 60), "whole", None),
+        ((0, 0, 40, 30), "annotation", "quarter"),  # as the proposal there says
+        ((5, 5, 4, 4), "annotation", None),
+        ((40, 0, 40, 30), "proposal", "quarter"),
+        ((0, 30, 40, 30), "proposal", "quarter"),
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from virtue.embedder import Embedder
-from virtue.embedder.model import Find, Item
+from virtue.embedder.model import Find, Item, Proposal
 from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture, load
 from virtue.store import (
@@ -49,7 +49,7 @@ class ColourModel:
     def scenes(self, pictures: Sequence[Picture]) -> list[Picture]:
         return list(pictures)
 
-    def propose(self, scene: Picture, limit: int) -> list[Box]:
+    def propose(self, scene: Picture, limit: int) -> list[Proposal]:
         return []
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:

@@ -24,6 +24,7 @@ def hit(raw_path: bytes = b"/photos/mug.jpg", box: Box | None = None, caption: s
         region_id=7,
         region_box=box,
         photo_id=3,
+        object="cup",
     )
 
 
@@ -41,6 +42,7 @@ def test_its_json_has_boxes_as_x_y_w_h() -> None:
         "caption": "a mug",
         "region_id": 7,
         "region_box": [10, 20, 30, 40],
+        "object": "cup",
         "photo_id": 3,
         "via": ["picture"],
         "taken": None,

@@ -57,7 +57,10 @@ def photo(
     """The photo of that number: the whole, `proposals`, and `given` annotated regions."""
     regions = (
         NewRegion(Box(0, 0, 100, 80), "whole"),
-        *(NewRegion(Box(n, n, n + 10, n + 10), "proposal") for n in range(proposals)),
+        *(
+            NewRegion(Box(n, n, n + 10, n + 10), "proposal", objectness=0.5, object="dog")
+            for n in range(proposals)
+        ),
         *(NewRegion(Box(n, 0, n + 20, 20), "annotation", f"thing {n}", MASK) for n in range(given)),
     )
     told = tuple(captions)
@@ -133,6 +136,7 @@ LATER = {
     "0004": (*TOKENS, "given"),
     "0005": TOKENS,
     "0006": (),
+    "0007": (),
 }
 """The tables that each released schema did not have yet."""
 
@@ -164,4 +168,6 @@ def as_of(revision: str, folder: Path) -> None:
             plain.execute(f"INSERT INTO files ({columns}) SELECT {columns} FROM kept")
             plain.execute("DROP TABLE kept")
             plain.execute("CREATE INDEX ix_files_photo_id ON files (photo_id)")
+        for column in ("objectness", "object"):
+            plain.execute(f"ALTER TABLE regions DROP COLUMN {column}")
         plain.execute("UPDATE alembic_version SET version_num = ?", (revision,))

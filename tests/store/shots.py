@@ -38,6 +38,7 @@ TEXTS = [
 ]
 CAMERAS = ["Canon EOS R5", "canon powershot", "Nikon Z6", "Apple iPhone 15"]
 CATEGORIES = ["dog", "Dog", "hot dog", "cat"]
+OBJECTS = ["dog", "person", "hot dog"]
 FOLDERS = [b"/photos/2024", b"/photos/2024/beach", b"/photos/Trip/2024/june", b"/other/\xff\xfe"]
 NAMES = [b"a.jpg", b"B.JPG", b"beach 1.png", b"\xe9t\xe9.jpg", "été.jpg".encode(), b"[1].jpg"]
 BOXES = [Box(0, 0, 10, 10), Box(3, 4, 43, 44), Box(0, 0, 50, 40), Box(10, 10, 100, 80), Box(1, 1, 2, 2)]
@@ -96,7 +97,10 @@ def shots(seed: int, count: int = 40) -> list[Shot]:
         )
         boxes = [one(BOXES) for _ in range(random.integers(0, 4))]
         regions = [NewRegion(Box(0, 0, width, height), "whole")]
-        regions += [NewRegion(box, "annotation", perhaps(one(CATEGORIES))) for box in boxes]
+        regions += [
+            NewRegion(box, "annotation", perhaps(one(CATEGORIES)), object=perhaps(one(OBJECTS)))
+            for box in boxes
+        ]
         places = [None, *range(1, len(regions))]
         captions = [
             NewCaption(f"{one(TEXTS)} {one(TEXTS)}", "annotation", one(places))
@@ -196,8 +200,8 @@ def holds(node: Any, row: Row) -> bool:
             return any(text_fits(text, operator, value) for text in row.captions)
         case "camera":
             return info.camera is not None and text_fits(info.camera, operator, value)
-        case "category":
-            own = region.category if region else None
+        case "category" | "object":
+            own = getattr(region, asked) if region else None
             return own is not None and text_fits(own, operator, value)
     raise AssertionError(asked)
 
@@ -299,6 +303,7 @@ OF_FIELDS = {
     "gps": st.tuples(st.just("in"), DEGREES),
     "camera": texts([*CAMERAS, "CANON EOS R5", "x"], False),
     "category": texts(["dog", "CAT", "x"], False),
+    "object": texts(["dog", "Person", "x"], False),
     "tag": texts([*TEXTS, "beach", "ÉTÉ", "x"], True),
     "caption": texts(["Beach Beach", "été été", "x"], True),
     "path": st.tuples(st.sampled_from(["~", "="]), st.sampled_from(PATHS)),

@@ -123,6 +123,9 @@ COLUMNS: dict[str, tuple[str, Callable[[list[Any]], Any], str]] = {
     "no north": ("latitude", lambda old: pa.array([np.nan] * len(old)), "no place is at nan"),
     "far north": ("latitude", lambda old: pa.array([91.0] * len(old)), "no place is at 91"),
     "a rating": ("rating", lambda old: pa.array([6] * len(old), pa.int32()), "a rating of 6"),
+    "an objectness": ("objectness", lambda old: pa.array([1.5] * len(old)), "an objectness of 1.5"),
+    "no objectness": ("objectness", lambda old: pa.array([np.nan] * len(old)), "an objectness of nan"),
+    "an object that is a number": ("object", lambda old: pa.array([[7]] * len(old)), "is damaged"),
     "settings": ("settings", lambda old: pa.array(["none"] * len(old)), "settings of a photo"),
     "a mask": ("mask", lambda old: pa.array(["[]"] * len(old)), "a mask cannot be read"),
     "a mask of another size": (
@@ -228,6 +231,8 @@ STATEMENTS = [
     "UPDATE regions SET x1 = 1e6",
     "UPDATE regions SET x1 = x0",
     "UPDATE regions SET origin = x'00'",
+    "UPDATE regions SET objectness = -0.5",
+    "UPDATE regions SET object = x'00'",
     "UPDATE regions SET mask = '{}'",
     "UPDATE regions SET mask = replace(hex(zeroblob(50000)), '00', '[')",
     "UPDATE captions SET text = x'ff'",

@@ -45,19 +45,22 @@ def test_regions_come_back_with_their_photo(tmp_path: Path) -> None:
     regions = (
         NewRegion(Box(0, 0, 400, 300), "whole"),
         NewRegion(Box(1.5, 2.25, 10, 20), "annotation", "dog", '{"counts": "x", "size": [300, 400]}'),
+        NewRegion(Box(5, 5, 90, 90), "proposal", objectness=0.625, object="cat"),
     )
     captions = (
         NewCaption("a beach", "sidecar"),
         NewCaption("my dog", "annotation", region=1),
         NewCaption("at last", "metadata"),
     )
-    embedded = EmbeddedPhoto(info, "auto", regions, vectors(2, 1), captions, vectors(3, 2))
+    embedded = EmbeddedPhoto(info, "auto", regions, vectors(3, 1), captions, vectors(3, 2))
     with Store.open(tmp_path / "library", create=True) as store:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             writer.commit([embedded], [file("/b.jpg", 1), file("/a.jpg", 1)])
         with store.read() as snapshot:
-            dog, whole = snapshot.regions([1, 0])
+            dog, whole, cat = snapshot.regions([1, 0, 2])
+            assert (cat.origin, cat.category, cat.objectness, cat.object) == ("proposal", None, 0.625, "cat")
+            assert (dog.objectness, dog.object) == (None, None)
             assert (dog.row, dog.path, dog.width, dog.height) == (1, b"/a.jpg", 400, 300)
             assert dog.box == Box(1.5, 2.25, 10, 20)
             assert (dog.origin, dog.category, dog.caption) == ("annotation", "dog", "my dog")
@@ -70,7 +73,7 @@ def test_regions_come_back_with_their_photo(tmp_path: Path) -> None:
                 (1, "my dog", "annotation", dog.region_id, dog.box),
             ]
             handed = snapshot.user_annotations(name(1))
-            assert handed.regions == regions[1:]
+            assert handed.regions == regions[1:2]
             assert handed.captions == (NewCaption("my dog", "annotation", region=0),)
 
 

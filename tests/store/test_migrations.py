@@ -19,7 +19,9 @@ from virtue.store.catalogue import database, form
 
 def _schema(folder: Path) -> list[tuple[str, ...]]:
     with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain:
-        return sorted(plain.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master"))
+        made = plain.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master")
+        # A column that is added later stands on the line of the one before.
+        return sorted((*words, " ".join(sql.split())) for *words, sql in made)
 
 
 KEPT = ("alembic_version",)

@@ -107,6 +107,9 @@ regions = st.builds(
     boxes.map(lambda corners: Box(*corners)),
     st.sampled_from(["whole", "proposal", "annotation"]),
     st.none() | texts,
+    st.none(),
+    st.none() | st.floats(0, 1),
+    st.none() | texts,
 )
 paths = st.binary(min_size=1, max_size=6).filter(
     lambda path: b"\0" not in path and os.path.abspath(b"/" + path) == b"/" + path
@@ -170,6 +173,36 @@ def test_any_library_comes_back_from_a_file_as_it_was(
     assert pq.read_table(folder / "y.parquet").equals(expected)
     assert pq.read_table(folder / "z.parquet").equals(expected)
     assert held(folder / "one") == held(folder / "two") == held(folder / "three")
+
+
+def seen(folder: Path) -> list[tuple[str, float | None, str | None]]:
+    with Store.open(folder) as store, store.read() as snapshot:
+        records = snapshot.regions(range(snapshot.row_count("regions")))
+    return [(each.origin, each.objectness, each.object) for each in records]
+
+
+def test_what_a_detector_saw_goes_along_and_older_exports_do_not_know_it(tmp_path: Path) -> None:
+    filled(tmp_path / "one", 1, given=1).close()
+    with Library(tmp_path / "one") as one:
+        one.export_parquet(tmp_path / "x.parquet")
+    table = pq.read_table(tmp_path / "x.parquet")
+    assert table["objectness"].to_pylist() == [None, 0.5, None]
+    assert table["object"].to_pylist() == [None, "dog", None]
+    pq.write_table(table.drop_columns(["objectness", "object"]), tmp_path / "old.parquet")
+    with Library(tmp_path / "two") as two, Library(tmp_path / "three") as three:
+        two.import_parquet(tmp_path / "old.parquet")
+        three.merge(tmp_path / "one")
+        three.compact()
+    assert seen(tmp_path / "two") == [
+        ("whole", None, None),
+        ("proposal", None, None),
+        ("annotation", None, None),
+    ]
+    assert seen(tmp_path / "three") == [
+        ("whole", None, None),
+        ("proposal", 0.5, "dog"),
+        ("annotation", None, None),
+    ]
 
 
 def test_what_a_library_has_stays_as_it_is(tmp_path: Path) -> None:

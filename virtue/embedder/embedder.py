@@ -159,7 +159,7 @@ class Embedder(Encoder):
         return self.model.scenes(pictures)
 
     def propose(self, scene: Scene, limit: int) -> list[Box]:
-        return self.model.propose(scene, limit)
+        return [proposal.box for proposal in self.model.propose(scene, limit)]
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         vectors = self.model.embed(items)

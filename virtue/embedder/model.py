@@ -37,6 +37,16 @@ class Item:
     instruction: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A box worth a vector of its own, in pixels of the upright original. `objectness` (0 to 1) says how sure
+    a detector is that it holds one thing, and `object` what thing; None: the box is from elsewhere."""
+
+    box: Box
+    objectness: float | None = None
+    object: str | None = None
+
+
 class Model(Protocol):
     name: str
     fingerprint: str
@@ -51,9 +61,8 @@ class Model(Protocol):
     def scenes(self, pictures: Sequence[Picture]) -> list[Scene]:
         """Does the image work, once for each picture, in one or more batches."""
 
-    def propose(self, scene: Scene, limit: int) -> list[Box]:
-        """Proposes at most `limit` boxes worth a vector of their own, best first, in pixels of the upright
-        original, without near-duplicates and without the full image."""
+    def propose(self, scene: Scene, limit: int) -> list[Proposal]:
+        """Proposes at most `limit` boxes, best first, without near-duplicates and without the full image."""
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         """Embeds documents: (len(items), dim) float32, unit rows. The vector of an item does not depend on
@@ -87,7 +96,7 @@ class BatchProposer(Protocol):
     """A model that proposes regions for many scenes at once: a card is then waited for once, not once a
     photo."""
 
-    def propose_all(self, scenes: Sequence[Scene], limits: Sequence[int]) -> list[list[Box]]:
+    def propose_all(self, scenes: Sequence[Scene], limits: Sequence[int]) -> list[list[Proposal]]:
         """Proposes for each scene at most so many boxes, as `Model.propose` does."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from virtue.embedder.model import BatchProposer, Item, Model
+from virtue.embedder.model import BatchProposer, Item, Model, Proposal
 from virtue.errors import InputError
 from virtue.geometry import Box, Prompt
 from virtue.indexer import masks
@@ -42,7 +42,6 @@ class PhotoEmbedder(Protocol):
     @property
     def model(self) -> Model: ...
     def scenes(self, pictures: Sequence[Picture]) -> list[Any]: ...
-    def propose(self, scene: Any, limit: int) -> list[Box]: ...
     def embed(self, items: Sequence[Item]) -> np.ndarray: ...
 
 
@@ -132,31 +131,36 @@ def _info(job: Job) -> PhotoInfo:
     )
 
 
-def _propose(embedder: PhotoEmbedder, jobs: Sequence[Job], scenes: Sequence[Any]) -> list[list[Box]]:
-    """Proposes boxes for the photos that have fewer regions than they may have."""
-    boxes: list[list[Box]] = [[] for _ in jobs]
+def _propose(embedder: PhotoEmbedder, jobs: Sequence[Job], scenes: Sequence[Any]) -> list[list[Proposal]]:
+    """Makes proposals for the photos that have fewer regions than they may have."""
+    proposals: list[list[Proposal]] = [[] for _ in jobs]
     wanting = [number for number, job in enumerate(jobs) if job.limit > len(job.given.regions)]
     limits = [jobs[number].limit for number in wanting]
-    if isinstance(embedder.model, BatchProposer):
-        made = embedder.model.propose_all([scenes[number] for number in wanting], limits)
+    model = embedder.model
+    if isinstance(model, BatchProposer):
+        made = model.propose_all([scenes[number] for number in wanting], limits)
     else:
-        made = [
-            embedder.propose(scenes[number], limit) for number, limit in zip(wanting, limits, strict=True)
-        ]
+        made = [model.propose(scenes[number], limit) for number, limit in zip(wanting, limits, strict=True)]
     for number, some in zip(wanting, made, strict=True):
-        boxes[number] = some
-    return boxes
+        proposals[number] = some
+    return proposals
 
 
-def _regions(job: Job, boxes: Sequence[Box]) -> tuple[NewRegion, ...]:
+def _regions(job: Job, proposals: Sequence[Proposal]) -> tuple[NewRegion, ...]:
     """Returns the regions of a photo: the full image, the user's annotations, then proposals up to the
-    limit."""
-    given = job.given.regions
-    new = [box for box in boxes if all(box.iou(region.box) < MIN_SAME_IOU for region in given)]
+    limit. A given region that a proposal adds nothing to is the thing that the proposal is."""
+    given, new = [*job.given.regions], []
+    for proposal in proposals:
+        ious = [proposal.box.iou(region.box) for region in given]
+        if max(ious, default=0) < MIN_SAME_IOU:
+            new.append(NewRegion(proposal.box, "proposal", None, None, proposal.objectness, proposal.object))
+            continue
+        same = ious.index(max(ious))
+        if given[same].object is None:  # the best proposal comes first
+            given[same] = replace(given[same], objectness=proposal.objectness, object=proposal.object)
     picture = job.decoded.picture
     full_image = NewRegion(Box(0, 0, picture.width, picture.height), "whole")
-    proposals = (NewRegion(box, "proposal") for box in new[: job.limit - len(given)])
-    return (full_image, *given, *proposals)
+    return (full_image, *given, *new[: job.limit - len(given)])
 
 
 def _captions(job: Job, warn: Callable[[str], None]) -> tuple[NewCaption, ...]:

@@ -33,6 +33,7 @@ class Hit:
         caption: the caption that was found or that matched; else the region's own, else its photo's
             first.
         region_id, region_box: the region that is shown (for a caption: that it belongs to), if any.
+        object: what the model's detector calls the thing in that region; None: it found none, or none looked.
         taken, camera, rating, tags: of the photo; taken is ISO 8601, and the rating 0 to 5.
         raw_other_paths: where else the photo is. `other_paths` is the same as str.
         raw_copies: other photos that show the same picture, saved again or in another size, as far as
@@ -60,6 +61,7 @@ class Hit:
     tags: tuple[str, ...] = ()
     raw_other_paths: tuple[bytes, ...] = ()
     raw_copies: tuple[bytes, ...] = ()
+    object: str | None = None
 
     @property
     def sureness(self) -> Sureness | None:
@@ -100,6 +102,7 @@ class Hit:
             "caption": self.caption,
             "region_id": self.region_id,
             "region_box": None if self.region_box is None else xywh(self.region_box),
+            "object": self.object,
             "photo_id": self.photo_id,
             "via": list(self.via),
             "taken": self.taken,

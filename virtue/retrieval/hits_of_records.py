@@ -20,6 +20,7 @@ def region_hit(score: float, percentile: float | None, region: RegionRecord) -> 
         caption=region.caption,
         region_id=region.region_id,
         region_box=region.box,
+        object=region.object,
         photo_id=region.photo_id,
         via=("picture",),
     )

@@ -165,6 +165,7 @@ def show_photo(reasons: Reasons) -> Hit:
         caption=said.caption,
         region_id=seen.region_id,
         region_box=seen.region_box,
+        object=seen.object,
         via=tuple(hits),
     )
 
@@ -175,7 +176,8 @@ def show_reason(reasons: Reasons) -> Hit:
     box, region = first.box, first.region_id
     if box is None or box == hit.box:
         return hit
-    return replace(hit, kind="region", box=box, region_id=region, region_box=box)
+    thing = _as_hit(reasons[0]).object
+    return replace(hit, kind="region", box=box, region_id=region, region_box=box, object=thing)
 
 
 def _as_hit(reason: Reason) -> Hit:

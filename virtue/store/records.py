@@ -70,12 +70,16 @@ class PhotoInfo:
 
 @dataclass(frozen=True, slots=True)
 class NewRegion:
-    """A region to store; `mask` is a COCO run-length encoding as JSON."""
+    """A region to store; `mask` is a COCO run-length encoding as JSON. `objectness` (0 to 1) says how sure a
+    detector is that the box holds one thing, and `object` what thing; None: it did not find it, or none
+    looked."""
 
     box: Box
     origin: Origin
     category: str | None = None
     mask: str | None = None
+    objectness: float | None = None
+    object: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +224,7 @@ class PhotoChange:
 class RegionRecord:
     """A region and the photo it lies in. `path` is the first path where that photo still is;
     `is_full_image`: it is the whole photo; `is_only_region`: the photo has no other; `caption`: its own, else
-    the photo's first."""
+    the photo's first. `objectness` and `object` are as in `NewRegion`."""
 
     row: int
     region_id: int
@@ -231,6 +235,8 @@ class RegionRecord:
     box: Box
     origin: Origin
     category: str | None
+    objectness: float | None
+    object: str | None
     is_full_image: bool
     is_only_region: bool
     caption: str | None

@@ -20,7 +20,7 @@ from virtue.embedder import proposals
 from virtue.embedder.mini.config import read_config
 from virtue.embedder.mini.image_encoder import FeatureMaps, ImageEncoder
 from virtue.embedder.mini.text_encoder import TextEncoder
-from virtue.embedder.model import Find, Item
+from virtue.embedder.model import Find, Item, Proposal
 from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt
 from virtue.transparency import find_opaque_rectangle
@@ -93,8 +93,8 @@ class Mini:
         # One picture at a time: on a CPU a batch is no faster, and a vector must not depend on it.
         return [self._maps(picture, self._config.side) for picture in pictures]
 
-    def propose(self, scene: FeatureMaps, limit: int) -> list[Box]:
-        return proposals.propose(scene, limit, self._vision.look)
+    def propose(self, scene: FeatureMaps, limit: int) -> list[Proposal]:
+        return [Proposal(box) for box in proposals.propose(scene, limit, self._vision.look)]
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         rows = np.zeros((len(items), self.dim), np.float32)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.feature_map import FeatureMap
-from virtue.embedder.model import Find, Item
+from virtue.embedder.model import Find, Item, Proposal
 from virtue.embedder.pooling import box_weights, coarsen, prompt_weights
 from virtue.embedder.proposals import propose
 from virtue.embedder.towers.preprocessing import Preprocessing, crop_to_box, draw_circle
@@ -21,7 +21,7 @@ from virtue.embedder.towers.text_tower import TextTower
 from virtue.embedder.towers.vision_tower import Tokens, VisionEncoder
 from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.errors import InputError
-from virtue.geometry import Box, Prompt
+from virtue.geometry import Prompt
 from virtue.pictures import Picture
 from virtue.resizing import Resizing
 from virtue.vector_math import unit_rows
@@ -100,7 +100,7 @@ class TwoTowerModel:
         ]
 
     @torch.inference_mode()
-    def propose(self, scene: Scene, limit: int) -> list[Box]:
+    def propose(self, scene: Scene, limit: int) -> list[Proposal]:
         def look(maps: FeatureMap, weights: np.ndarray) -> np.ndarray:
             return _to_unit_rows(self._read_regions(scene, coarsen(weights, maps.grid)))
 
@@ -108,7 +108,7 @@ class TwoTowerModel:
         cell = maps.width * maps.height / (maps.last.shape[0] * maps.last.shape[1])
         # One token that stands out is more often the tower's scratch paper than a thing (arXiv 2309.16588).
         boxes = [box for box in propose(maps, MAX_PROPOSALS, look) if box.area > MIN_CELLS * cell]
-        return boxes[:limit]
+        return [Proposal(box) for box in boxes[:limit]]
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         """Embeds documents. A text beside an image is its equal.

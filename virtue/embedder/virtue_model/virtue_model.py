@@ -12,7 +12,7 @@ from torch import Tensor
 
 from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.dtypes import dtype_name
-from virtue.embedder.model import Find, Item
+from virtue.embedder.model import Find, Item, Proposal
 from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.embedder.virtue_model import image_preprocessing
 from virtue.embedder.virtue_model.configuration import PUBLISHED_SQUARE
@@ -22,7 +22,6 @@ from virtue.embedder.virtue_model.network import InputSequence, Network, Scene
 from virtue.embedder.virtue_model.prompt_encoding import encode_prompt
 from virtue.embedder.virtue_model.saving import save
 from virtue.embedder.virtue_model.tokenizer import TextTokenizer
-from virtue.geometry import Box
 from virtue.pictures import Picture
 from virtue.resizing import TINY_CELLS, Resizing, SquashedFirst, WholeCells
 
@@ -164,14 +163,14 @@ class VirtueModel:
             original = image_preprocessing.resize(original, (TINY_CELLS * cell,) * 2)
         return image_preprocessing.resize(original, size)
 
-    def propose(self, scene: Scene, limit: int) -> list[Box]:
-        (boxes,) = self.propose_all([scene], [limit])
-        return boxes
+    def propose(self, scene: Scene, limit: int) -> list[Proposal]:
+        (proposals,) = self.propose_all([scene], [limit])
+        return proposals
 
     @torch.inference_mode()
-    def propose_all(self, scenes: Sequence[Scene], limits: Sequence[int]) -> list[list[Box]]:
+    def propose_all(self, scenes: Sequence[Scene], limits: Sequence[int]) -> list[list[Proposal]]:
         """Proposes boxes for many scenes, each with its limit, as `propose` does for one."""
-        return propose(
+        found = propose(
             self.network.segmentation,
             scenes,
             limits,
@@ -179,6 +178,7 @@ class VirtueModel:
             min_quality=self.configuration.proposal_quality,
             min_stability=self.configuration.proposal_stability,
         )
+        return [list(map(Proposal, boxes)) for boxes in found]
 
     # -- items ---------------------------------------------------------------------------------------
 

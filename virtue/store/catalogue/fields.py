@@ -218,11 +218,13 @@ def _caption(kind: Kind, operator: str, value: str, bind: Bind) -> str:
     )
 
 
-def _category(kind: Kind, operator: str, value: str, bind: Bind) -> str:
-    found = _text_matches("category", operator, value, bind)
-    return (
-        found if kind == "regions" else f"EXISTS (SELECT 1 FROM regions WHERE id = o.region_id AND {found})"
-    )
+def _region_text(column: str) -> AsSql:
+    def as_sql(kind: Kind, operator: str, value: str, bind: Bind) -> str:
+        found = _text_matches(column, operator, value, bind)
+        of_caption = f"EXISTS (SELECT 1 FROM regions WHERE id = o.region_id AND {found})"
+        return found if kind == "regions" else of_caption
+
+    return as_sql
 
 
 def _area(kind: Kind, operator: str, value: float, bind: Bind) -> str:
@@ -240,9 +242,10 @@ FIELDS: dict[str, Field] = {
     "area": Field(_ORDERED, _percentage, _area, "area > 10%", units=("%",)),
     "camera": Field(_ONE_TEXT, str, _camera, "camera ~ Canon*"),
     "caption": Field(_SEVERAL_TEXTS, str, _caption, "caption ~ *birthday*"),
-    "category": Field(_ONE_TEXT, str, _category, "category = dog"),
+    "category": Field(_ONE_TEXT, str, _region_text("category"), "category = dog"),
     "gps": Field(("in",), _number, _gps, "gps in (47.2, 5.9, 55.1, 15)", _gps_box),
     "height": Field(_ORDERED, _number, _photo_column("height"), "height >= 3000"),
+    "object": Field(_ONE_TEXT, str, _region_text("object"), "object = dog"),
     "path": Field(_SEVERAL_TEXTS, str, _path, "path ~ 2024/*/beach*"),
     "rating": Field(_ORDERED, _number, _photo_column("rating"), "rating >= 4"),
     "size": Field(_ORDERED, _file_size, _size, "size > 2 MB", units=_FILE_UNITS),

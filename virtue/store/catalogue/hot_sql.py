@@ -58,7 +58,7 @@ FROM distributions
 WHERE distributions.generation_id = :generation AND distributions.find = :find AND distributions.asked = :query_kind
 """
 REGIONS = """
-SELECT regions."row", regions.id, photos.id AS id_1, files.path, photos.width, photos.height, regions.x0, regions.y0, regions.x1, regions.y1, regions.origin, regions.category, NOT (EXISTS (SELECT *
+SELECT regions."row", regions.id, photos.id AS id_1, files.path, photos.width, photos.height, regions.x0, regions.y0, regions.x1, regions.y1, regions.origin, regions.category, regions.objectness, regions.object, NOT (EXISTS (SELECT *
 FROM regions AS others
 WHERE others.photo_id = regions.photo_id AND others.generation_id = regions.generation_id AND others.id != regions.id)) AS anon_1, coalesce((SELECT own.text
 FROM captions AS own
@@ -177,6 +177,8 @@ COLUMNS = frozenset(
         "regions.origin VARCHAR(10) NOT NULL",
         "regions.category TEXT",
         "regions.mask TEXT",
+        "regions.objectness FLOAT",
+        "regions.object TEXT",
         "row_files.generation_id INTEGER NOT NULL",
         "row_files.kind VARCHAR(8) NOT NULL",
         "row_files.count INTEGER NOT NULL",

@@ -26,7 +26,8 @@ from virtue.store.records import (
 )
 
 _REGION = (
-    int, int, int, bytes, int, int, float, float, float, float, str, str | None, int, str | None,
+    int, int, int, bytes, int, int, float, float, float, float, str, str | None, float | None, str | None,
+    int, str | None,
 )  # fmt: skip
 _CAPTION = (
     int, int, str, str, int, bytes, int, int,
@@ -50,9 +51,12 @@ def regions(
     return [
         RegionRecord(
             row, region, photo, path, *require_size(width, height), read_box(*corners),
-            origin, category, origin == "whole", only == 1, caption,
+            origin, category, require_objectness(objectness), thing, origin == "whole", only == 1, caption,
         )
-        for row, region, photo, path, width, height, *corners, origin, category, only, caption in found
+        for (
+            row, region, photo, path, width, height, *corners,
+            origin, category, objectness, thing, only, caption,
+        ) in found
     ]  # fmt: skip
 
 
@@ -73,6 +77,13 @@ def require_size(width: int, height: int) -> tuple[int, int]:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise WrongValueError(f"a photo of {width} x {height} pixels")
     return width, height
+
+
+def require_objectness(value: float | None) -> float | None:
+    """Returns the objectness of a region, or raises WrongValueError if no detector gives such a one."""
+    if value is not None and not 0 <= value <= 1:
+        raise WrongValueError(f"an objectness of {value}")
+    return value
 
 
 def places(

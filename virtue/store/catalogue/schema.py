@@ -177,6 +177,8 @@ regions = Table(
     Column("origin", String(10), nullable=False),
     Column("category", Text),
     Column("mask", Text),
+    Column("objectness", Float, comment="0 to 1; NULL: no detector found it, or none looked"),
+    Column("object", Text, comment="what the detector calls it"),
     UniqueConstraint("row", "generation_id"),
     sqlite_autoincrement=True,
 )

@@ -137,7 +137,8 @@ def _regions() -> Select[Any]:
     return (
         select(
             r.row, r.id, photos.c.id, files.c.path, photos.c.width, photos.c.height,
-            r.x0, r.y0, r.x1, r.y1, r.origin, r.category, is_only_region, caption,
+            r.x0, r.y0, r.x1, r.y1, r.origin, r.category, r.objectness, r.object,
+            is_only_region, caption,
         )
         .select_from(
             _in_order(

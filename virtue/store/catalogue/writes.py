@@ -145,6 +145,8 @@ def put_regions(
             "origin": region.origin,
             "category": region.category,
             "mask": region.mask,
+            "objectness": region.objectness,
+            "object": region.object,
         }
         for photo, regions in photos
         for region in regions

@@ -80,7 +80,9 @@ def _check_region(region: NewRegion, info: PhotoInfo, checks: TextChecks) -> Non
     box: Box = region.box
     if min(box.x0, box.y0) < 0 or box.x1 > info.width or box.y1 > info.height:
         box.within(info.width, info.height)
-    _check_texts(region.origin, region.category)
+    _check_texts(region.origin, region.category, region.object)
+    if not (region.objectness is None or 0 <= region.objectness <= 1):
+        raise ValueError(f"an objectness of {region.objectness}")
     if region.mask is not None and not checks.is_mask(region.mask, info.width, info.height):
         raise ValueError("a mask cannot be read, or is not as large as its photo")
 

@@ -50,19 +50,24 @@ MAX_LISTED = 5_000_000
 MAX_VALUES_A_BYTE = 16
 """Numbers of vectors for each byte of a file, beyond which it cannot hold them: no vector is compressed to a
 thirtieth."""
-DICTIONARY_COLUMNS = ["kind", "photo", "taken", "camera", "settings", "origin", "category", "source"]
+DICTIONARY_COLUMNS = [
+    "kind", "photo", "taken", "camera", "settings", "origin", "category", "object", "source",
+]  # fmt: skip
 """Columns that are worth a dictionary."""
 
-OWN_COLUMNS = ["kind", "region", "x0", "y0", "x1", "y1", "origin", "category", "mask", "caption", "source"]
+OWN_COLUMNS = [
+    "kind", "region", "x0", "y0", "x1", "y1", "origin", "category", "mask", "objectness", "object", "caption",
+    "source",
+]  # fmt: skip
 """What a row says of its region or caption; the others are of its photo."""
 PYTHON_ROWS = 256
 """Rows that are made into Python's objects at once."""
 MAX_PHOTO_ROWS = 50_000
 MAX_PHOTO_CHARACTERS = 100_000_000
-"""Of the masks, captions and categories of a photo."""
+"""Of the masks, captions, categories and objects of a photo."""
 LISTS = ("tags", "paths", "sizes", "mtimes_ns", "sidecars", "missing")
 
-NEW_COLUMNS = ("given",)
+NEW_COLUMNS = ("given", "objectness", "object")
 """Columns that exports of older versions lack."""
 REQUIRED_COLUMNS = ("photo", "width", "height", "settings")
 """What a photo cannot be without."""
@@ -197,6 +202,7 @@ def _schema(dim: int) -> Any:
             ("region", number), ("x0", real), ("y0", real), ("x1", real), ("y1", real),
             ("origin", text), ("category", text), ("mask", text),
             ("caption", text), ("source", text), ("given", text),
+            ("objectness", real), ("object", text),
             ("vector", pa.list_(pa.float16(), dim)),
         ]
     )  # fmt: skip
@@ -243,7 +249,9 @@ def _to_rows(export: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.nd
     }
     for place, (region, vector) in enumerate(zip(photo.regions, photo.region_vectors, strict=True)):
         corners = dict(zip(("x0", "y0", "x1", "y1"), region.box.corners, strict=True))
-        own: Row = {"origin": region.origin, "category": region.category, "mask": region.mask}
+        own: Row = {
+            name: getattr(region, name) for name in ("origin", "category", "mask", "objectness", "object")
+        }
         yield row | {"kind": "region", "region": place} | corners | own, vector
     for caption, vector in zip(photo.captions, photo.caption_vectors, strict=True):
         own = {"region": caption.region, "caption": caption.text, "source": caption.source}
@@ -265,7 +273,7 @@ def _collect(group: Iterable[tuple[Row, np.ndarray]]) -> list[tuple[Row, np.ndar
     characters = 0
     for pair in group:
         pairs.append(pair)
-        characters += sum(len(pair[0][name] or "") for name in ("mask", "caption", "category"))
+        characters += sum(len(pair[0][name] or "") for name in ("mask", "caption", "category", "object"))
         if len(pairs) > MAX_PHOTO_ROWS or characters > MAX_PHOTO_CHARACTERS:
             raise ValueError("a photo has more regions and captions than any in a library")
     return pairs
@@ -358,7 +366,8 @@ def _to_photo(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
 
 def _to_region(row: Row) -> NewRegion:
     box = Box(row["x0"], row["y0"], row["x1"], row["y1"])
-    return NewRegion(box, _choose(ORIGINS, row["origin"]), row["category"], row["mask"])
+    what = (row[name] for name in ("category", "mask", "objectness", "object"))
+    return NewRegion(box, _choose(ORIGINS, row["origin"]), *what)
 
 
 def _to_caption(row: Row) -> NewCaption:

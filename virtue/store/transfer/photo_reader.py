@@ -26,8 +26,8 @@ _FILES = (
 )
 _TAGS = "SELECT photo_id, tag FROM tags WHERE photo_id IN ({}) ORDER BY 1, 2"
 _REGIONS = (
-    "SELECT photo_id, id, row, x0, y0, x1, y1, origin, category, mask FROM regions "
-    "WHERE generation_id = ? AND photo_id IN ({}) ORDER BY 1, 2"
+    "SELECT photo_id, id, row, x0, y0, x1, y1, origin, category, mask, objectness, object "
+    "FROM regions WHERE generation_id = ? AND photo_id IN ({}) ORDER BY 1, 2"
 )
 _CAPTIONS = (
     "SELECT photo_id, id, row, text, source, region_id FROM captions "
@@ -39,7 +39,9 @@ _PHOTO = (
     str | None, str,
 )  # fmt: skip
 _FILE = (int, bytes, int, int, str | None, int)
-_REGION = (int, int, int, float, float, float, float, str, str | None, str | None)
+_REGION = (
+    int, int, int, float, float, float, float, str, str | None, str | None, float | None, str | None,
+)  # fmt: skip
 _CAPTION = (int, int, int, str, str, int | None)
 
 
