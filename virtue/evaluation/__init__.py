@@ -2,6 +2,9 @@
 
 python -m virtue.evaluation.sample_photos OUT --packages DIR   builds a set to try
 python -m virtue.evaluation.details FOLDER          a detail cut out of a photo -> that photo
+python -m virtue.evaluation.cutouts FOLDER          a cut-out of any outline -> the photo it was cut from
 python -m virtue.evaluation.texts FOLDER            a text -> the photo it describes
+python -m virtue.evaluation.real_photos OUT --packages DIR     builds a set of real photos
+python -m virtue.evaluation.boxes PHOTOS            the box shown for words, compared with one drawn by hand
 python -m virtue.evaluation.sureness FOLDER         first hits: what is there, and what is not
 """

@@ -12,8 +12,6 @@ import json
 import math
 import os
 import random
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,9 +19,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from virtue.errors import VirtueError
 from virtue.escaping import escape_stderr
 from virtue.evaluation.details import cut_details
+from virtue.evaluation.front_door import run_virtue
 from virtue.evaluation.rows import photo_paths
 
 SUPERSAMPLING = 4
@@ -82,7 +80,7 @@ def evaluate(
     found: dict[str, Any] = {"photos": len(paths), "cutouts": count}
     with tempfile.TemporaryDirectory() as scratch:
         library = os.path.join(scratch, "library")
-        _virtue("index", os.fspath(folder), "--database", library)
+        run_virtue("index", os.fspath(folder), "--database", library)
         for shape in shapes:
             ranks = []
             for owner, detail in details:
@@ -91,7 +89,7 @@ def evaluate(
                     cutout.putalpha(SHAPES[shape](cutout.size, rng))
                 file = Path(scratch, "cutout.png")
                 cutout.save(file)
-                answer = _virtue("search", os.fspath(file), "--top", "5", "--json", "--database", library)
+                answer = run_virtue("search", os.fspath(file), "--top", "5", "--json", "--database", library)
                 hits = [os.path.realpath(json.loads(line)["path"]) for line in answer.splitlines()]
                 wanted = os.path.realpath(paths[owner])
                 ranks.append(hits.index(wanted) + 1 if wanted in hits else None)
@@ -100,14 +98,6 @@ def evaluate(
                 "recall@5": round(sum(rank is not None for rank in ranks) / count, 3),
             }
     return found
-
-
-def _virtue(*words: str) -> str:
-    command = [sys.executable, "-m", "virtue", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode > 1:  # 1: nothing found
-        raise VirtueError(done.stderr.strip())
-    return done.stdout
 
 
 def main() -> None:

@@ -1,0 +1,107 @@
+"""Photos indexed and searched as users do it: by `virtue index` and `virtue search --json`, with defaults."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from virtue.errors import InputError, VirtueError
+
+DATA = Path(__file__).parent / "data"
+"""What was labelled by hand: boxes, and the photos that queries should find, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoor:
+    """A library of copies of photos. They lie under their numbers, since searches look for words in names."""
+
+    library: str
+    copies: dict[Path, str]
+    """Path of a copy -> name of the photo."""
+
+    def search(self, words: str, top: int = 10, photo: str | None = None) -> list[dict[str, Any]]:
+        """Searches for words, in one photo if one is named. Hits are what `--json` prints, with `photo`, the
+        name.
+
+        Raises:
+            VirtueError: the search failed; in its own words.
+        """
+        options = ["--top", str(top), "--json", "--database", self.library]
+        if photo is not None:
+            path = next(copy for copy, name in self.copies.items() if name == photo)
+            quoted = os.fspath(path).replace("'", "''")
+            options += ["--where", f"path = '{quoted}'"]
+        answer = run_virtue("search", "--text", words, *options)
+        hits = [json.loads(line) for line in answer.splitlines()]
+        return [{**hit, "photo": self.copies[Path(hit["path"])]} for hit in hits]
+
+
+@contextmanager
+def indexed(photos: Sequence[Path]) -> Iterator[FrontDoor]:
+    """Indexes copies of photos, and takes all away again at the end.
+
+    Raises:
+        VirtueError: indexing failed; in its own words.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch).resolve()
+        folder, library = place / "photos", str(place / "library")
+        folder.mkdir()
+        copies = {folder / f"{number}{photo.suffix}": photo for number, photo in enumerate(photos)}
+        for copy, photo in copies.items():
+            shutil.copyfile(photo, copy)
+        run_virtue("index", os.fspath(folder), "--database", library)
+        yield FrontDoor(library, {copy: photo.name for copy, photo in copies.items()})
+
+
+def run_virtue(*words: str) -> str:
+    """Runs a command of virtue and returns what it prints.
+
+    Raises:
+        VirtueError: it failed; in its own words.
+    """
+    command = [sys.executable, "-m", "virtue", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode > 1:  # 1: nothing found
+        raise VirtueError(done.stderr.strip())
+    return done.stdout
+
+
+def read_labels(name: str) -> Any:
+    """Reads a file of labels, such as `boxes`."""
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def check_photos(labelled: set[str], photos: Sequence[Path]) -> None:
+    """Checks that all photos are there that labels name.
+
+    Raises:
+        InputError: some are not.
+    """
+    missing = sorted(labelled - {photo.name for photo in photos})
+    if missing:
+        raise InputError(
+            f"{len(missing)} labelled photos are not there, {missing[0]} for one; "
+            "virtue.evaluation.real_photos builds the set"
+        )
+
+
+def print_answer(
+    parser: argparse.ArgumentParser, evaluate: Callable[[argparse.Namespace], dict[str, Any]]
+) -> None:
+    """Prints as JSON what a command finds, or says in one sentence why it finds nothing."""
+    given = parser.parse_args()
+    try:
+        print(json.dumps(evaluate(given)))
+    except VirtueError as error:
+        parser.error(str(error))
