@@ -86,8 +86,9 @@ def index(
     started = time.monotonic()
     report = Report()
     wanted = parse_regions(regions)
-    annotated = read_annotations(os.fsdecode(annotations)) if annotations is not None else {}
-    captioned = read_captions(os.fsdecode(captions)) if captions is not None else {}
+    annotated, odd = read_annotations(os.fsdecode(annotations)) if annotations is not None else ({}, [])
+    captioned, left_out = read_captions(os.fsdecode(captions)) if captions is not None else ({}, [])
+    report.warnings += odd + left_out
     with nullcontext(writer) if writer else store.write("virtue index") as writer:
         with store.read() as snapshot:
             target = _target(snapshot, writer, embedder, reembed)
@@ -101,8 +102,8 @@ def index(
         new_options = _choose_options(scope, roots, wanted, exclude, follow_links)
         found = _walk_all(tops, requested, roots, progress, started)
         requirements = EmbeddingRequirements(
-            _match_entries(annotated, annotations, tops, found, True, report),
-            _match_entries(captioned, captions, [], found, False, report),
+            _match_entries(annotated, annotations, tops, found, report),
+            _match_entries(captioned, captions, [], found, report),
             roots.link_rule,
         )
 
@@ -282,12 +283,12 @@ def _walk_all(
 
 
 def _match_entries(
-    entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, by_name: bool, report: Report
+    entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, report: Report
 ) -> dict[bytes, E]:
     if file is None:
         return {}
     folders = [os.path.dirname(absolute(file)), *(top for top in tops if os.path.isdir(top))]
-    result, lost = match_to_files(entries, folders, found.files, by_name)
+    result, lost = match_to_files(entries, folders, found.files)
     if lost:
         report.warnings.append(
             f"{printable(os.fspath(file))}: {len(lost)} of {len(entries)} names are not (or not the only) "
