@@ -25,7 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from virtue import Box, Embedder, Library
+from virtue.embedder.mini import LOOK, MEANING
 from virtue.store import EmbeddedPhoto, FileRecord, NewRegion, PhotoInfo
+from virtue.vector_math import unit_rows
 
 REGIONS_A_PHOTO = 20
 WIDTH, HEIGHT = 4000, 3000
@@ -79,18 +81,18 @@ def photo(rng: np.random.Generator, number: int, count: int, dim: int) -> tuple[
         PhotoInfo(digest, WIDTH, HEIGHT),
         "benchmark",
         (NewRegion(Box(0, 0, WIDTH, HEIGHT), "whole"), *(NewRegion(box, "proposal") for box in boxes)),
-        two_parts(rng, count, dim),
+        as_mini(rng, count, dim),
         (),
         np.empty((0, dim), np.float32),
     )
     return found, FileRecord(b"/photos/%d.jpg" % number, 1, 1, None, hash=digest)
 
 
-def two_parts(rng: np.random.Generator, count: int, dim: int) -> np.ndarray:
-    """(count, dim) float32: meaning and look, each of length 1 / sqrt 2."""
-    parts = rng.standard_normal((count, 2, dim // 2)).astype(np.float32)
-    parts /= np.linalg.norm(parts, axis=2, keepdims=True) * 2**0.5
-    return parts.reshape(count, dim)
+def as_mini(rng: np.random.Generator, count: int, dim: int) -> np.ndarray:
+    """(count, dim) float32: meaning, look and colours, each of length 1 / sqrt 3."""
+    parts = np.split(rng.standard_normal((count, dim)).astype(np.float32), [MEANING, MEANING + LOOK], axis=1)
+    parts[2] = abs(parts[2])
+    return np.concatenate([unit_rows(part) for part in parts], axis=1) / np.float32(3**0.5)
 
 
 def processes(library: Path, torch_python: str, repetitions: int) -> dict[str, object]:

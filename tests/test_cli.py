@@ -472,7 +472,7 @@ def test_a_read_only_library_can_be_searched(virtue: Run, demo_library: Path, tm
 def test_a_model_is_tried_on_one_photo(virtue: Run, photos: Path) -> None:
     done = virtue("models", "try", "mini", photos / "dog.jpg", "a dog", "--json", "--top", 40)
     trial = json.loads(done.stdout)
-    assert (trial["model"], trial["dim"]) == ("mini", 768)
+    assert (trial["model"], trial["dim"]) == ("mini", 784)
     scores = [region["score"] for region in trial["regions"]]
     assert scores == sorted(scores, reverse=True) and 10 < len(scores) <= 33
     assert [region["box"] for region in trial["regions"]].count(None) == 1
@@ -486,7 +486,7 @@ def test_a_model_is_tried_on_one_photo(virtue: Run, photos: Path) -> None:
 def test_models_are_listed_with_their_licence(virtue: Run) -> None:
     listed = [json.loads(line) for line in virtue("models", "--json").stdout.splitlines()]
     (mini,) = [model for model in listed if model["installed"]]
-    assert (mini["name"], mini["licence"], mini["dim"]) == ("mini", "Apache-2.0", 768)
+    assert (mini["name"], mini["licence"], mini["dim"]) == ("mini", "Apache-2.0", 784)
     assert all(model["licence"] and model["size"] for model in listed)
 
 

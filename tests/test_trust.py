@@ -196,10 +196,10 @@ def test_the_folder_of_a_model_that_is_gone_is_named(virtue: Run, place: Path, t
         ("fingerprint", "mini-0"),
         ("dim", 10**12),
         ("dim", 0),
-        ("dim", -768),
+        ("dim", -784),
         ("dim", b"\0"),
         ("dim", 384),
-        ("dim", 769),
+        ("dim", 785),
     ],
 )
 def test_what_a_library_says_of_its_model_is_checked(

@@ -65,7 +65,7 @@ def test_vectors_come_in_blocks_with_their_ids(library: Library) -> None:
     ids = np.concatenate([block.ids for block in blocks])
     vectors = np.concatenate([block.vectors for block in blocks])
     boxes = np.concatenate([block.boxes for block in blocks])
-    assert vectors.dtype == np.float32 and vectors.shape == (len(ids), 768) and ids.dtype == np.int64
+    assert vectors.dtype == np.float32 and vectors.shape == (len(ids), 784) and ids.dtype == np.int64
     assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-3
     hits = library.search("a cat", top=4, find="regions", all_regions=True)
     query = library.embedder.query("a cat")

@@ -57,14 +57,14 @@ def test_a_vector_of_ones_own_is_a_query(library: Library) -> None:
 @pytest.mark.parametrize(
     ("vector", "says"),
     [
-        (np.ones(512, np.float32), "the vector has 512 numbers, and those of the model mini have 768"),
-        (np.full(768, np.nan), "NaN or infinite"),
-        (np.full(768, np.inf), "NaN or infinite"),
-        (np.zeros(768), "the vector is zero"),
+        (np.ones(512, np.float32), "the vector has 512 numbers, and those of the model mini have 784"),
+        (np.full(784, np.nan), "NaN or infinite"),
+        (np.full(784, np.inf), "NaN or infinite"),
+        (np.zeros(784), "the vector is zero"),
         (np.array([]), r"an array of shape \(0,\) is no vector"),
-        (np.array(["1"] * 768), "a vector is an array of numbers"),
+        (np.array(["1"] * 784), "a vector is an array of numbers"),
         ({"vector": "words"}, "a vector is an array of numbers"),
-        ({"vector": np.ones(768), "text": "a cat"}, "a vector goes alone"),
+        ({"vector": np.ones(784), "text": "a cat"}, "a vector goes alone"),
         (np.ones((4, 4, 3)), "is not a picture"),
     ],
 )

@@ -35,7 +35,7 @@ def test_it_names_itself(embedder):
         embedder.dim
         == embedder.get_embedding_dimension()
         == embedder.get_sentence_embedding_dimension()
-        == 768
+        == 784
     )
     assert len(embedder.fingerprint) == 32
 
@@ -51,13 +51,13 @@ def test_a_device_it_cannot_use_is_refused():
 
 
 def test_one_input_gives_one_vector_and_several_give_rows(embedder):
-    assert embedder.encode("a cat").shape == (768,)
-    assert embedder.encode(["a cat"]).shape == (1, 768)
-    assert embedder.encode([]).shape == (0, 768)
-    assert embedder.encode({"text": "a cat"}).shape == (768,)
+    assert embedder.encode("a cat").shape == (784,)
+    assert embedder.encode(["a cat"]).shape == (1, 784)
+    assert embedder.encode([]).shape == (0, 784)
+    assert embedder.encode({"text": "a cat"}).shape == (784,)
     rows = embedder.encode(["a cat", "a dog"], convert_to_numpy=False)
     assert isinstance(rows, list)
-    assert rows[1].shape == (768,)
+    assert rows[1].shape == (784,)
 
 
 def test_documents_are_what_encode_gives(embedder):
@@ -78,7 +78,7 @@ def test_truncated_rows_are_of_unit_length_again(embedder):
     assert np.linalg.norm(short) == pytest.approx(1, abs=1e-5)
     plain = embedder.encode(["a cat"], truncate_dim=100, normalize_embeddings=False)
     np.testing.assert_array_equal(plain, embedder.encode(["a cat"])[:, :100])
-    for wrong in (0, 769):
+    for wrong in (0, 785):
         with pytest.raises(InputError, match="truncate_dim"):
             embedder.encode("a cat", truncate_dim=wrong)
 
@@ -100,7 +100,7 @@ def test_a_tensor_if_asked(embedder):
     torch = pytest.importorskip("torch", reason="the base install holds no torch")
     tensor = embedder.encode(["a cat"], convert_to_tensor=True)
     assert isinstance(tensor, torch.Tensor)
-    assert tensor.shape == (1, 768)
+    assert tensor.shape == (1, 784)
 
 
 def test_a_bar_goes_to_stderr_alone(embedder, capsys):

@@ -292,7 +292,7 @@ def test_the_bundled_model_has_no_variants():
 def test_known_models_are_listed_with_size_and_licence(python):
     listed = {model["name"]: model for model in available_models()}
     assert (listed["mini"]["dim"], listed["mini"]["licence"], listed["mini"]["installed"]) == (
-        768,
+        784,
         "Apache-2.0",
         True,
     )

@@ -39,16 +39,16 @@ def test_the_fingerprint_is_that_of_the_files():
     assert sum((FOLDER / name).stat().st_size for name in FILES) < 60e6
 
 
-def test_a_row_is_meaning_and_look_of_equal_weight(embedder):
+def test_a_row_is_meaning_look_and_colours_of_equal_weight(embedder):
     row = embedder.encode(scene_picture())
     assert row.dtype == np.float32
-    assert row.shape == (embedder.dim,) == (768,)
-    assert np.linalg.norm(row[:HALF]) == pytest.approx(0.5**0.5, abs=1e-5)
-    assert np.linalg.norm(row[HALF:]) == pytest.approx(0.5**0.5, abs=1e-5)
+    assert row.shape == (embedder.dim,) == (784,)
+    for part in np.split(row, [HALF, 2 * HALF]):
+        assert np.linalg.norm(part) == pytest.approx(3**-0.5, abs=1e-5)
 
 
 def test_a_text_is_meaning_alone(embedder):
-    for row in (embedder.encode("a red mug"), embedder.encode_query("a red mug")):
+    for row in (embedder.encode("a tall mug"), embedder.encode_query("a tall mug")):
         assert np.linalg.norm(row[:HALF]) == pytest.approx(1, abs=1e-5)
         assert not row[HALF:].any()
     np.testing.assert_array_equal(
@@ -77,20 +77,20 @@ def test_a_question_weighs_its_parts_by_what_is_looked_for(embedder):
         assert np.linalg.norm(row[:HALF]) == pytest.approx(0.02, abs=1e-3)
     (row,) = embedder.query(box, "captions")
     assert not row[HALF:].any()
-    np.testing.assert_allclose(row[:HALF], embedder.encode(box)[:HALF] * 2**0.5, atol=1e-5)
+    np.testing.assert_allclose(row[:HALF], embedder.encode(box)[:HALF] * 3**0.5, atol=1e-5)
     (both,) = embedder.query({**box, "text": "a blue square"}, "regions")
     meaning = both[:HALF] / np.linalg.norm(both[:HALF])
-    np.testing.assert_allclose(meaning, embedder.encode("a blue square")[:HALF], atol=1e-5)
-    assert np.linalg.norm(both[HALF:]) > 0.1
+    np.testing.assert_allclose(meaning, embedder.encode("a square")[:HALF], atol=1e-5)
+    assert np.linalg.norm(both[HALF : 2 * HALF]) > 0.1
 
 
 def test_rows_of_a_library_are_asked_as_what_they_were_made_of(embedder):
     picture = load(scene_picture())
     (maps,) = embedder.scenes([picture])
-    items = [Item(maps, Prompt(Box(20, 30, 90, 100))), Item(text="a cup")]
+    items = [Item(maps, Prompt(Box(20, 30, 90, 100))), Item(text="a cup"), Item(text="a red cup")]
     rows = embedder.embed(items).astype(np.float16)
     for find in ("regions", "photos", "captions"):
-        asked = np.concatenate(embedder.model.queries(items, [picture] * len(items), find))
+        asked = np.concatenate(embedder.model.queries(items, [picture, None, None], find))
         np.testing.assert_allclose(embedder.rows_as_queries(rows, find), asked, atol=2e-3)
     with pytest.raises(InputError, match="cats"):
         embedder.rows_as_queries(rows, "cats")
@@ -116,7 +116,7 @@ def test_texts_of_one_length_are_one_pass(embedder, monkeypatch):
     passes = []
     run = embedder.model._text._session.run
     monkeypatch.setattr(embedder.model._text, "_session", Counting(run, passes))
-    embedder.encode_query(["a cat", "a dog", "a red mug", "a cow"])
+    embedder.encode_query(["a cat", "a dog", "a tall mug", "a cow"])
     assert sorted(passes) == [1, 3]
     with pytest.raises(InputError, match=r"input 1: .* is an address"):
         embedder.queries(["a cat", "https://example.org/a.jpg"])
@@ -140,12 +140,12 @@ class Counting:
 def test_a_picture_without_a_prompt_is_asked_at_several_sizes_its_own_first(embedder):
     picture = scene_picture()
     rows = embedder.query(picture, "regions")
-    assert rows.shape == (4, 768)
+    assert rows.shape == (4, 784)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(rows[0], embedder.encode_query(picture))
-    own = embedder.encode(picture)[HALF:] * 2**0.5
-    assert rows[0, HALF:] @ own == pytest.approx(1, abs=1e-3)
-    assert (rows[1:, HALF:] @ own < 0.99).all()
+    own = embedder.encode(picture)[HALF : 2 * HALF] * 3**0.5
+    assert rows[0, HALF : 2 * HALF] @ own == pytest.approx(1, abs=1e-3)
+    assert (rows[1:, HALF : 2 * HALF] @ own < 0.99).all()
     assert len(embedder.query({"image": picture, "text": "at night"}, "regions")) == 4
     assert len(embedder.query(picture, "captions")) == 1
 
@@ -245,7 +245,7 @@ def test_pictures_of_any_shape_are_documents_and_questions(embedder, size):
     questions = embedder.query(pixels, "regions")
     assert np.isfinite(questions).all()
     if max(size) >= 256:
-        assert questions[0, HALF:] @ row[HALF:] * 2**0.5 > 0.99
+        assert questions[0, HALF : 2 * HALF] @ row[HALF : 2 * HALF] * 3**0.5 > 0.99
     (scene,) = embedder.scenes([load(pixels, side=512)])
     for box in embedder.propose(scene, 32):
         assert box.within(size[1], size[0]) == box
@@ -253,9 +253,9 @@ def test_pictures_of_any_shape_are_documents_and_questions(embedder, size):
 
 def test_a_small_picture_is_not_blown_up(embedder):
     detail = np.ascontiguousarray(scene_picture()[20:100, 20:100])
-    assert embedder.query(detail, "regions").shape == (2, 768)
-    assert embedder.query(np.ascontiguousarray(detail[:40, :40]), "regions").shape == (1, 768)
-    assert embedder.query(scene_picture(240, 160), "regions").shape == (3, 768)
+    assert embedder.query(detail, "regions").shape == (2, 784)
+    assert embedder.query(np.ascontiguousarray(detail[:40, :40]), "regions").shape == (1, 784)
+    assert embedder.query(scene_picture(240, 160), "regions").shape == (3, 784)
 
 
 def test_a_black_picture_has_a_vector(embedder):

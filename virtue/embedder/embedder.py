@@ -15,7 +15,16 @@ from virtue.embedder.batches import Batches, check_find, check_units
 from virtue.embedder.dtypes import Dtype
 from virtue.embedder.encoder import Encoder
 from virtue.embedder.inputs import Input
-from virtue.embedder.model import AsymmetricModel, Find, Item, Model, NamingModel, Scene, VocabularyModel
+from virtue.embedder.model import (
+    AsymmetricModel,
+    Find,
+    Item,
+    Model,
+    NamingModel,
+    Scene,
+    SucceedingModel,
+    VocabularyModel,
+)
 from virtue.errors import ModelError
 from virtue.geometry import Box
 from virtue.torch_device import split_devices
@@ -36,6 +45,7 @@ class Embedder(Encoder):
         self.devices = tuple(devices)
         """Where an indexer works, if on several devices at once; the model itself is on the first."""
         self._options: dict[str, Any] | None = None
+        self._earlier: dict[str, Embedder] = {}
 
     @classmethod
     def from_pretrained(
@@ -147,6 +157,23 @@ class Embedder(Encoder):
         """Returns whether the model knows a word of a text; True for a model that does not tell. Texts of
         which it knows none are all alike to it, whatever they say."""
         return not isinstance(self.model, VocabularyModel) or self.model.knows(text)
+
+    def for_rows(self, fingerprint: str) -> Embedder | None:
+        """Returns what makes queries for rows of this fingerprint: itself, or what its model has for rows of
+        an earlier version; a warning then says once what such searches go without. None: the rows are of
+        another model."""
+        if fingerprint == self.fingerprint:
+            return self
+        if fingerprint not in self._earlier and isinstance(self.model, SucceedingModel):
+            earlier = self.model.earlier(fingerprint)
+            if earlier is not None:
+                warnings.warn(
+                    f"a library of an earlier version of the model {self.name} is searched without "
+                    f"{earlier.lacks} until it is reindexed: virtue reindex",
+                    stacklevel=4,
+                )
+                self._earlier[fingerprint] = Embedder(earlier)
+        return self._earlier.get(fingerprint)
 
     def requery(self, rows: np.ndarray, find: Find = "regions") -> np.ndarray:
         """Calls `rows_as_queries`, by its old name."""

@@ -126,6 +126,21 @@ class VocabularyModel(Model, Protocol):
         """Returns whether the model knows a word of a text; texts without one have nearly the same vector."""
 
 
+class EarlierModel(Model, Protocol):
+    """What an earlier version of a model was, for queries: its vectors are those of that version, nearly."""
+
+    lacks: str
+    """What searches of its rows go without, to be said in a sentence."""
+
+
+@runtime_checkable
+class SucceedingModel(Model, Protocol):
+    """A model that can search what earlier versions of it made."""
+
+    def earlier(self, fingerprint: str) -> EarlierModel | None:
+        """Returns what makes queries for rows of this fingerprint; None: these are not to be searched."""
+
+
 @runtime_checkable
 class InstructedModel(Model, Protocol):
     """A model that reads `Item.instruction`: a template in which `{text}` stands for the item's text (without

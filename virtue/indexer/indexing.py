@@ -48,7 +48,6 @@ def index(
     regions: str | int | None = None,
     exclude: Iterable[str] = (),
     follow_links: bool | None = None,
-    ocr: bool | None = None,
     annotations: Path | None = None,
     captions: Path | None = None,
     rehash: bool = False,
@@ -69,8 +68,6 @@ def index(
             given: as before; an empty one: leave out nothing any more.
         follow_links: whether links that lead out of the indexed folders are followed, but for those to a
             folder above. None: as before, else not.
-        ocr: whether the text in photos is to be read, which `read_texts` does afterwards. None: as before,
-            else it is.
         annotations: a file of COCO JSON with regions and captions.
         captions: a CSV or JSONL file with path, caption, and perhaps x, y, w, h.
         rehash: open every file, also those of the same size and time.
@@ -89,9 +86,8 @@ def index(
     started = time.monotonic()
     report = Report()
     wanted = parse_regions(regions)
-    annotated, odd = read_annotations(os.fsdecode(annotations)) if annotations is not None else ({}, [])
-    captioned, left_out = read_captions(os.fsdecode(captions)) if captions is not None else ({}, [])
-    report.warnings += odd + left_out
+    annotated = read_annotations(os.fsdecode(annotations)) if annotations is not None else {}
+    captioned = read_captions(os.fsdecode(captions)) if captions is not None else {}
     with nullcontext(writer) if writer else store.write("virtue index") as writer:
         with store.read() as snapshot:
             target = _target(snapshot, writer, embedder, reembed)
@@ -102,11 +98,11 @@ def index(
         requested = [absolute(path) for path in named]
         tops = _find_tops(requested, roots, known, reembed, report)
         scope = set(requested or tops)
-        new_options = _choose_options(scope, roots, wanted, exclude, follow_links, ocr)
+        new_options = _choose_options(scope, roots, wanted, exclude, follow_links)
         found = _walk_all(tops, requested, roots, progress, started)
         requirements = EmbeddingRequirements(
-            _match_entries(annotated, annotations, tops, found, report),
-            _match_entries(captioned, captions, [], found, report),
+            _match_entries(annotated, annotations, tops, found, True, report),
+            _match_entries(captioned, captions, [], found, False, report),
             roots.link_rule,
         )
 
@@ -188,10 +184,15 @@ def _target(snapshot: Snapshot, writer: Writer, embedder: PhotoEmbedder, reembed
 def require_model(active: Generation | None, embedder: PhotoEmbedder) -> None:
     """Raises an error if the vectors that searches use are of another model."""
     if active is not None and active.fingerprint != embedder.fingerprint:
-        other = f"model {active.model!r}" + (" of another version" if active.model == embedder.name else "")
+        if active.model == embedder.name:
+            raise ModelMismatchError(
+                f"the library holds vectors of another version of the model {active.model!r}: reindex "
+                "it; searches use the old vectors until that is done",
+                hint="virtue reindex",
+            )
         raise ModelMismatchError(
-            f"the library holds vectors of {other}, not of {embedder.name!r}: reindex it with that model; "
-            "searches use the old vectors until that is done",
+            f"the library holds vectors of model {active.model!r}, not of {embedder.name!r}: reindex it with "
+            "that model; searches use the old vectors until that is done",
             hint=f"virtue reindex --model {embedder.name}",
         )
 
@@ -241,15 +242,12 @@ def _choose_options(
     regions: Regions | None,
     exclude: Iterable[str],
     follow_links: bool | None,
-    ocr: bool | None,
 ) -> list[tuple[bytes, Options]]:
     given = tuple(exclude)
     # An empty pattern alone says that nothing is left out any more.
     patterns = tuple(filter(None, given)) if given else None
     folders = [path for path in named if os.path.isdir(path)]
-    return [
-        chosen for folder in folders for chosen in roots.choose(folder, regions, patterns, follow_links, ocr)
-    ]
+    return [chosen for folder in folders for chosen in roots.choose(folder, regions, patterns, follow_links)]
 
 
 def _walk_all(
@@ -289,12 +287,12 @@ def _walk_all(
 
 
 def _match_entries(
-    entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, report: Report
+    entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, by_name: bool, report: Report
 ) -> dict[bytes, E]:
     if file is None:
         return {}
     folders = [os.path.dirname(absolute(file)), *(top for top in tops if os.path.isdir(top))]
-    result, lost = match_to_files(entries, folders, found.files)
+    result, lost = match_to_files(entries, folders, found.files, by_name)
     if lost:
         report.warnings.append(
             f"{printable(os.fspath(file))}: {len(lost)} of {len(entries)} names are not (or not the only) "

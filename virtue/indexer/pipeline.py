@@ -275,9 +275,7 @@ class Pipeline:
             file = file._replace(stamp=UNREAD)
             with self._store.read() as snapshot:
                 texts += snapshot.sidecar_texts(photo)
-        with self._store.read() as snapshot:
-            read = snapshot.read_text(photo)
-        return Job(file, photo, decoded, str(settings), settings.regions, given, texts, metadata, read)
+        return Job(file, photo, decoded, str(settings), settings.regions, given, texts, metadata)
 
     def _kept(
         self, photo: bytes | None, size: tuple[int, int]

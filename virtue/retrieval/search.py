@@ -97,7 +97,7 @@ def search(
         generation = snapshot.generation
         if generation is None:
             raise nothing_indexed(store)
-        check_model(generation, embedder)
+        embedder = choose_embedder(generation, embedder)
         stored = [part for part in (*query.parts, *query.without) if part.is_stored]
         copies = Copies(snapshot)
         liked = [locate_part(part, snapshot).photo_id for part in stored]
@@ -269,14 +269,22 @@ def check_options(find: str, top: int, offset: int, min_score: MinScore = None) 
         raise InputError(f"the lowest score must be a number, or auto, not {min_score!r}")
 
 
-def check_model(generation: Generation, embedder: Embedder) -> None:
-    if generation.fingerprint == embedder.fingerprint:
-        if generation.dim != embedder.dim:
+def choose_embedder(generation: Generation, embedder: Embedder) -> Embedder:
+    """Returns what makes queries for these vectors: the embedder, or what its model has for vectors of an
+    earlier version.
+
+    Raises:
+        ModelMismatchError: the vectors are of another model.
+        DamagedError: they are not as long as those of their model.
+    """
+    chosen = embedder.for_rows(generation.fingerprint)
+    if chosen is not None:
+        if generation.dim != chosen.dim:
             raise DamagedError(
                 f"the library says that vectors of its model have {generation.dim} dimensions, and they have "
-                f"{embedder.dim}: it was tampered with"
+                f"{chosen.dim}: it was tampered with"
             )
-        return
+        return chosen
     if generation.model == embedder.name:
         raise ModelMismatchError(
             f"this library was made with another version of the model {generation.model}: embed its photos "

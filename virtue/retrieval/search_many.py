@@ -12,7 +12,7 @@ from virtue.embedder import Embedder
 from virtue.errors import InputError, VirtueError
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Part, Query
-from virtue.retrieval.search import search
+from virtue.retrieval.search import choose_embedder, search
 
 if TYPE_CHECKING:
     from virtue.embedder.model import Find
@@ -38,6 +38,9 @@ def search_many(store: Store, embedder: Embedder, queries: Iterable[Any], **opti
     for number, query in enumerate(queries):
         with _naming(number):
             read.append(Query.of(query))
+    with store.read() as snapshot:
+        if snapshot.generation is not None:
+            embedder = choose_embedder(snapshot.generation, embedder)
     found: list[list[Hit]] = []
     for first in range(0, len(read), BLOCK):
         some = read[first : first + BLOCK]

@@ -21,7 +21,7 @@ from virtue.paths import absolute, printable
 from virtue.pictures import SUFFIXES
 from virtue.retrieval.one_file import are_copies, files_of, identify
 from virtue.retrieval.same_picture import look, same_picture
-from virtue.retrieval.search import check_model, nothing_indexed
+from virtue.retrieval.search import choose_embedder, nothing_indexed
 from virtue.stopping import check_stop, checking
 from virtue.store import Snapshot, Store
 from virtue.store.catalogue.filters import RowFilter
@@ -186,9 +186,8 @@ def _read_query(snapshot: Snapshot, embedder: Callable[[], Embedder], path: byte
     from virtue.embedder.model import Item
     from virtue.phash import perceptual_hash
 
-    model = embedder()
     assert snapshot.generation is not None
-    check_model(snapshot.generation, model)
+    model = choose_embedder(snapshot.generation, embedder())
     picture = load(os.fsdecode(path), side=model.model.side)
     (vector,) = model.embed([Item(model.scenes([picture])[0])])
     phash = perceptual_hash(picture.pixels)

@@ -1,7 +1,8 @@
-"""The bundled model: EfficientNet-Lite0 and all-MiniLM-L6-v2 in one space of 768 dimensions.
+"""The bundled model: EfficientNet-Lite0 and all-MiniLM-L6-v2 in one space of 784 dimensions.
 
-A vector is [meaning, look], 384 numbers each. A row of a library is [m, l] / sqrt 2; a text, asked or
-stored, is [m, 0]. Which part a query weighs depends on what it looks for (`queries`).
+A vector is [meaning, look, colours], 384, 384 and 16 numbers. A row of a library is [m, l, c] / sqrt 3; a
+text, asked or stored, is [m, 0, c / 2] made a unit vector, and without a colour word [m, 0, 0]. Which part a
+query weighs depends on what it looks for (`queries`).
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from virtue.cpu import usable_cores
 from virtue.embedder import proposals
+from virtue.embedder.mini.colour_words import Coloured, read_colours
+from virtue.embedder.mini.colours import WIDTH, name_terms
 from virtue.embedder.mini.config import read_config
 from virtue.embedder.mini.image_encoder import FeatureMaps, ImageEncoder
 from virtue.embedder.mini.text_encoder import TextEncoder
-from virtue.embedder.model import Find, Item, Proposal
+from virtue.embedder.model import EarlierModel, Find, Item, Proposal
 from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt
 from virtue.transparency import find_opaque_rectangle
@@ -39,12 +42,28 @@ MIN_RECTANGLE_SIDE = 16
 """Pixels on the short side of the opaque part of a cut-out that is looked at alone."""
 IMAGE_MEANING = 0.02
 """Weight of the meaning, look 1, when an image looks for regions or photos."""
-TEXT_MEANING = 0.6
-"""Weight of the text's meaning, look 1, when an image and a text look for regions or photos."""
+TEXT = 0.6
+"""Weight of the text, look 1, when an image and a text look for regions or photos."""
+TEXT_COLOURS = 0.5
+"""Weight of the colours that a text names, meaning 1."""
 
 BASELINE = 0.6
 """Share of the score of a region that showed the class nearest to a text, and nothing else: what is taken off
 to tell whether a thing is there (`python -m virtue.evaluation.sureness`)."""
+
+TWO_PARTS = frozenset({"e958bb80408746d63f544d3f086752d9"})
+"""Fingerprints of earlier versions, whose rows are the meaning and the look of today, [m, l] / sqrt 2."""
+
+MEANING, LOOK = 384, 384
+"""Columns of these parts, in this order; the rest are colours."""
+
+
+class TextParts(NamedTuple):
+    """What a text says: the meaning of all but its colour words (384,), centred as the names of the classes
+    are, of unit length or, if there is nothing else, 0; and the colours (16,), of unit length or 0."""
+
+    meaning: np.ndarray
+    colours: np.ndarray
 
 
 class Mini:
@@ -54,7 +73,9 @@ class Mini:
     name = "mini"
     concurrent_calls = max(2, usable_cores() // 2)
     """Threads that an indexer may call this model from at once: one picture fills one core."""
-    dim = 768
+    dim = MEANING + LOOK + WIDTH
+    parts = 3
+    """Of a row, all of one weight."""
     text_match = 0.5
     texts_ignore_find = True
 
@@ -98,55 +119,68 @@ class Mini:
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         rows = np.zeros((len(items), self.dim), np.float32)
-        meanings = self._text_meanings(items)
-        for index, meaning in meanings.items():
-            rows[index, : self.dim // 2] = meaning
+        texts = self._read_texts(items)
+        for index, text in texts.items():
+            rows[index] = self._join_text(text)[0]
         for scene, indices in _group_by_scene(items):
-            parts = self._parts(scene, [items[index].prompt for index in indices])
-            for index, meaning, look in zip(indices, *parts, strict=True):
-                both = unit_rows(meaning + meanings[index]) if index in meanings else meaning
-                rows[index] = np.concatenate([both, look]) / np.sqrt(2)
+            meanings, looks, colours = self._parts(scene, [items[index].prompt for index in indices])
+            for place, index in enumerate(indices):
+                if index in texts:
+                    meanings[place] = unit_rows(meanings[place] + texts[index].meaning)
+                    colours[place] = unit_rows(colours[place] + texts[index].colours)
+            rows[indices] = self._join(meanings, looks, colours)
         return rows
 
     def queries(
         self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
     ) -> list[np.ndarray]:
-        texts = self._text_meanings(items)
+        texts = self._read_texts(items)
         return [
             self._query(item, texts.get(index), picture, find)
             for index, (item, picture) in enumerate(zip(items, pictures, strict=True))
         ]
 
-    def _query(self, item: Item, text: np.ndarray | None, picture: Picture | None, find: Find) -> np.ndarray:
-        """One item as a query; `text` (384,) is the meaning of its text."""
+    def _query(self, item: Item, text: TextParts | None, picture: Picture | None, find: Find) -> np.ndarray:
+        """One item as a query; `text` is what its text says."""
         if item.scene is None:
             assert text is not None, "an item holds a scene, a text or both"
-            return _join(text[None], np.zeros_like(text[None]))
+            return self._join_text(text)
         # One item at a time: products of matrices of another shape add up in another order.
-        meanings, looks = self._parts(item.scene, [item.prompt])
+        meanings, looks, colours = self._parts(item.scene, [item.prompt])
         if find == "captions":
-            meanings = meanings if text is None else unit_rows(meanings + text)
-            return _join(meanings, np.zeros_like(meanings))
+            if text is None:
+                return self._join(meanings, 0 * looks, 0 * colours)
+            return self._join_text(TextParts(unit_rows(meanings[0] + text.meaning), text.colours))
         if picture is not None and _is_whole(item.prompt, picture):
             looks = self._multi_scale_looks(picture, item.prompt, looks)
-        wanted = IMAGE_MEANING * meanings if text is None else TEXT_MEANING * text[None]
-        return _join(np.repeat(wanted, len(looks), axis=0), looks)
+        # Colours of a picture find nothing that its look does not find (`virtue.evaluation.details`).
+        wanted, shown = IMAGE_MEANING * meanings, 0 * colours
+        if text is not None:
+            wanted, shown = TEXT * text.meaning[None], TEXT * TEXT_COLOURS * text.colours[None]
+        return self._join(np.repeat(wanted, len(looks), axis=0), looks, np.repeat(shown, len(looks), axis=0))
 
     def rows_as_queries(self, rows: np.ndarray, find: Find) -> np.ndarray:
-        """Weights rows as `queries` weights a picture with a prompt. A row without a look is a text's."""
-        meanings, looks = (unit_rows(part) for part in np.split(np.asarray(rows, np.float32), 2, axis=1))
-        seen = looks.any(axis=1, keepdims=True)
+        """Weights rows as `queries` weights a picture with a prompt. A row without a look is a text's, and
+        stays as it is."""
+        rows = unit_rows(np.asarray(rows, np.float32))
+        parts = np.split(rows, [MEANING, MEANING + LOOK], axis=1)
+        meanings, looks, colours = (unit_rows(part) for part in parts)
         if find == "captions":
-            return _join(meanings, np.zeros_like(looks))
-        return _join(np.where(seen, IMAGE_MEANING, 1) * meanings, looks)
+            asked = self._join(meanings, 0 * looks, 0 * colours)
+        else:
+            asked = self._join(IMAGE_MEANING * meanings, looks, 0 * colours)
+        return np.where(looks.any(axis=1, keepdims=True), asked, rows)
 
     def text_baselines(self, vectors: np.ndarray) -> np.ndarray:
-        nearest = (vectors[:, : self.dim // 2] @ self._class_meanings.T).max(axis=1)
-        baselines: np.ndarray = np.float32(BASELINE / np.sqrt(2)) * nearest
+        nearest = (vectors[:, :MEANING] @ self._class_meanings.T).max(axis=1)
+        baselines: np.ndarray = np.float32(BASELINE / np.sqrt(self.parts)) * nearest
         return baselines
 
     def knows(self, text: str) -> bool:
         return self._text.knows(text)
+
+    def earlier(self, fingerprint: str) -> EarlierModel | None:
+        return TwoPartMini(self, fingerprint) if fingerprint in TWO_PARTS else None
 
     # -- the parts ---------------------------------------------------------------------------------------
 
@@ -165,23 +199,65 @@ class Mini:
             looks.append(self._vision.look(maps, _weights(maps, [prompt])))
         opaque = None if picture.alpha is None else _opaque_part(picture)
         if opaque is not None:
-            _, own = self._parts(self._maps(opaque, self._config.side), [None])
+            maps = self._maps(opaque, self._config.side)
+            own = self._vision.look(maps, _weights(maps, [None]))
             looks.append(self._multi_scale_looks(opaque, None, own))
         return np.concatenate(looks)
 
-    def _parts(self, maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> tuple[np.ndarray, np.ndarray]:
-        """(meanings, looks) of prompts on one picture, None: the whole; (k, 384) unit rows each."""
-        weights = _weights(maps, prompts)
-        return self._vision.meaning(maps, weights), self._vision.look(maps, weights)
+    def _parts(
+        self, maps: FeatureMaps, prompts: Sequence[Prompt | None]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(meanings, looks, colours) of prompts on one picture, None: the whole; (k, 384), (k, 384) and
+        (k, 16) unit rows."""
+        weights, vision = _weights(maps, prompts), self._vision
+        return vision.meaning(maps, weights), vision.look(maps, weights), vision.colours(maps, weights)
 
-    def _text_meanings(self, items: Sequence[Item]) -> dict[int, np.ndarray]:
-        """The meaning of each item's text that has one, by the item's number: (384,), unit length, centred as
-        the class names are."""
-        texts = {index: item.text for index, item in enumerate(items) if item.text is not None}
+    def _join(self, meanings: np.ndarray, looks: np.ndarray, colours: np.ndarray) -> np.ndarray:
+        """Joins parts, of which the lengths are weights, to unit rows."""
+        rows: np.ndarray = unit_rows(np.concatenate([meanings, looks, colours], axis=1)[:, : self.dim])
+        return rows.astype(np.float32)
+
+    def _join_text(self, text: TextParts) -> np.ndarray:
+        return self._join(text.meaning[None], np.zeros((1, LOOK)), TEXT_COLOURS * text.colours[None])
+
+    def _read_texts(self, items: Sequence[Item]) -> dict[int, TextParts]:
+        """What each item's text says that has one, by the item's number."""
+        texts = {index: self._read(item.text) for index, item in enumerate(items) if item.text is not None}
         if not texts:
             return {}
-        meanings = unit_rows(unit_rows(self._text(list(texts.values()))) - self._text_centre)
-        return dict(zip(texts, meanings, strict=True))
+        vectors = unit_rows(unit_rows(self._text([text.rest for text in texts.values()])) - self._text_centre)
+        return {
+            index: TextParts(vector if text.rest or not text.terms else 0 * vector, name_terms(text.terms))
+            for (index, text), vector in zip(texts.items(), vectors, strict=True)
+        }
+
+    def _read(self, text: str) -> Coloured:
+        return read_colours(text)
+
+
+class TwoPartMini(Mini):
+    """For rows of meaning and look alone: the same networks, which `now` holds, and 768 columns. Colour
+    words are words like others."""
+
+    dim = MEANING + LOOK
+    parts = 2
+    lacks = "colours and boxes that fit things"
+
+    def __init__(self, now: Mini, fingerprint: str) -> None:
+        super().__init__(now._folder, threads=now._threads)
+        self.fingerprint = fingerprint
+        self._now = now
+
+    @property
+    def _vision(self) -> ImageEncoder:
+        return self._now._vision
+
+    @property
+    def _text(self) -> TextEncoder:
+        return self._now._text
+
+    def _read(self, text: str) -> Coloured:
+        return Coloured(text, ())
 
 
 def _is_whole(prompt: Prompt | None, picture: Picture) -> bool:
@@ -210,10 +286,6 @@ def _weights(maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> np.ndarray:
         if prompt and (prompt.points or prompt.mask is not None):
             weights[index] = prompt_weights(prompt, maps.width, maps.height, maps.last)
     return weights
-
-
-def _join(meanings: np.ndarray, looks: np.ndarray) -> np.ndarray:
-    return unit_rows(np.concatenate([meanings, looks], axis=1)).astype(np.float32)
 
 
 def _group_by_scene(items: Sequence[Item]) -> list[tuple[FeatureMaps, list[int]]]:

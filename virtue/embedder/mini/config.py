@@ -9,7 +9,7 @@ from pathlib import Path
 
 from virtue.errors import ModelError
 
-FILES = ("vision.onnx", "text.onnx", "tokenizer.json", "arrays.npz")
+FILES = ("vision.onnx", "text.onnx", "tokenizer.json", "arrays.npz", "colours.npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Config:
     """Settings on which stored vectors depend. Raise `pooling` when the code that pools changes them."""
 
     name: str = "mini"
-    pooling: int = 1
+    pooling: int = 2
     side: int = 512
     stride: int = 32
     top_classes: int = 50

@@ -1,9 +1,9 @@
-"""Picture -> feature maps -> meaning and look of any part of it.
+"""Picture -> feature maps -> meaning, look and colours of any part of it.
 
 Meaning: ConSE (Norouzi et al. 2013, arXiv 1312.5650): the classes that EfficientNet-Lite0 sees in the
 mean of the last map, as a mean of their names' sentence vectors. Look: the last map and the expansion of
 the last block at stride 16, each pooled by a generalised mean, p = 3 (Radenovic et al. 2018, arXiv
-1711.02512), joined, centred and projected.
+1711.02512), joined, centred and projected. Colours: what people call them, in shares of the area.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from virtue.embedder.feature_map import FeatureMap
+from virtue.embedder.mini.colours import ColourTable, pool_shares
 from virtue.embedder.mini.config import Config
 from virtue.embedder.pooling import coarsen
 from virtue.onnx_session import open_session
@@ -24,9 +25,11 @@ from virtue.vector_math import unit_rows
 @dataclass(frozen=True, eq=False)
 class FeatureMaps(FeatureMap):
     """The feature maps of a picture: `last` has 1280 channels at stride 32 of the model's input, `middle` is
-    (2 rows, 2 columns, 672) at stride 16; both float32, never negative (ReLU6)."""
+    (2 rows, 2 columns, 672) at stride 16; both float32, never negative (ReLU6). `shares` is (cells of the
+    finer grid, 11) float32: of each cell, the shares of the colour terms."""
 
     middle: np.ndarray
+    shares: np.ndarray
 
     @cached_property
     def cubed(self) -> tuple[np.ndarray, np.ndarray]:
@@ -45,6 +48,7 @@ class ImageEncoder:
     def __init__(self, folder: Path, config: Config, threads: int | None) -> None:
         self._config = config
         self._session = open_session(folder / "vision.onnx", threads)
+        self._table = ColourTable(folder)
         with np.load(folder / "arrays.npz") as arrays:
             self._classifier = arrays["classifier"].astype(np.float32)
             self._bias = arrays["bias"].astype(np.float32)
@@ -66,7 +70,8 @@ class ImageEncoder:
 
             pixels = np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.BICUBIC))
         last, middle = self._session.run(None, {"pixels": np.ascontiguousarray(pixels[None])})
-        return FeatureMaps(width, height, last[0], middle[0])
+        shares = self._table.cells(pixels, middle.shape[1:3])
+        return FeatureMaps(width, height, last[0], middle[0], shares)
 
     def meaning(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         """Returns the meanings of regions: (k, 384) unit rows. `weights` is (k, cells of the finer grid). The
@@ -93,3 +98,7 @@ class ImageEncoder:
     def look(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         """Returns the looks of regions: (k, 384) unit rows."""
         return unit_rows((self.raw_look(maps, weights) - self._centre) @ self._projection)
+
+    def colours(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
+        """Returns the colours of regions: (k, 16) unit rows, the last five columns zero."""
+        return pool_shares(maps.shares, weights)
