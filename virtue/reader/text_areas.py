@@ -7,6 +7,8 @@ on its shape gives back what the core lacks.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +21,12 @@ MIN_HEIGHT = 2
 """Pixels that the core of a line must have across."""
 MARGIN = 1.6
 """The margin around a core, as a multiple of its area by its perimeter."""
-MIN_ELONGATION = 1.5
+MIN_ELONGATION = 2
 """How many times longer than high a core must be before its tilt means anything."""
+MAX_LETTER = 1.6
+"""Times its height that a letter may be wide, with its margin."""
+MIN_STACK = 3
+"""Letters on each other that are a line."""
 MAX_SKEW = 0.2
 """Share of its height by which the ends of a line may lie higher or lower before it counts as tilted."""
 
@@ -28,16 +34,27 @@ MAX_SKEW = 0.2
 @dataclass(frozen=True, slots=True)
 class Area:
     """A tilted box: its centre, its length along the line and its height across, in pixels, and the angle of
-    the line to the x axis in radians, -pi/2 to pi/2, y pointing down."""
+    the line to the x axis in radians, -pi/2 to pi/2, y pointing down. `letters` are those of a line whose
+    letters stand on each other, the highest first."""
 
     x: float
     y: float
     length: float
     height: float
     angle: float
+    letters: tuple[Area, ...] = ()
 
-    def scaled(self, factor: float) -> Area:
-        return Area(self.x * factor, self.y * factor, self.length * factor, self.height * factor, self.angle)
+    def stretched(self, sx: float, sy: float) -> Area:
+        """Returns the same part of a picture that has so many times the columns and rows."""
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        return Area(
+            self.x * sx,
+            self.y * sy,
+            self.length * math.hypot(cos * sx, sin * sy),
+            self.height * math.hypot(sin * sx, cos * sy),
+            math.atan2(sin * sy, cos * sx),
+            tuple(letter.stretched(sx, sy) for letter in self.letters),
+        )
 
     @property
     def corners(self) -> np.ndarray:
@@ -47,6 +64,12 @@ class Area:
         half = np.stack([-along - across, along - across, along + across, across - along])
         corners: np.ndarray = half + np.array([self.x, self.y])
         return corners
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1 of the upright box around it."""
+        (x0, y0), (x1, y1) = self.corners.min(axis=0).tolist(), self.corners.max(axis=0).tolist()
+        return x0, y0, x1, y1
 
 
 def find_areas(probabilities: np.ndarray, limit: int) -> list[Area]:
@@ -67,14 +90,51 @@ def find_areas(probabilities: np.ndarray, limit: int) -> list[Area]:
     u0, u1, v0, v1 = _extents(rows, starts, ends, labels, angles)
     areas = []
     for label in kept.tolist():
-        core_length, core_height = u1[label] - u0[label], v1[label] - v0[label]
+        core_length, core_height = float(u1[label] - u0[label]), float(v1[label] - v0[label])
         if core_height < MIN_HEIGHT or core_length < MIN_HEIGHT:
             continue
         margin = MARGIN * core_length * core_height / (core_length + core_height)
         u, v, angle = (u0[label] + u1[label]) / 2, (v0[label] + v1[label]) / 2, float(angles[label])
         x, y = u * np.cos(angle) - v * np.sin(angle), u * np.sin(angle) + v * np.cos(angle)
-        areas.append(Area(float(x), float(y), core_length + margin, core_height + margin, angle))
-    return areas
+        areas.append(
+            Area(float(x), float(y), float(core_length + margin), float(core_height + margin), angle)
+        )
+    return stack_letters(areas)
+
+
+def stack_letters(areas: Sequence[Area]) -> list[Area]:
+    """Joins letters that stand on each other, as on the sign of a hotel; all else stays as it is."""
+    letters = sorted((area for area in areas if _is_letter(area)), key=lambda area: area.y)
+    stacks: list[list[Area]] = []
+    for letter in letters:
+        for stack in stacks:
+            if _stands_below(letter, stack[-1]):
+                stack.append(letter)
+                break
+        else:
+            stacks.append([letter])
+    stacks = [stack for stack in stacks if len(stack) >= MIN_STACK]
+    stacked = {id(letter) for stack in stacks for letter in stack}
+    return [*(area for area in areas if id(area) not in stacked), *map(_join, stacks)]
+
+
+def _is_letter(area: Area) -> bool:
+    return area.angle == 0 and area.length < MAX_LETTER * area.height
+
+
+def _stands_below(letter: Area, upper: Area) -> bool:
+    size = max(upper.height, letter.height)
+    return (
+        abs(letter.x - upper.x) < size / 3
+        and size / 2 < letter.y - upper.y < 2 * size
+        and 2 * min(upper.height, letter.height) > size
+    )
+
+
+def _join(stack: Sequence[Area]) -> Area:
+    bounds = np.array([letter.bounds for letter in stack])
+    (x0, y0), (x1, y1) = bounds[:, :2].min(axis=0).tolist(), bounds[:, 2:].max(axis=0).tolist()
+    return Area((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, 0, tuple(stack))
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
