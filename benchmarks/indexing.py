@@ -1,13 +1,16 @@
 """How fast photos are indexed, beside what reading them costs: `python -m benchmarks.indexing`.
 
-    python -m benchmarks.indexing [--photos 40] [--megapixels 12] [--seed 1] [--side 512]
+    python -m benchmarks.indexing [--photos 40] [--megapixels 12] [--seed 1] [--side 512] [--ocr]
 
 Makes JPEGs of that size with the texture of real photos (pieces of those in `examples/photos`, enlarged
 little, with a sensor's grain), then measures on the same cores, in turn: decoding at reduced scale plus
-resizing with Pillow; full decoding; `virtue index` as a process from start to exit. Prints one JSON object:
+resizing with Pillow; full decoding; `virtue index --no-ocr` as a process from start to exit, so that runs of
+older versions compare; with `--ocr` also `virtue index --ocr` over the same library, which then does nothing
+but read the photos (few of them hold text). Prints one JSON object:
 photos a second of each, how many times longer `virtue index` takes than reduced decoding (`ratio`; target
 2.5 with one pass at 512 pixels, 4 with a second at 768), the same without the start of the process
-(`ratio_running`), and its peak memory in MB (all processes together; target 1,000).
+(`ratio_running`), and its peak memory in MB (all processes together; target 1,000); of reading the seconds a
+photo, and the same peak.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=512, help="pixels on the long side after resizing")
     parser.add_argument("--regions", default="auto")
     parser.add_argument("--workers", type=int, help="as for virtue index")
+    parser.add_argument("--ocr", action="store_true", help="measure reading, too")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -50,12 +54,15 @@ def main() -> int:
         folder.mkdir()
         photos = make_photos(folder, options.photos, options.megapixels, options.seed)
         best: dict[str, float] = {}
-        runs = []
+        runs, readings = [], []
         for repetition in range(options.repetitions):
             for name, work in (("reduced", partial(reduced, side=options.side)), ("full", full)):
                 rate = read_rate(work, photos)
                 best[name] = max(rate, best.get(name, 0))
-            runs.append(run_index(folder, Path(scratch) / f"library{repetition}", options))
+            library = Path(scratch) / f"library{repetition}"
+            runs.append(run_index(folder, library, options, "--no-ocr"))
+            if options.ocr:
+                readings.append(run_index(folder, library, options, "--ocr"))
     fastest = min(runs, key=lambda run: run.seconds)
     running = json.loads(fastest.stdout)["seconds"]
     count = len(photos)
@@ -72,6 +79,8 @@ def main() -> int:
         "ratio": round(best["reduced"] * fastest.seconds / count, 2),
         "ratio_running": round(best["reduced"] * running / count, 2),
         "peak_mb": round(max(run.peak_mb for run in runs)),
+        **({"read_s_a_photo": round(min(run.seconds for run in readings) / count, 3)} if readings else {}),
+        **({"read_peak_mb": round(max(run.peak_mb for run in readings))} if readings else {}),
         "repetitions": options.repetitions,
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -135,13 +144,14 @@ def read_rate(work: Callable[[Path], None], photos: dict[Path, int]) -> float:
         return len(photos) / (time.perf_counter() - started)
 
 
-def run_index(folder: Path, library: Path, options: argparse.Namespace) -> Watched:
+def run_index(folder: Path, library: Path, options: argparse.Namespace, *ocr: str) -> Watched:
     command = [sys.executable, "-m", "virtue", "index", str(folder), "--database", str(library), "--json"]
-    command += ["--regions", options.regions]
+    command += ["--regions", options.regions, *ocr]
     if options.workers:
         command += ["--workers", str(options.workers)]
     done = watch(command)
-    if done.status or json.loads(done.stdout)["indexed"] != options.photos:
+    told = {} if done.status else json.loads(done.stdout)
+    if options.photos not in (told.get("indexed"), told.get("read")):
         sys.exit(f"virtue index failed with {done.status}: {done.stderr}")
     return done
 

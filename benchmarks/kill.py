@@ -13,10 +13,12 @@ The trouble of the first two: two files may not be read; in every second round a
 sub-folder's place, as where a drive is not mounted; a worker is killed, or suspended for a
 second; another process writes to the library (it indexes another folder, or forgets what is missing).
 
-A fault is: an acknowledged photo that is gone, doubled or embedded again, after whichever run; a photo
-missing at the end; a region or caption that no row backs; anything `virtue verify` finds; a file in the
-library that is not part of it; a worker that outlives its parent. Prints one JSON object; the exit status
-is 1 if there was a fault.
+Each picture has a word in it, which the run reads when all vectors are there.
+
+A fault is: an acknowledged photo that is gone, doubled, embedded again or read again, after whichever run; a
+photo missing or not read at the end; a region or caption that no row backs; anything `virtue verify` finds; a
+file in the library that is not part of it; a worker that outlives its parent. Prints one JSON object; the
+exit status is 1 if there was a fault.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from pathlib import Path
 from threading import Thread, Timer
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 VIRTUE = [sys.executable, "-m", "virtue"]
 _RIGHTS_OF_ROOT = "-dac_override,-dac_read_search"
@@ -49,10 +51,11 @@ POWERLESS = (
     ["setpriv", "--bounding-set", _RIGHTS_OF_ROOT, "--inh-caps", _RIGHTS_OF_ROOT] if os.geteuid() == 0 else []
 )
 """What makes rights of files hold for a command that root runs."""
+WORD = "Kilometre"
 ENDS = ("is being written", "there is no library", "forgot 0 files")
 """What the other writer may say when it changed nothing."""
 Photos = dict[bytes, frozenset[int]]
-"""Photos by content hash, with the rows of their regions."""
+"""Photos by content hash, with the rows of their regions, or with the ids of captions of what was read."""
 
 
 def main() -> int:
@@ -101,16 +104,19 @@ class Trial:
             self.other.mkdir()
         self.forgettable = set()
         self.change_folder(number, new)
-        before = self.acknowledged()
+        before, read = self.acknowledged(), self.read()
         with self.trouble(number):
             promised = before | self.kill_one(number, before)
+            read |= self.read()
             started = time.monotonic()
             self.finish(number, in_trouble=True)
             self.usual = 0.8 * self.usual + 0.2 * (time.monotonic() - started)
-            self.compare(number, promised, "the run in trouble")
-        promised = self.acknowledged()
+            self.compare(number, promised, self.acknowledged(), "embedded", "the run in trouble")
+            self.compare(number, read, self.read(), "read", "the run in trouble")
+        promised, read = self.acknowledged(), self.read()
         self.finish(number, in_trouble=False)
-        self.compare(number, promised, "the last run")
+        self.compare(number, promised, self.acknowledged(), "embedded", "the last run")
+        self.compare(number, read, self.read(), "read", "the last run")
         self.check(number)
 
     def change_folder(self, number: int, new: int) -> None:
@@ -157,6 +163,9 @@ class Trial:
         process.communicate()
         acknowledged = self.acknowledged()
         self.counts["killed_with_part_committed"] += set(before) != set(acknowledged)
+        self.counts["killed_with_part_read"] += bool(acknowledged.keys() - self.read().keys()) and bool(
+            self.read()
+        )
         self.end(other, number)
         if workers_alive():
             self.faults.append(f"round {number}: a worker outlived its parent")
@@ -231,27 +240,35 @@ class Trial:
     def acknowledged(self) -> Photos:
         """Photos with an embedding, by content hash, with the rows of their regions: what the
         catalogue promises at this moment, read with SQLite alone."""
+        return self.ask(
+            "SELECT hash, row FROM regions JOIN photos ON photos.id = photo_id WHERE row IS NOT NULL"
+        )
+
+    def read(self) -> Photos:
+        """Photos that were read."""
+        return self.ask(
+            "SELECT hash, c.id FROM photos LEFT JOIN captions c ON c.photo_id = photos.id AND source = 'ocr' "
+            "WHERE read_by IS NOT NULL"
+        )
+
+    def ask(self, sql: str) -> Photos:
         catalogue = self.library / "catalogue.db"
         if not catalogue.exists():
             return {}
+        found: dict[bytes, set[int]] = {}
         with sqlite3.connect(catalogue) as connection:
-            has_tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'regions'").fetchone()
-            found: dict[bytes, set[int]] = {}
-            if has_tables:
-                for photo, row in connection.execute(
-                    "SELECT hash, row FROM regions JOIN photos ON photos.id = photo_id WHERE row IS NOT NULL"
-                ):
-                    found.setdefault(photo, set()).add(row)
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'regions'").fetchone():
+                for photo, number in connection.execute(sql):
+                    found.setdefault(photo, set()).add(number)
         connection.close()
-        return {photo: frozenset(rows) for photo, rows in found.items()}
+        return {photo: frozenset(numbers) for photo, numbers in found.items()}
 
-    def compare(self, number: int, promised: Photos, run: str) -> None:
+    def compare(self, number: int, promised: Photos, now: Photos, done: str, run: str) -> None:
         """Looks for photos that were acknowledged, and are neither edited nor deleted, in what is there."""
-        now = self.acknowledged()
         kept = {photo_hash(path) for path in self.paths()}
         for photo, rows in promised.items():
             if photo in kept - self.forgettable and now.get(photo) != rows:
-                what = "embedded again" if photo in now else "lost"
+                what = f"{done} again" if photo in now else "lost"
                 self.faults.append(
                     f"round {number}: acknowledged photo {photo.hex()[:8]} was {what} by {run}"
                 )
@@ -268,6 +285,11 @@ class Trial:
         self.counts["photos"] += len(on_disk)
         for lost in on_disk - set(final):
             fault(f"photo {lost.hex()[:8]} is on disk and not in the library")
+        for unread in on_disk - set(self.read()):
+            fault(f"photo {unread.hex()[:8]} was not read")
+        for photo, captions in self.read().items():
+            if photo in on_disk and len(captions) != 1:
+                fault(f"photo {photo.hex()[:8]} has {len(captions)} captions of its one word")
         rows_used = [row for rows in final.values() for row in rows]
         if len(rows_used) != len(set(rows_used)):
             fault("two regions share a row")
@@ -293,10 +315,13 @@ def photo_hash(path: Path) -> bytes:
 
 
 def picture(chance: random.Random) -> Image.Image:
-    """A small picture that no other equals."""
+    """A small picture that no other equals, with a word in it."""
     noise = np.random.default_rng(chance.getrandbits(63))
     coarse = Image.fromarray(noise.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-    return coarse.resize((800, 600), Image.Resampling.BICUBIC)
+    made = coarse.resize((800, 600), Image.Resampling.BICUBIC)
+    ImageDraw.Draw(made).rectangle((100, 200, 700, 330), "white")
+    ImageDraw.Draw(made).text((150, 220), WORD, "black", ImageFont.load_default(size=80))
+    return made
 
 
 def children(pid: int) -> list[int]:

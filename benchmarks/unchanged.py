@@ -26,6 +26,7 @@ from virtue import Embedder, Library
 from virtue.indexer.requirements import Settings
 from virtue.indexer.roots import Options
 from virtue.indexer.walk import Walk, walk
+from virtue.reader import Reader
 
 REGIONS = 20
 
@@ -86,7 +87,8 @@ def fill(folder: Path, photos: Path) -> None:
             embedded, records = [], []
             for number, file in enumerate(files[first : first + 500], first):
                 made, record = photo(rng, number, REGIONS, model.dim)
-                embedded.append(replace(made, settings=settings))
+                info = replace(made.info, read_by=Reader.name)
+                embedded.append(replace(made, info=info, settings=settings))
                 stamps = {"size": file.size, "mtime_ns": file.mtime_ns, "sidecar": file.stamp}
                 records.append(replace(record, path=file.path, **stamps))
             writer.commit(embedded, records)

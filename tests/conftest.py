@@ -30,12 +30,14 @@ def gable() -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user with an empty home, standing in an empty folder."""
+    """A user with an empty home, standing in an empty folder, who has no text in photos read: of few small
+    ones that would take longer than all else."""
     folder = tmp_path / "home"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith(("VIRTUE_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("VIRTUE_OCR", "false")
     monkeypatch.chdir(tmp_path)
     return folder
 

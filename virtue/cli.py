@@ -148,6 +148,13 @@ def index(
             help="Follow links that lead out of the folders. Default: as indexed before, else not.",
         ),
     ] = None,
+    ocr: Annotated[
+        bool | None,
+        option(
+            "--ocr/--no-ocr",
+            help="Read the text in photos, after all else. Default: as indexed before, else read it.",
+        ),
+    ] = None,
     annotations: Annotated[
         Path | None, option("--annotations", metavar="FILE", help="COCO JSON with boxes, masks, captions.")
     ] = None,
@@ -180,6 +187,7 @@ def index(
             regions=regions,
             exclude=exclude or (),
             follow_links=follow_links,
+            ocr=ocr,
             annotations=annotations,
             captions=captions,
             rehash=rehash,

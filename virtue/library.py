@@ -119,6 +119,7 @@ class Library:
         regions: str | int | None = None,
         exclude: Sequence[str] = (),
         follow_links: bool | None = None,
+        ocr: bool | None = None,
         annotations: str | os.PathLike[str] | None = None,
         captions: str | os.PathLike[str] | None = None,
         rehash: bool = False,
@@ -135,6 +136,9 @@ class Library:
             exclude: glob patterns of names or paths to leave out; `[""]`: none any more.
             follow_links: whether links that lead out of the indexed folders are followed, but for those to a
                 folder above. None: as these folders were last indexed, else not.
+            ocr: whether the text in photos is read too, after all have their vectors. Photos that are in the
+                library already are not embedded again for it, and what was read stays without it. None: as
+                these folders were last indexed, else it is.
             annotations: a COCO JSON file whose boxes and masks become regions.
             captions: a CSV or JSONL file with path, caption and perhaps x, y, w, h.
             rehash: open files of unchanged size and time too.
@@ -150,15 +154,16 @@ class Library:
         from virtue.indexer import index
 
         progress = with_stop(_with_say(progress, say), stop)
-        store, embedder = self._open(create=True), self.embedder
+        store, embedder, named = self._open(create=True), self.embedder, _as_list(paths)
         with store.write("virtue index") as writer:
             report = index(
                 store,
                 embedder,
-                _as_list(paths),
+                named,
                 regions=regions,
                 exclude=exclude,
                 follow_links=follow_links,
+                ocr=ocr,
                 annotations=annotations,
                 captions=captions,
                 rehash=rehash,
@@ -167,6 +172,7 @@ class Library:
                 writer=writer,
             )
             self._refresh(writer, progress)
+            self._read_texts(writer, report, [absolute(path) for path in named], ocr, workers, progress)
         return report
 
     def add(
@@ -175,6 +181,7 @@ class Library:
         name: str | None = None,
         *,
         regions: str | int | None = None,
+        ocr: bool | None = None,
         workers: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
@@ -186,7 +193,7 @@ class Library:
         Args:
             pictures: the content of a file (JPEG, PNG, WebP, ...), with its `name`; or several, by their
                 names.
-            regions, workers, progress, stop: as of `index`.
+            regions, ocr, workers, progress, stop: as of `index`.
 
         Returns:
             What became of them; `problems` names those that are no pictures, which are not kept.
@@ -208,7 +215,14 @@ class Library:
         store, embedder = self._open(create=True), self.embedder
         with store.write("add") as writer:
             report = add_pictures(
-                store, writer, embedder, pictures, regions=regions, workers=workers, progress=progress
+                store,
+                writer,
+                embedder,
+                pictures,
+                regions=regions,
+                ocr=ocr,
+                workers=workers,
+                progress=progress,
             )
             self._refresh(writer, progress)
         return report
@@ -249,7 +263,25 @@ class Library:
             # Not before: until all is embedded, searches go on with the model there is.
             self._model = self._embedder = embedder
             self._refresh(writer, progress)
+            self._read_texts(writer, report, (), None, workers, progress)
         return report
+
+    def _read_texts(
+        self,
+        writer: Writer,
+        report: Report,
+        paths: Sequence[bytes],
+        ocr: bool | None,
+        workers: int | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        """Reads the text in photos, when searches find all else already."""
+        from virtue.indexer.reading import read_texts
+
+        if read_texts(
+            self.store, writer, self.embedder, report, paths, ocr=ocr, workers=workers, progress=progress
+        ):
+            self._refresh(writer, progress)
 
     def _refresh(self, writer: Writer, progress: Callable[[Progress], None] | None = None) -> None:
         """Brings up to date what follows from the rows, under the lock that they were written with."""

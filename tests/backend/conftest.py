@@ -49,7 +49,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "copies").mkdir()
     shutil.copy(place / "album" / "cat.jpg", place / "copies" / "again.jpg")
     with Library(place / "library") as library:
-        library.index([place / "album", place / "copies"], regions=4)
+        library.index([place / "album", place / "copies"], regions=4, ocr=False)
     return place
 
 

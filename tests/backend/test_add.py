@@ -31,7 +31,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library with two pictures of a program's own."""
     folder = tmp_path_factory.mktemp("stocked") / "shop"
     with Library(folder) as library:
-        report = library.add({"4711-Q": content("cat"), "shoes/9": content("rocket")}, regions=2)
+        report = library.add({"4711-Q": content("cat"), "shoes/9": content("rocket")}, regions=2, ocr=False)
         assert (report.indexed, report.problems) == (2, [])
     return folder
 
@@ -57,7 +57,7 @@ NAMES = ["東京 1.jpg", "..", ".hidden", "@eaDir", "a%b", "100%.jpg", "A:B*?.PN
 
 def test_names_come_back_as_they_were(shop: Library) -> None:
     pictures = {name: content("dog") + bytes([number]) for number, name in enumerate(NAMES)}
-    assert shop.add(pictures.items(), regions=0).indexed == len(NAMES)
+    assert shop.add(pictures.items(), regions=0, ocr=False).indexed == len(NAMES)
     for name in NAMES:
         assert Path(named(shop, name).paths[0]).read_bytes() == pictures[name]
     assert shop.index().unchanged == 2 + len(NAMES)
@@ -217,7 +217,8 @@ with Library(sys.argv[1]) as library:
     for number in range(int(sys.argv[2]), int(sys.argv[3])):
         while True:
             try:
-                library.add(Path(sys.argv[4]).read_bytes() + bytes([number]), f"{number}", regions=0)
+                content = Path(sys.argv[4]).read_bytes() + bytes([number])
+                library.add(content, f"{number}", regions=0, ocr=False)
                 break
             except LockedError:
                 pass

@@ -78,7 +78,7 @@ def own(tmp_path: Path) -> Library:
     for name in ("cat", "dog"):
         write_photo(tmp_path / "own" / f"{name}.jpg", name)
     library = Library(tmp_path / "own.virtue")
-    library.index(tmp_path / "own", regions=2)
+    library.index(tmp_path / "own", regions=2, ocr=False)
     library.annotate(
         photo_of(library, "cat").photo_id,
         captions=["whiskers of the west wing"],

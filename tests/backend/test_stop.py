@@ -40,7 +40,7 @@ def test_indexing_stops_and_keeps_what_was_done(tmp_path: Path, many: Path) -> N
 
     with Library(tmp_path / "library") as library:
         with pytest.raises(StoppedError, match="what was done is kept") as caught:
-            library.index(many, regions=0, stop=stop, progress=tell, workers=1)
+            library.index(many, regions=0, ocr=False, stop=stop, progress=tell, workers=1)
         kept = library.count()
         assert 0 < kept < 30
         assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]

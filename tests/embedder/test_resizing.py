@@ -120,7 +120,7 @@ def test_vectors_are_those_of_pictures_that_the_model_resizes(published: Embedde
 def test_a_library_finds_photos_that_its_workers_resized(photos: Path, tmp_path: Path) -> None:
     embedder = Embedder.from_pretrained(save("siglip", tmp_path / "siglip"), device="cpu", threads=1)
     with Library(tmp_path / "library", embedder=embedder) as library:
-        report = library.index(photos, regions=2)
+        report = library.index(photos, regions=2, ocr=False)
         assert (report.indexed, report.problems) == (2 * len(SIZES) + 1, [])
         for file in photos.iterdir():
             (hit, *_) = library.search(file, find="photos", top=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -164,24 +165,65 @@ def test_what_does_not_fit_is_told_and_costs_itself(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("line", "fault"),
     [
-        ("a.jpg\n", "line 1: there is no caption for a.jpg"),
-        ("path,caption\n,x\n", "line 2: there is no path"),
-        ("a.jpg,x\na.jpg,y,1,2\n", "line 2: a box needs four numbers"),
-        ("a.jpg,x,1,2,3,four\n", "line 1: a box needs four numbers"),
-        ("path,caption\na.jpg,x,y\n", "line 2: 3 values for the columns path,caption: put a caption"),
-        ('{"path": "a.jpg", "caption": "x"}\n{"path"', "line 2: not JSON"),
-        ('{"path": "a.jpg", "caption": "x"}\n[1]', "line 2: not an object"),
-        ('{"path": "a.jpg", "caption": "x", "x": 1}', "line 1: a box needs four numbers"),
-        ('{"path": "a.jpg", "caption": 5}', "line 1: there is no caption"),
+        ("a.jpg\n", "there is no caption for a.jpg"),
+        (",x\n", "there is no path"),
+        ("a.jpg,y,1,2\n", "a box needs four numbers"),
+        ("a.jpg,x,1,2,3,four\n", "a box needs four numbers"),
+        ("a.jpg,x,,,,,y\n", "7 values for the columns path,caption,x,y,w,h: put a caption that holds commas"),
+        ('{"path"\n', "not JSON"),
+        ("[1]\n", "not an object"),
+        ('{"path": "a.jpg", "caption": "x", "x": 1}\n', "a box needs four numbers"),
+        ('{"path": "a.jpg", "caption": 5}\n', "there is no caption"),
     ],
 )
-def test_a_malformed_file_of_captions_names_the_line(tmp_path: Path, content: str, message: str) -> None:
+def test_a_malformed_line_is_named_and_costs_itself(tmp_path: Path, line: str, fault: str) -> None:
     path = tmp_path / "captions"
-    path.write_text(content)
-    with pytest.raises(InputError, match=f"captions, {message}"):
+    sound = '{"path": "a.jpg", "caption": "x"}\n' if line[0] in "{[" else "a.jpg,x\n"
+    path.write_text(sound + line + sound)
+    captions, faults = read_captions(path)
+    assert [entry.caption for entry in captions["a.jpg"].lines] == ["x", "x"]
+    assert len(faults) == 1 and f"captions, line 2: {fault}" in faults[0] and faults[0].endswith("left out")
+    path.write_text(line * 2)
+    with pytest.raises(InputError, match="captions, line 1: " + re.escape(fault)):
         read_captions(path)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "newline", "between"),
+    [
+        ("cp1252", "\r\n", ","),
+        ("cp1252", "\r\n", ";"),
+        ("utf-8-sig", "\r\n", ";"),
+        ("utf-8", "\n", "\t"),
+        ("utf-16", "\r\n", "\t"),
+        ("utf-16", "\n", ";"),
+        ("mac", "\r", ","),
+    ],
+)
+def test_captions_as_spreadsheets_save_them(shelf: Shelf, encoding: str, newline: str, between: str) -> None:
+    shelf.photo("Köln.jpg")
+    rows = [
+        ["Path", "Caption", "x", "y", "w", "h"],
+        ["Köln.jpg", "Grüße; aus, Köln", "1,5", "2", "10,5", "4"],
+    ]
+    if encoding == "mac":
+        encoding, rows = "utf-8", [["path", "caption"], ["Köln.jpg", "Grüße; aus, Köln"]]
+    elif between == ",":
+        rows = [[value.replace(",5", ".5") for value in row] for row in rows]
+    lines = [between.join(f'"{value}"' for value in row) for row in rows]
+    file = shelf.folder / "captions.csv"
+    file.write_bytes((newline.join(lines) + newline).encode(encoding))
+    report = shelf.index(captions=file, regions="none")
+    (caption,) = shelf.all_captions()
+    assert caption.text == "Grüße; aus, Köln"
+    if len(rows[0]) == 6:
+        assert caption.box is not None and caption.box.xywh == (1.5, 2, 10.5, 4)
+    told = (
+        [f"{file}: 1 captions are not UTF-8, and were read as Windows-1252"] if encoding == "cp1252" else []
+    )
+    assert report.warnings == told
 
 
 def test_a_file_of_captions_that_is_not_there(tmp_path: Path) -> None:
@@ -222,12 +264,12 @@ def test_many_long_entries_are_read(tmp_path: Path) -> None:
         "\n".join(json.dumps({"path": "a.jpg", "caption": f"{n} " + "x" * 90_000}) for n in range(30))
     )
     for name in ("captions.csv", "captions.jsonl"):
-        assert len(read_captions(tmp_path / name)["a.jpg"].lines) == 30
+        assert len(read_captions(tmp_path / name)[0]["a.jpg"].lines) == 30
 
 
 def test_the_first_of_too_many_captions_of_a_photo_are_used(tmp_path: Path) -> None:
     rows = "".join(f"a.jpg,text {n},{n / 1000},0,1,1\n" for n in range(10_001))
     (tmp_path / "captions.csv").write_text("path,caption,x,y,w,h\n" + rows)
-    fitted = read_captions(tmp_path / "captions.csv")["a.jpg"].fit(100, 80)
+    fitted = read_captions(tmp_path / "captions.csv")[0]["a.jpg"].fit(100, 80)
     assert len(fitted.captions) == len(fitted.regions) == 10_000
     assert "the first 10,000 captions of a photo are used, of 10,001" in fitted.faults[0]

@@ -40,7 +40,7 @@ def test_two_processes_make_what_one_makes(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Library(tmp_path / "one", device="cpu") as library:
-        one = library.index(photos, regions=4)
+        one = library.index(photos, ocr=False, regions=4)
     monkeypatch.setattr(model_threads, "MAX_BATCH", 3)
     asked = []
     ask = model_processes._ModelProcess.embed
@@ -52,7 +52,7 @@ def test_two_processes_make_what_one_makes(
     monkeypatch.setattr(model_processes._ModelProcess, "embed", noted)
     seen: set[int] = set()
     with Library(tmp_path / "two", device="cpu,cpu") as library:
-        two = library.index(photos, regions=4, progress=lambda event: seen.update(processes()))
+        two = library.index(photos, ocr=False, regions=4, progress=lambda event: seen.update(processes()))
         assert library.embedder.devices == ("cpu", "cpu")
         assert library.verify() == []
     assert (two.indexed, two.problems) == (one.indexed, [])
@@ -76,10 +76,10 @@ def test_a_process_that_is_killed_costs_one_sentence_and_loses_nothing(
     with Library(tmp_path / "library", device="cpu,cpu") as library:
         wanted = r"^the process with the model on cpu ended \(SIGKILL\): what was done is kept, index again "
         with pytest.raises(ModelError, match=wanted):
-            library.index(photos, regions=2, progress=kill)
+            library.index(photos, ocr=False, regions=2, progress=kill)
         assert processes() == []
         assert library.verify() == []
-        kept = library.index(photos, regions=2, progress=None)
+        kept = library.index(photos, ocr=False, regions=2, progress=None)
         assert 0 < kept.indexed < count
         assert kept.indexed + kept.unchanged == count
         assert library.verify() == []

@@ -29,7 +29,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory, example_photos: Path) -> Pa
     with Image.open(photos / "cat.jpg") as image:
         image.save(photos / "cat again.png")
     with Library(folder / "library") as library:
-        library.index(photos)
+        library.index(photos, ocr=False)
     return folder / "library"
 
 
@@ -78,7 +78,7 @@ def test_what_differs_in_a_word_is_no_copy(tmp_path: Path) -> None:
             draw.text((40, 40 + 40 * line), f"ITEM {line:02}   {last}", fill="black", font_size=28)
         receipt.save(photos / f"receipt {number}.png")
     with Library(tmp_path / "library") as library:
-        library.index(photos)
+        library.index(photos, ocr=False)
         for query in ("a receipt", photos / "receipt 0.png"):
             hits = library.search(query)
             assert [hit.copies for hit in hits] == [(), (), ()]

@@ -98,7 +98,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Library:
             text, "utf-8"
         )
     library = Library(folder / "library")
-    library.index(folder / "photos", regions="none")
+    library.index(folder / "photos", regions="none", ocr=False)
     return library
 
 
@@ -169,7 +169,7 @@ def test_in_a_small_library_most_photos_may_have_the_words(tmp_path: Path) -> No
     for place, name in enumerate(("IMG_07.jpg", "IMG_0712.jpg", "IMG_08.jpg")):
         Image.new("RGB", (64, 48), (80 * place, 90, 200 - 90 * place)).save(tmp_path / name)
     with Library(tmp_path / "library") as library:
-        library.index(tmp_path)
+        library.index(tmp_path, ocr=False)
         hits = library.search("IMG_07")
         assert [Path(hit.path).name for hit in hits[:2]] == ["IMG_07.jpg", "IMG_0712.jpg"]
         assert Path(library.search("IMG_08")[0].path).name == "IMG_08.jpg"
@@ -289,7 +289,9 @@ def test_what_code_says_and_takes_back_is_found_and_lost_at_once(
     tmp_path: Path, example_photos: Path
 ) -> None:
     with Library(tmp_path / "library") as library:
-        library.index([example_photos / name for name in ("cat.jpg", "dog.jpg", "coins.jpg")], regions="none")
+        library.index(
+            [example_photos / name for name in ("cat.jpg", "dog.jpg", "coins.jpg")], regions="none", ocr=False
+        )
         cat = next(hit for hit in library.search("a cat") if Path(hit.path).name == "cat.jpg")
         library.annotate(cat.photo_id, captions=["Xanthippe"], tags=["Zwölf-77"])
         for typed, via in (("xanthippe", "caption"), ("77", "name"), ("zwolf", "name")):

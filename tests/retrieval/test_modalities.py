@@ -28,7 +28,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
         Image.fromarray(picture(60, 60, seed=seed)).save(place / "photos" / f"{seed}.png")
     (place / "photos" / "1.txt").write_text("a red mug")
     with Library(place / "library", embedder=str(save("clip", place / "clip"))) as library:
-        library.index(place / "photos", regions="none")
+        library.index(place / "photos", regions="none", ocr=False)
         yield library
 
 

@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def library(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Library:
     made = Library(tmp_path_factory.mktemp("library"))
-    made.index(folder, regions="none", workers=1)
+    made.index(folder, regions="none", ocr=False, workers=1)
     return made
 
 

@@ -137,6 +137,7 @@ LATER = {
     "0005": TOKENS,
     "0006": (),
     "0007": (),
+    "0008": (),
 }
 """The tables that each released schema did not have yet."""
 
@@ -168,6 +169,9 @@ def as_of(revision: str, folder: Path) -> None:
             plain.execute(f"INSERT INTO files ({columns}) SELECT {columns} FROM kept")
             plain.execute("DROP TABLE kept")
             plain.execute("CREATE INDEX ix_files_photo_id ON files (photo_id)")
-        for column in ("objectness", "object"):
+        for column in ("objectness", "object") if revision < "0008" else ():
             plain.execute(f"ALTER TABLE regions DROP COLUMN {column}")
+        for corner in ("x0", "y0", "x1", "y1"):
+            plain.execute(f"ALTER TABLE captions DROP COLUMN {corner}")
+        plain.execute("ALTER TABLE photos DROP COLUMN read_by")
         plain.execute("UPDATE alembic_version SET version_num = ?", (revision,))

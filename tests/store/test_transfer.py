@@ -100,11 +100,15 @@ facts = st.builds(
     rating=st.none() | st.integers(-1, 5),
     tags=st.lists(texts, max_size=3, unique=True).map(tuple),
     phash=st.integers(0, (1 << 64) - 1),
+    read_by=st.none() | texts,
 )
-boxes = st.tuples(st.floats(0, 50), st.floats(0, 40), st.floats(51, 100), st.floats(41, 80))
+boxes = st.tuples(st.floats(0, 50), st.floats(0, 40), st.floats(51, 100), st.floats(41, 80)).map(
+    lambda corners: Box(*corners)
+)
+lines = st.builds(NewCaption, texts, st.just("ocr"), st.none(), st.none() | boxes)
 regions = st.builds(
     NewRegion,
-    boxes.map(lambda corners: Box(*corners)),
+    boxes,
     st.sampled_from(["whole", "proposal", "annotation"]),
     st.none() | texts,
     st.none(),
@@ -129,6 +133,7 @@ def contents(draw: st.DrawFn) -> list[tuple[EmbeddedPhoto, list[FileRecord], lis
             draw(st.lists(st.builds(NewCaption, texts, st.sampled_from(["file", "annotation"]), places)))
         )
         told += tuple(draw(st.lists(st.builds(NewCaption, texts, st.sampled_from(["sidecar", "metadata"])))))
+        told += tuple(draw(st.lists(lines, max_size=3)))
         embedded = EmbeddedPhoto(
             replace(draw(facts), hash=name(number)),
             f"regions={draw(st.integers(0, 99))} annotations=- captions=-",

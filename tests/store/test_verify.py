@@ -31,7 +31,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, example_photos: Path) -> 
     for name in ("cat", "dog", "coffee"):
         shutil.copy(example_photos / f"{name}.jpg", place / "photos")
     with Library(place / "lib") as library:
-        library.index(place / "photos", regions=2, workers=1)
+        library.index(place / "photos", regions=2, ocr=False, workers=1)
         assert library.verify() == []
     return place
 

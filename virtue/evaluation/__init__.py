@@ -8,5 +8,7 @@ python -m virtue.evaluation.real_photos OUT --packages DIR     builds a set of r
 python -m virtue.evaluation.boxes PHOTOS            the box shown for words, compared with one drawn by hand
 python -m virtue.evaluation.words KIND PHOTOS       words for people, colours or hypernyms -> their photos
 python -m virtue.evaluation.recoloured --packages DIR    a colour and a thing -> that picture of its four
+python -m virtue.evaluation.rendered_words PHOTOS   rendered words: which of them are read?
+python -m virtue.evaluation.written PHOTOS          what is written in a photo -> that photo
 python -m virtue.evaluation.sureness FOLDER         first hits: what is there, and what is not
 """

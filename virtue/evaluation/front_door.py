@@ -20,6 +20,8 @@ from virtue.errors import InputError, VirtueError
 DATA = Path(__file__).parent / "data"
 """What was labelled by hand: boxes, and the photos that queries should find, by name."""
 
+MOST_CAPTIONS = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class FrontDoor:
@@ -29,19 +31,39 @@ class FrontDoor:
     copies: dict[Path, str]
     """Path of a copy -> name of the photo."""
 
-    def search(self, words: str, top: int = 10, photo: str | None = None) -> list[dict[str, Any]]:
+    def search(
+        self, words: str, top: int = 10, photo: str | None = None, options: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
         """Searches for words, in one photo if one is named. Hits are what `--json` prints, with `photo`, the
         name.
 
         Raises:
             VirtueError: the search failed; in its own words.
         """
-        options = ["--top", str(top), "--json", "--database", self.library]
+        where: tuple[str, ...] = ()
         if photo is not None:
             path = next(copy for copy, name in self.copies.items() if name == photo)
             quoted = os.fspath(path).replace("'", "''")
-            options += ["--where", f"path = '{quoted}'"]
-        answer = run_virtue("search", "--text", words, *options)
+            where = ("--where", f"path = '{quoted}'")
+        return self._hits("--text", words, *where, *options, "--top", str(top))
+
+    def captions(self) -> dict[str, list[str]]:
+        """Lists all captions of each photo that has any.
+
+        Raises:
+            VirtueError: a search failed; in its own words.
+        """
+        every = ("--top", str(MOST_CAPTIONS))
+        captions: dict[str, list[str]] = {
+            hit["photo"]: [] for hit in self._hits("--where", "caption ~ *", *every)
+        }
+        if captions:
+            for hit in self._hits("--text", "words", "--find", "captions", "--all-regions", *every):
+                captions[hit["photo"]].append(hit["caption"])
+        return captions
+
+    def _hits(self, *words: str) -> list[dict[str, Any]]:
+        answer = run_virtue("search", *words, "--json", "--database", self.library)
         hits = [json.loads(line) for line in answer.splitlines()]
         return [{**hit, "photo": self.copies[Path(hit["path"])]} for hit in hits]
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,23 +35,24 @@ MAX_CORNERS = 100_000
 MAX_POLYGONS = 1_000
 """Of one annotation: each is drawn line by line of the picture."""
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class CocoAnnotation:
-    """One entry of `annotations`: [x, y, w, h] or None, polygons or run-lengths or None. `fault` says why it
-    is none."""
+    """One entry of `annotations`: [x, y, w, h] or None, polygons or run-lengths or None. `faults` say what of
+    it was none."""
 
     id: str
     box: list[float] | None
     segmentation: Any
     category: str | None
     caption: str | None
-    fault: str | None = None
+    faults: tuple[str, ...] = ()
 
     @property
     def content(self) -> tuple[Any, ...]:
-        found = (self.box, self.segmentation, self.category, self.caption)
-        return found if self.fault is None else (*found, self.fault)
+        return (self.box, self.segmentation, self.category, self.caption, *self.faults)
 
 
 @dataclass(slots=True)
@@ -75,8 +76,7 @@ class CocoImage:
             return FittedAnnotations(
                 faults=(f"{self.origin}: {self.name} is annotated at an impossible size: left out",)
             )
-        scale = (width / declared[0], height / declared[1])
-        if abs(scale[0] / scale[1] - 1) > 0.01:
+        if abs(width / declared[0] / (height / declared[1]) - 1) > 0.01:
             turned = "; it was annotated lying on its side" if declared == (height, width) else ""
             return FittedAnnotations(
                 faults=(
@@ -94,31 +94,65 @@ class CocoImage:
                 f"{len(self.annotations):,}"
             )
         for annotation in self.annotations[:MAX_ANNOTATIONS]:
+            place = f"{self.origin}, annotation {annotation.id} of {self.name}"
+            told = list(annotation.faults)
+            work += _work(annotation.segmentation, declared, (width, height))
             try:
-                if annotation.fault is not None:
-                    raise ValueError(annotation.fault)
-                work += _work(annotation.segmentation, declared, (width, height))
-                if work > MAX_WORK:
-                    raise ValueError("the masks of this image take too much work")
-                region = _region(annotation, declared, (width, height), scale)
+                region = _region(annotation, declared, (width, height), work, told)
             except (PromptError, ValueError, TypeError, OverflowError) as error:
-                faults.append(f"{self.origin}, annotation {annotation.id} of {self.name}: {error}: left out")
+                told += [str(error)] if str(error) not in told else []
+                faults.append(f"{place}: {'; '.join(told)}: left out")
                 continue
+            faults += [f"{place}: {fault}: the rest of it is used" for fault in told]
             if annotation.caption:
-                place = len(regions) if region else None
-                captions.append(NewCaption(annotation.caption, "annotation", place))
+                captions.append(
+                    NewCaption(annotation.caption, "annotation", len(regions) if region else None)
+                )
             if region:
                 regions.append(region)
         return FittedAnnotations(tuple(regions), tuple(captions), tuple(faults))
 
 
-def read_annotations(path: str | os.PathLike[str]) -> dict[str, CocoImage]:
-    """Reads annotations, by the `file_name` of their images.
+def read_annotations(path: str | os.PathLike[str]) -> tuple[dict[str, CocoImage], list[str]]:
+    """Reads annotations, by the `file_name` of their images, and sentences on what was left out.
 
     Raises:
         InputError: the file cannot be read or is not of the COCO format.
     """
     origin = printable(os.fspath(path))
+    content = _read_json(path, origin)
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise InputError(f'{origin}: not COCO JSON: it needs the lists "images" and "annotations"')
+    faults = _Faults(origin)
+    categories = _table(content, "categories", faults, lambda entry: _name(entry["name"]))
+    images = _images(content, faults)
+    for index, entry in enumerate(_list(content, "annotations", origin)):
+        _add(entry, index, images, categories, faults)
+    return {image.name: image for image in images.values() if image and image.annotations}, faults.told()
+
+
+class _Faults:
+    """What is wrong with a file, each kind told once with how often and an example."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, kind: str, example: str) -> None:
+        self._found.setdefault(kind, []).append(example)
+
+    def told(self) -> list[str]:
+        return [
+            f"{self.origin}: {kind}: {examples[0]}{_and_more(len(examples) - 1)}"
+            for kind, examples in self._found.items()
+        ]
+
+
+def _and_more(count: int) -> str:
+    return f", and {count:,} more" if count else ""
+
+
+def _read_json(path: str | os.PathLike[str], origin: str) -> Any:
     try:
         with open(path, encoding="utf-8-sig") as stream:
             is_long = os.fstat(stream.fileno()).st_size > MAX_CHARACTERS
@@ -127,48 +161,58 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, CocoImage]:
             raise InputError(
                 f"{origin}: more than {MAX_CHARACTERS:,} characters or {MAX_PARTS:,} lists: split it"
             )
-        content = json.loads(text, parse_int=read_number)
-        del text
+        return json.loads(text, parse_int=read_number)
     except OSError as error:
         raise InputError(f"{origin}: {error.strerror or error}: name a file of annotations") from None
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{origin}: not JSON ({error})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise InputError(f'{origin}: not COCO JSON: it needs the lists "images" and "annotations"')
-    categories = _table(content, "categories", origin, lambda entry: _name(entry["name"]))
-    images = _table(content, "images", origin, lambda entry: _image(entry, origin))
-    for index, entry in enumerate(_list(content, "annotations", origin)):
+
+
+def _add(
+    entry: Any,
+    index: int,
+    images: dict[Any, CocoImage | None],
+    categories: dict[Any, str | None],
+    faults: _Faults,
+) -> None:
+    """Adds an entry of `annotations` to its image."""
+    if not isinstance(entry, dict):
+        return faults.add("no annotations, and left out", f"annotations[{index}]")
+    id = entry.get("id")
+    id = str(id)[:MAX_NAME] if isinstance(id, int | str) else str(index)
+    try:
+        image = images[entry["image_id"]]
+    except (KeyError, TypeError):
+        return faults.add("annotations of no image that the file has, left out", f"annotation {id}")
+    if image is None:
+        return faults.add("annotations of an image whose id is not its own, left out", f"annotation {id}")
+    category = None
+    if entry.get("category_id") is not None:
         try:
-            image, category = images[entry["image_id"]], entry.get("category_id")
-            name = None if category is None else categories[category]
-        except (KeyError, TypeError) as error:
-            what = str(error)[:MAX_NAME]
-            raise InputError(
-                f"{origin}: annotations[{index}] refers to nothing that the file has ({what})"
-            ) from None
-        caption = entry.get("caption")
-        caption = _clean(caption) if isinstance(caption, str) else None
-        id, box, segmentation = entry.get("id"), entry.get("bbox"), entry.get("segmentation") or None
-        fault = _find_fault(box, segmentation)
-        image.annotations.append(
-            CocoAnnotation(
-                str(id)[:MAX_NAME] if isinstance(id, int | str) else str(index),
-                None if fault else box,
-                None if fault else segmentation,
-                name,
-                caption or None,
-                fault,
-            )
-        )
-    return {image.name: image for image in images.values() if image.annotations}
-
-
-def _find_fault(box: Any, segmentation: Any) -> str | None:
-    """Says what is no box, or no mask; None: both are, or are not given."""
+            category = categories[entry["category_id"]]
+        except (KeyError, TypeError):
+            faults.add("annotations of an unknown category, taken without it", f"annotation {id}")
+    caption = entry.get("caption")
+    caption = _clean(caption) if isinstance(caption, str) else None
+    box, segmentation = entry.get("bbox"), entry.get("segmentation") or None
+    odd = []
     if box is not None and not (_are_numbers(box) and len(box) == 4):
-        return "its box is no list of four numbers"
+        box = None
+        odd.append("its box is no list of four numbers")
+    if _are_numbers(segmentation):
+        segmentation = [segmentation]  # one polygon, as some tools write it
+    fault = _find_fault(segmentation)
+    if fault:
+        segmentation = None
+        odd.append(fault)
+    image.annotations.append(CocoAnnotation(id, box, segmentation, category, caption or None, tuple(odd)))
+    return None
+
+
+def _find_fault(segmentation: Any) -> str | None:
+    """Says what is no mask; None: it is one, or is not given."""
     if isinstance(segmentation, dict):
         size, counts = segmentation.get("size"), segmentation.get("counts")
         sized = isinstance(size, list) and len(size) == 2 and _are_numbers(size)
@@ -186,18 +230,40 @@ def _are_numbers(value: Any) -> bool:
 
 
 def _table(
-    content: dict[str, Any], name: str, origin: str, made: Callable[[dict[str, Any]], Any]
-) -> dict[Any, Any]:
-    table = {}
-    for index, entry in enumerate(_list(content, name, origin)):
+    content: dict[str, Any], name: str, faults: _Faults, made: Callable[[dict[str, Any]], T]
+) -> dict[Any, T | None]:
+    """Reads a list of things by their ids; None stands for an id that different things have."""
+    table: dict[Any, T | None] = {}
+    for index, entry in enumerate(_list(content, name, faults.origin)):
         try:
             if not isinstance(entry, dict):
                 raise TypeError("it is no object")
-            table[entry["id"]] = made(entry)
+            id, thing = entry["id"], made(entry)
+            is_new = table.setdefault(id, thing) == thing
         except (KeyError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {str(error)[:MAX_NAME]}"
-            raise InputError(f"{origin}: {name}[{index}] is not of the COCO format ({what})") from None
+            faults.add(f"{name} not of the COCO format, left out", f"{name}[{index}] ({what})")
+            continue
+        if not is_new:
+            faults.add(f"{name} that share an id, left out", f"id {str(id)[:MAX_NAME]}")
+            table[id] = None
     return table
+
+
+def _images(content: dict[str, Any], faults: _Faults) -> dict[Any, CocoImage | None]:
+    """Reads the images by their ids. One that is listed under several has all annotations of these."""
+    images = _table(content, "images", faults, lambda entry: _image(entry, faults.origin))
+    by_name: dict[str, CocoImage] = {}
+    for id, image in images.items():
+        if image is None:
+            continue
+        first = by_name.setdefault(image.name, image)
+        if first.size == image.size:
+            images[id] = first
+        else:
+            faults.add("images listed again with another size, left out", image.name)
+            images[id] = None
+    return images
 
 
 def _name(value: Any) -> str:
@@ -249,9 +315,22 @@ def _work(segmentation: Any, declared: tuple[int, int], actual: tuple[int, int])
 
 
 def _region(
-    annotation: CocoAnnotation, declared: tuple[int, int], actual: tuple[int, int], scale: tuple[float, float]
+    annotation: CocoAnnotation,
+    declared: tuple[int, int],
+    actual: tuple[int, int],
+    work: float,
+    told: list[str],
 ) -> NewRegion | None:
-    mask = _mask(annotation.segmentation, declared, actual) if annotation.segmentation else None
+    """Makes a region of what is sound of a box and a mask; None: it is about the whole image. What is not is
+    `told`, as long as the other is. `work` is that of all masks up to this one."""
+    mask = box = None
+    if annotation.segmentation:
+        try:
+            if work > MAX_WORK:
+                raise ValueError("the masks of this image take too much work")
+            mask = _mask(annotation.segmentation, declared, actual, told)
+        except (ValueError, TypeError, OverflowError) as error:
+            told.append(str(error))
     if mask is not None and not mask.any():
         if annotation.box is None:
             raise ValueError("its mask is empty")
@@ -260,19 +339,27 @@ def _region(
         x, y, w, h = (float(value) for value in annotation.box)
         if mask is None and not (x or y or w or h) and annotation.caption:
             return None  # what some tools write for a caption of the whole image
-        box = clip_box(x * scale[0], y * scale[1], w * scale[0], h * scale[1], *actual)
-    elif mask is not None:
+        scale = actual[0] / declared[0], actual[1] / declared[1]
+        try:
+            box = clip_box(x * scale[0], y * scale[1], w * scale[0], h * scale[1], *actual, max(scale))
+        except PromptError as error:
+            if mask is None:
+                raise
+            told.append(str(error))
+    if box is None and mask is not None:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = Box(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    elif annotation.caption:
-        return None
-    else:
-        raise ValueError("it has neither a box, nor a mask, nor a caption")
+    if box is None:
+        if annotation.caption and not told:
+            return None
+        raise ValueError(told[-1] if told else "it has neither a box, nor a mask, nor a caption")
     text = None if mask is None else json.dumps(masks.encode(mask), separators=(",", ":"))
     return NewRegion(box, "annotation", annotation.category, text)
 
 
-def _mask(segmentation: Any, declared: tuple[int, int], actual: tuple[int, int]) -> np.ndarray:
+def _mask(
+    segmentation: Any, declared: tuple[int, int], actual: tuple[int, int], told: list[str]
+) -> np.ndarray:
     if isinstance(segmentation, dict):
         if segmentation.get("size") != [declared[1], declared[0]]:
             raise ValueError(
@@ -290,11 +377,27 @@ def _mask(segmentation: Any, declared: tuple[int, int], actual: tuple[int, int])
         if corner_count > MAX_CORNERS or len(segmentation) > MAX_POLYGONS:
             raise ValueError(f"its outline has {corner_count:,.0f} corners in {len(segmentation):,} polygons")
         mask = np.zeros(actual[::-1], bool)
-        for polygon in segmentation:
-            corners = np.asarray(polygon, float).reshape(-1, 2) * np.divide(actual, declared)
-            if len(corners) < 3 or not np.isfinite(corners).all():
-                raise ValueError("a polygon of fewer than three corners")
-            if (corners < -1).any() or (corners > np.add(actual, 1)).any():
-                raise ValueError("a polygon leaves the picture")
-            masks.fill(mask, corners)
+        odd = []
+        for polygon in filter(None, segmentation):
+            fault = _draw(mask, polygon, declared, actual)
+            if fault:
+                odd.append(fault)
+        if odd and not mask.any():
+            raise ValueError(odd[0])
+        told += odd[:1]
     return mask
+
+
+def _draw(
+    mask: np.ndarray, polygon: list[float], declared: tuple[int, int], actual: tuple[int, int]
+) -> str | None:
+    """Draws a polygon, or says why it is none."""
+    if len(polygon) % 2 or len(polygon) < 6:
+        return "a polygon of fewer than three corners"
+    corners = np.asarray(polygon, float).reshape(-1, 2) * np.divide(actual, declared)
+    if not np.isfinite(corners).all():
+        return "a polygon of infinite corners"
+    if (corners < -1).any() or (corners > np.add(actual, 1)).any():
+        return "a polygon leaves the picture"
+    masks.fill(mask, corners)
+    return None

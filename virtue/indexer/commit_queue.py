@@ -17,6 +17,8 @@ MAX_SECONDS = 3.0
 """Age of the oldest uncommitted piece of work at which it is committed (promised: 30)."""
 MAX_PHOTOS = 256
 """Photos that are committed at once at most: their vectors wait in memory until then."""
+MAX_CAPTIONS = 10_000
+"""The same of captions, of which a page of text has hundreds."""
 MAX_FILES = 10_000
 
 
@@ -66,7 +68,13 @@ class CommitQueue:
 
     def commit_if_due(self) -> None:
         batch = self._batch
-        full = len(batch.embedded) + len(batch.captions) >= MAX_PHOTOS or len(batch.files) >= MAX_FILES
+        captions = sum(len(photo.captions) for photo in batch.embedded)
+        captions += sum(len(update.captions) for update in batch.captions)
+        full = (
+            len(batch.embedded) + len(batch.captions) >= MAX_PHOTOS
+            or captions >= MAX_CAPTIONS
+            or len(batch.files) >= MAX_FILES
+        )
         if batch and (full or time.monotonic() - batch.since >= MAX_SECONDS):
             self._commit()
 

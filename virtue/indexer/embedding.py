@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from virtue.paths import printable
 from virtue.pictures import Picture
 from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo
 from virtue.store.catalogue.given import Given
+from virtue.store.records import ReadText
 
 MIN_SAME_IOU = 0.7
 """Overlap (intersection over union) from which on a proposal adds nothing to a given region."""
@@ -48,7 +49,7 @@ class PhotoEmbedder(Protocol):
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """A photo to embed: at most `limit` proposals beside what is given; `sidecars` are texts; `metadata` is
-    what code gave of it, as JSON (`Given`)."""
+    what code gave of it, as JSON (`Given`); `read` is the text that was read in it before."""
 
     file: Found
     hash: bytes
@@ -58,6 +59,7 @@ class Job:
     given: FittedAnnotations
     sidecars: tuple[str, ...]
     metadata: str | None = None
+    read: ReadText = field(default_factory=ReadText)
 
 
 def embed_photos(
@@ -89,29 +91,37 @@ def embed_captions(
 ) -> list[tuple[tuple[NewCaption, ...], np.ndarray]]:
     """Embeds lists of captions: each with its vectors, (len(list), dim) float32. A caption that is too long
     for the model is left out, and `warn` is called."""
-    together = [caption for some in captions for caption in some]
-    vectors: list[np.ndarray | None]
-    try:
-        vectors = list(embedder.embed([Item(text=caption.text) for caption in together]))
-    except InputError:
-        vectors = [_caption_vector(embedder, caption, warn) for caption in together]
-    result, remaining = [], iter(vectors)
+    # Lines of text come again and again, as on buttons of a page.
+    told = {caption.text: caption for some in captions for caption in some}
+    vectors = dict(zip(told, _embed_texts(embedder, [*told.values()], warn), strict=True))
+    result = []
     for some in captions:
-        pairs = [(caption, vector) for caption in some if (vector := next(remaining)) is not None]
+        pairs = [(caption, vector) for caption in some if (vector := vectors[caption.text]) is not None]
         rows = np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), embedder.dim)
         result.append((tuple(caption for caption, _ in pairs), rows))
     return result
 
 
-def _caption_vector(
-    embedder: PhotoEmbedder, caption: NewCaption, warn: Callable[[str], None]
-) -> np.ndarray | None:
+def _embed_texts(
+    embedder: PhotoEmbedder, captions: Sequence[NewCaption], warn: Callable[[str], None]
+) -> list[np.ndarray | None]:
+    if not captions:
+        return []
     try:
-        vector: np.ndarray = embedder.embed([Item(text=caption.text)])[0]
+        return list(embedder.embed([Item(text=caption.text) for caption in captions]))
     except InputError as error:
+        half = len(captions) // 2
+        if half:
+            return [
+                v for some in (captions[:half], captions[half:]) for v in _embed_texts(embedder, some, warn)
+            ]
+        (caption,) = captions
+        if caption.source == "ocr" and len(caption.text) > 1:
+            # A page has more text than some models read: its beginning stands for it.
+            shorter = replace(caption, text=caption.text[: len(caption.text) // 2])
+            return _embed_texts(embedder, [shorter], warn)
         warn(f"the caption {caption.text[:40]!r}... is left out: {error}")
-        return None
-    return vector
+        return [None]
 
 
 def _info(job: Job) -> PhotoInfo:
@@ -128,6 +138,7 @@ def _info(job: Job) -> PhotoInfo:
         tags=meta.tags if given.tags is None else given.tags,
         phash=decoded.phash,
         given=job.metadata,
+        read_by=job.read.read_by,
     )
 
 
@@ -164,8 +175,8 @@ def _regions(job: Job, proposals: Sequence[Proposal]) -> tuple[NewRegion, ...]:
 
 
 def _captions(job: Job, warn: Callable[[str], None]) -> tuple[NewCaption, ...]:
-    """Returns the captions of a photo, every text once, the user's own first, within limits. Regions are
-    numbered from the full image, which is 0."""
+    """Returns the captions of a photo, every text once, the user's own first, within limits, and then what
+    was read in it. Regions are numbered from the full image, which is 0."""
     given = [
         NewCaption(caption.text, caption.source, None if caption.region is None else caption.region + 1)
         for caption in job.given.captions
@@ -179,7 +190,7 @@ def _captions(job: Job, warn: Callable[[str], None]) -> tuple[NewCaption, ...]:
             f"{printable(job.file.path)}: the first {MAX_CAPTIONS:,} captions of at most {MAX_CAPTION:,} "
             f"characters are kept, of {len(told):,}"
         )
-    return kept
+    return kept + job.read.captions
 
 
 def _region_vectors(

@@ -48,6 +48,7 @@ def index(
     regions: str | int | None = None,
     exclude: Iterable[str] = (),
     follow_links: bool | None = None,
+    ocr: bool | None = None,
     annotations: Path | None = None,
     captions: Path | None = None,
     rehash: bool = False,
@@ -68,6 +69,8 @@ def index(
             given: as before; an empty one: leave out nothing any more.
         follow_links: whether links that lead out of the indexed folders are followed, but for those to a
             folder above. None: as before, else not.
+        ocr: whether the text in photos is to be read, which `read_texts` does afterwards. None: as before,
+            else it is.
         annotations: a file of COCO JSON with regions and captions.
         captions: a CSV or JSONL file with path, caption, and perhaps x, y, w, h.
         rehash: open every file, also those of the same size and time.
@@ -86,8 +89,9 @@ def index(
     started = time.monotonic()
     report = Report()
     wanted = parse_regions(regions)
-    annotated = read_annotations(os.fsdecode(annotations)) if annotations is not None else {}
-    captioned = read_captions(os.fsdecode(captions)) if captions is not None else {}
+    annotated, odd = read_annotations(os.fsdecode(annotations)) if annotations is not None else ({}, [])
+    captioned, left_out = read_captions(os.fsdecode(captions)) if captions is not None else ({}, [])
+    report.warnings += odd + left_out
     with nullcontext(writer) if writer else store.write("virtue index") as writer:
         with store.read() as snapshot:
             target = _target(snapshot, writer, embedder, reembed)
@@ -98,11 +102,11 @@ def index(
         requested = [absolute(path) for path in named]
         tops = _find_tops(requested, roots, known, reembed, report)
         scope = set(requested or tops)
-        new_options = _choose_options(scope, roots, wanted, exclude, follow_links)
+        new_options = _choose_options(scope, roots, wanted, exclude, follow_links, ocr)
         found = _walk_all(tops, requested, roots, progress, started)
         requirements = EmbeddingRequirements(
-            _match_entries(annotated, annotations, tops, found, True, report),
-            _match_entries(captioned, captions, [], found, False, report),
+            _match_entries(annotated, annotations, tops, found, report),
+            _match_entries(captioned, captions, [], found, report),
             roots.link_rule,
         )
 
@@ -242,12 +246,15 @@ def _choose_options(
     regions: Regions | None,
     exclude: Iterable[str],
     follow_links: bool | None,
+    ocr: bool | None,
 ) -> list[tuple[bytes, Options]]:
     given = tuple(exclude)
     # An empty pattern alone says that nothing is left out any more.
     patterns = tuple(filter(None, given)) if given else None
     folders = [path for path in named if os.path.isdir(path)]
-    return [chosen for folder in folders for chosen in roots.choose(folder, regions, patterns, follow_links)]
+    return [
+        chosen for folder in folders for chosen in roots.choose(folder, regions, patterns, follow_links, ocr)
+    ]
 
 
 def _walk_all(
@@ -287,12 +294,12 @@ def _walk_all(
 
 
 def _match_entries(
-    entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, by_name: bool, report: Report
+    entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, report: Report
 ) -> dict[bytes, E]:
     if file is None:
         return {}
     folders = [os.path.dirname(absolute(file)), *(top for top in tops if os.path.isdir(top))]
-    result, lost = match_to_files(entries, folders, found.files, by_name)
+    result, lost = match_to_files(entries, folders, found.files)
     if lost:
         report.warnings.append(
             f"{printable(os.fspath(file))}: {len(lost)} of {len(entries)} names are not (or not the only) "

@@ -275,7 +275,9 @@ class Pipeline:
             file = file._replace(stamp=UNREAD)
             with self._store.read() as snapshot:
                 texts += snapshot.sidecar_texts(photo)
-        return Job(file, photo, decoded, str(settings), settings.regions, given, texts, metadata)
+        with self._store.read() as snapshot:
+            read = snapshot.read_text(photo)
+        return Job(file, photo, decoded, str(settings), settings.regions, given, texts, metadata, read)
 
     def _kept(
         self, photo: bytes | None, size: tuple[int, int]

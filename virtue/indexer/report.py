@@ -11,16 +11,17 @@ class Progress:
     """How far a run is; what `progress` is called with now and then.
 
     Attributes:
-        stage: "walking": looking for photos. "indexing": embedding them. "indexes": what is then done for the
-            indexes of a large library.
-        done: files found while walking, files opened while indexing, else rows or queries.
+        stage: "walking": looking for photos. "indexing": embedding them. "reading": the text in them, after
+            that. "indexes": what is done for the indexes of a large library.
+        done: files found while walking, files opened while indexing, photos while reading, else rows or
+            queries.
         total: how many there will be; None while walking.
         problems: files that could not be read so far.
         seconds: since the stage began; 0 where that was not measured.
         what: the stage in words, such as "training the index of regions".
     """
 
-    stage: Literal["walking", "indexing", "indexes"]
+    stage: Literal["walking", "indexing", "reading", "indexes"]
     done: int
     total: int | None
     problems: int = 0
@@ -29,8 +30,9 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Files a second; 0 while it is not known."""
-        return self.done / self.seconds if self.stage == "indexing" and self.seconds > 0 else 0.0
+        """Files or photos a second; 0 while it is not known."""
+        is_counted = self.stage in ("indexing", "reading") and self.seconds > 0
+        return self.done / self.seconds if is_counted else 0.0
 
 
 @dataclass(slots=True)
@@ -48,6 +50,9 @@ class Report:
         problems: path and reason of each file below the roots of this run that cannot be indexed, unless an
             earlier run said so.
         known_problems: how many more there are, of which an earlier run said so.
+        read: photos whose text was read.
+        with_text: how many of these hold text.
+        unread: photos whose text could not be read now.
         warnings: sentences on anything else that was left out.
         seconds: how long it took.
     """
@@ -61,6 +66,9 @@ class Report:
     forgotten: int = 0
     problems: list[tuple[bytes, str]] = field(default_factory=list)
     known_problems: int = 0
+    read: int = 0
+    with_text: int = 0
+    unread: int = 0
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -79,4 +87,5 @@ class Report:
         parts = [f"{count:,} {what}" for what, count in counts.items() if count]
         known = self.known_problems
         behind = f"; {known:,} known problem{'s' * (known != 1)}" if known else ""
-        return f"photos: {', '.join(parts) or 'none found'}{behind}; {self.seconds:.1f} s"
+        text = f"; {self.with_text:,} of {self.read:,} hold text" if self.read else ""
+        return f"photos: {', '.join(parts) or 'none found'}{behind}{text}; {self.seconds:.1f} s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from virtue.errors import InputError
@@ -21,12 +21,13 @@ MAX_AUTO_REGIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a folder is indexed with: regions of a photo, patterns of names or paths to leave out, and whether
-    links that lead out of it are followed."""
+    """What a folder is indexed with: regions of a photo, patterns of names or paths to leave out, whether
+    links that lead out of it are followed, and whether the text in photos is read."""
 
     regions: Regions = "auto"
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    ocr: bool = True
 
     @property
     def limit(self) -> int:
@@ -35,15 +36,18 @@ class Options:
         return MAX_AUTO_REGIONS if self.regions == "auto" else self.regions
 
     def to_json(self) -> str:
-        return json.dumps(
-            {"regions": self.regions, "exclude": list(self.exclude), "follow_links": self.follow_links}
-        )
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Options:
         content = json.loads(text)
-        # Libraries of before have no word on links.
-        return cls(content["regions"], tuple(content["exclude"]), content.get("follow_links", False) is True)
+        # Libraries of before have no word on links, nor on text.
+        return cls(
+            content["regions"],
+            tuple(content["exclude"]),
+            content.get("follow_links", False) is True,
+            content.get("ocr", True) is True,
+        )
 
 
 def are_options(text: str) -> bool:
@@ -114,6 +118,7 @@ class Roots:
         regions: Regions | None,
         exclude: Iterable[str] | None,
         follow_links: bool | None,
+        ocr: bool | None,
     ) -> list[tuple[bytes, Options]]:
         """Sets the options of a folder (None: as before), and returns what is new and should be remembered:
         for this folder and for those below it that it overrides."""
@@ -125,6 +130,8 @@ class Roots:
             options = replace(options, exclude=tuple(exclude))
         if follow_links is not None:
             options = replace(options, follow_links=follow_links)
+        if ocr is not None:
+            options = replace(options, ocr=ocr)
         # Behind a link that leads out a folder is walked only as one of its own.
         is_reached = folder in self._options or self.link_rule(folder).admits(folder)
         changed = [] if options == before and is_reached else [(folder, options)]
@@ -135,6 +142,7 @@ class Roots:
                 known,
                 regions=known.regions if regions is None else regions,
                 follow_links=known.follow_links if follow_links is None else follow_links,
+                ocr=known.ocr if ocr is None else ocr,
             )
             if overridden != known:
                 changed.append((other, overridden))

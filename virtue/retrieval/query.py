@@ -85,7 +85,8 @@ class Part(ModelInput):
             return super(Part, cls).of(value)
         if value.kind == "caption":
             return cls(text=value.caption)
-        return cls(region_id=value.region_id) if value.kind == "region" else cls(photo_id=value.photo_id)
+        is_region = value.kind == "region" and value.region_id is not None  # a line of text is none
+        return cls(region_id=value.region_id) if is_region else cls(photo_id=value.photo_id)
 
     @property
     def is_stored(self) -> bool:

@@ -18,7 +18,7 @@ from virtue.geometry import Box
 
 Kind = Literal["regions", "captions"]
 Origin = Literal["whole", "proposal", "annotation", "code"]
-Source = Literal["sidecar", "metadata", "file", "annotation", "code"]
+Source = Literal["sidecar", "metadata", "file", "annotation", "code", "ocr"]
 FaultKind = Literal["catalogue", "value", "rows", "checksum", "count", "orphan", "index", "tokens", "photo"]
 QueryKind = Literal["text", "image"]
 """What a query was made from. The store knows no model; but texts lie elsewhere in the space than the
@@ -48,12 +48,17 @@ USER_ORIGINS: tuple[Origin, ...] = ("annotation", "code")
 """Regions that a user handed over once."""
 INDEXED_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
 """Captions that indexing finds again beside or inside the photo."""
+KEPT_SOURCES: tuple[Source, ...] = (*USER_SOURCES, "ocr")
+"""Captions that outlive their vectors: those, and what was read in the photo, which is not read again."""
+LEFT_OUT = "-"
+"""Stands for the reader of a photo that is not to be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoInfo:
     """What is known of a photo: `phash` is 64 bits, unsigned; `taken` is ISO 8601; latitude and longitude are
-    degrees. `given` says as JSON (`Given`) what of rating and tags code gave in place of the photo's own."""
+    degrees. `given` says as JSON (`Given`) what of rating and tags code gave in place of the photo's own.
+    `read_by` names the reader of the text in it; None: it was not read; `LEFT_OUT`: it is not to be."""
 
     hash: bytes
     width: int
@@ -66,6 +71,7 @@ class PhotoInfo:
     tags: tuple[str, ...] = ()
     phash: int = 0
     given: str | None = None
+    read_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +90,13 @@ class NewRegion:
 
 @dataclass(frozen=True, slots=True)
 class NewCaption:
-    """A caption to store; `region` is an index into the regions stored with it; None: the full image."""
+    """A caption to store; `region` is an index into the regions stored with it; None: the full image. A line
+    of text that was read in the photo has a `box` of its own instead, since no vector belongs to that."""
 
     text: str
     source: Source
     region: int | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,12 +118,14 @@ class EmbeddedPhoto:
 @dataclass(frozen=True, slots=True, eq=False)
 class CaptionUpdate:
     """The captions that a photo now has of these sources, in place of those it had. They belong to
-    the photo, not to regions; `vectors` is (len(captions), dim) float32 with unit rows."""
+    the photo, not to regions; `vectors` is (len(captions), dim) float32 with unit rows. `read_by` is as in
+    `PhotoInfo`; None: it stays."""
 
     hash: bytes
     captions: tuple[NewCaption, ...]
     vectors: np.ndarray
     sources: tuple[Source, ...] = INDEXED_SOURCES
+    read_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +203,22 @@ class UserAnnotations:
     given: str | None = None
 
 
+class ReadText(NamedTuple):
+    """What was read in a photo, as captions, by whom (`PhotoInfo.read_by`)."""
+
+    captions: tuple[NewCaption, ...] = ()
+    read_by: str | None = None
+
+
+class UnreadPhoto(NamedTuple):
+    """A photo whose text is still to be read, or to be read again; `paths` are those where it is, in order;
+    `read_by` is as in `PhotoInfo`."""
+
+    hash: bytes
+    paths: tuple[bytes, ...]
+    read_by: str | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoChange:
     """A change of what is said of a photo.
@@ -262,6 +288,14 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class TextLine:
+    """A line of text that was read in a photo; `box` is in pixels of the upright photo."""
+
+    text: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
     """A photo of the library, with all that is known of it.
 
@@ -273,9 +307,10 @@ class Photo:
         taken: ISO 8601, with an offset if the camera knew one.
         latitude, longitude: degrees, north and east positive.
         rating: 0 to 5.
-        captions: of the whole photo.
+        captions: of the whole photo, but for what was read in it.
         regions: those that were given, not those that the model proposed.
         phash: perceptual hash, 64 bits.
+        lines: the text that was read in it; None: it was not read.
     """
 
     photo_id: int
@@ -293,6 +328,7 @@ class Photo:
     captions: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
     phash: int = 0
+    lines: tuple[TextLine, ...] | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -370,7 +406,8 @@ class SamePicture(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CaptionRecord:
-    """A caption and the photo it belongs to; `region_id` and `box` are None for a whole photo."""
+    """A caption and the photo it belongs to; `region_id` and `box` are None for a whole photo. A line of text
+    that was read has a box, and no region."""
 
     row: int
     caption_id: int
@@ -404,7 +441,8 @@ class Counts:
     `photos`: with a path that is still there. `files`: paths of photos that are still there. `missing`: paths
     that are gone. `problems`: files that could not be read, some of them files of photos. `regions`,
     `captions`: what searches can find. `bytes`: size on disk of the whole library. `forgotten`: photos that
-    indexing passes by, since they were forgotten."""
+    indexing passes by, since they were forgotten. `read`: photos whose text was read; `with_text`: those of
+    them that hold some."""
 
     photos: int
     files: int
@@ -414,6 +452,8 @@ class Counts:
     captions: int
     bytes: int
     forgotten: int
+    read: int
+    with_text: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from virtue.store.catalogue.filters import Filter, RowFilter
 from virtue.store.catalogue.listing import Order
 from virtue.store.records import (
     KINDS,
+    LEFT_OUT,
     QUERY_KINDS,
     CaptionRecord,
     Copy,
@@ -40,6 +42,7 @@ from virtue.store.records import (
     QueryKind,
     Ranked,
     Ranking,
+    ReadText,
     RegionLocation,
     RegionRecord,
     Root,
@@ -47,6 +50,7 @@ from virtue.store.records import (
     SearchParams,
     TextChecks,
     TokenDocument,
+    UnreadPhoto,
     UserAnnotations,
     VectorBlock,
 )
@@ -98,12 +102,26 @@ class Snapshot:
             "count(*) FILTER (WHERE NOT missing AND photo_id IS NOT NULL), "
             "count(*) FILTER (WHERE missing), "
             "count(*) FILTER (WHERE NOT missing AND problem IS NOT NULL), "
-            "(SELECT count(*) FROM forgotten) FROM files"
+            "(SELECT count(*) FROM forgotten), "
+            "(SELECT count(*) FROM photos WHERE live AND read_by <> ?1), "
+            "(SELECT count(DISTINCT photo_id) FROM captions JOIN photos ON photos.id = photo_id "
+            "WHERE live AND read_by <> ?1 AND source = 'ocr' AND generation_id = ?2) FROM files"
         )
-        ((photos, files, missing, problems, forgotten),) = queries.fetch(self.connection, sql)
+        values = (LEFT_OUT, self._id(None))
+        ((photos, files, missing, problems, forgotten, read, texts),) = queries.fetch(
+            self.connection, sql, values
+        )
         found = {kind: self._searchable(kind) for kind in KINDS}
         return Counts(
-            photos, files, missing, problems, **found, bytes=names.bytes_in(self.folder), forgotten=forgotten
+            photos,
+            files,
+            missing,
+            problems,
+            **found,
+            bytes=names.bytes_in(self.folder),
+            forgotten=forgotten,
+            read=read,
+            with_text=texts,
         )
 
     def _searchable(self, kind: Kind) -> int:
@@ -189,6 +207,26 @@ class Snapshot:
         """Returns the regions and captions that a user gave for this photo. They exist nowhere else, so they
         must be stored again with new vectors."""
         return regions.user_annotations(self.connection, hash)
+
+    def read_text(self, hash: bytes) -> ReadText:
+        """Returns what was read in this photo, as it is to be stored with new vectors."""
+        return regions.read_text(self.connection, hash)
+
+    def unread(self, reader: str) -> list[UnreadPhoto]:
+        """Returns the photos of the active generation that are there and that this reader has not read, but
+        for those that cannot be read now, in the order in which they came."""
+        sql = (
+            "SELECT hash, path, read_by FROM photos p CROSS JOIN files f ON f.photo_id = p.id "
+            "WHERE live AND read_by IS NOT ? AND NOT missing AND problem IS NULL "
+            "AND EXISTS (SELECT 1 FROM embeddings WHERE photo_id = p.id AND generation_id = ?) "
+            "ORDER BY p.id, path"
+        )
+        found = queries.fetch(self.connection, sql, (reader, self._id(None)), (bytes, bytes, str | None))
+        return [
+            UnreadPhoto(hash, tuple(path for _, path, _ in some), read_by)
+            for (hash, read_by), group in groupby(found, lambda values: (values[0], values[2]))
+            if (some := list(group))
+        ]
 
     def sidecar_texts(self, hash: bytes) -> tuple[str, ...]:
         """Returns the captions of this photo that were read from files beside it."""
@@ -485,9 +523,10 @@ class Snapshot:
         return regions.captions(self.connection, self._id(None), rows)
 
     def sample_texts(self, count: int) -> list[str]:
-        """Returns some of the captions, categories and tags, none twice."""
+        """Returns some of the captions, categories and tags, none twice; none of what was read in photos,
+        which is no query that anyone types."""
         sql = (
-            "SELECT * FROM (SELECT text FROM captions WHERE generation_id = ?1 "
+            "SELECT * FROM (SELECT text FROM captions WHERE generation_id = ?1 AND source <> 'ocr' "
             "UNION SELECT category FROM regions WHERE generation_id = ?1 AND category IS NOT NULL "
             "UNION SELECT tag FROM tags) ORDER BY random() LIMIT ?2"
         )

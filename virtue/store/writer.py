@@ -26,6 +26,7 @@ from virtue.store.disk import translate_disk_errors
 from virtue.store.overwritten import LibraryStamp
 from virtue.store.records import (
     KINDS,
+    LEFT_OUT,
     CaptionUpdate,
     EmbeddedPhoto,
     Fault,
@@ -228,6 +229,8 @@ class Writer:
         vectors = row_files.encode(update.vectors, len(update.captions), target.dim, "captions")
         row = self._append(connection, "captions", vectors)
         writes.put_captions(connection, target.id, [(photo, c, None) for c in update.captions], row)
+        if update.read_by is not None:
+            writes.put_reader(connection, [photo], update.read_by)
 
     def _append(self, connection: Connection, kind: Kind, vectors: np.ndarray) -> int:
         """Adds vectors to the target's row file; returns the row of the first."""
@@ -263,6 +266,11 @@ class Writer:
         with self._commit() as connection:
             new = upsert(schema.roots).values(path=path, options=options)
             connection.execute(new.on_conflict_do_update(index_elements=["path"], set_={"options": options}))
+
+    def leave_unread(self, hashes: Iterable[bytes]) -> None:
+        """Notes that the text in these photos is not to be read."""
+        with self._commit() as connection:
+            writes.put_reader(connection, writes.photo_ids(connection, hashes).values(), LEFT_OUT)
 
     def move(self, old: bytes, new: bytes) -> int:
         """Changes the path of a file, or of a folder with all below it (absolute paths); returns how many

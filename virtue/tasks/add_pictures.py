@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from virtue.added_pictures import file_of, folder_of, name_of
 from virtue.errors import InputError, PictureError
 from virtue.indexer import Progress, Report, index
+from virtue.indexer.reading import read_texts
 from virtue.paths import changed_at, hash_file
 from virtue.pictures import load
 from virtue.store import Fault, FileRecord
@@ -33,6 +34,7 @@ def add_pictures(
     pictures: Mapping[str, bytes] | Iterable[tuple[str, bytes]],
     *,
     regions: str | int | None,
+    ocr: bool | None,
     workers: int | None,
     progress: Callable[[Progress], None] | None,
 ) -> Report:
@@ -79,6 +81,9 @@ def add_pictures(
         os.unlink(path)
     if lost:
         writer.drop_paths(lost)
+    kept = sorted(written.keys() - set(lost))
+    if kept:
+        read_texts(store, writer, embedder, report, kept, ocr=ocr, workers=workers, progress=progress)
     report.problems += refused
     return report
 

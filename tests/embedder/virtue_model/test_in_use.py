@@ -39,9 +39,9 @@ def test_a_library_is_indexed_and_searched_with_it(tmp_path: Path) -> None:
     # A random segmentation model is sure of nothing; so nothing is asked of its masks.
     model = own_folder(tmp_path / "model", proposal_quality=0.0, proposal_stability=0.0)
     with Library(tmp_path / "library", embedder=str(model)) as library:
-        report = library.index(photos)
+        report = library.index(photos, ocr=False)
         assert (report.indexed, report.problems) == (4, [])
-        assert library.index(photos).indexed == 0
+        assert library.index(photos, ocr=False).indexed == 0
         by_image = library.search(photos / "3.png", find="photos", top=4)
         assert Path(os.fsdecode(by_image[0].path)).name == "3.png"
         assert by_image[0].score == pytest.approx(1, abs=2e-3)

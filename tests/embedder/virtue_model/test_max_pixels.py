@@ -53,7 +53,7 @@ def test_a_library_remembers_it(folder: Path, tmp_path: Path) -> None:
     photos.mkdir()
     PHOTO.save(photos / "1.png")
     with Library(tmp_path / "library", embedder=load(folder, max_pixels=FEWER)) as library:
-        library.index(photos, regions="none")
+        library.index(photos, ocr=False, regions="none")
     with Library(tmp_path / "library") as library:
         assert library.embedder.fingerprint == load(folder, max_pixels=FEWER).fingerprint
         (hit,) = library.search(photos / "1.png", find="photos")

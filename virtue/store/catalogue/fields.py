@@ -155,7 +155,9 @@ _AREA = {
     "regions": "(SELECT 100.0 * (o.x1 - o.x0) * (o.y1 - o.y0) / (width * height) FROM photos "
     "WHERE id = o.photo_id)",
     "captions": "coalesce((SELECT 100.0 * (x1 - x0) * (y1 - y0) / (width * height) FROM regions r "
-    "CROSS JOIN photos p ON p.id = r.photo_id WHERE r.id = o.region_id), 100)",
+    "CROSS JOIN photos p ON p.id = r.photo_id WHERE r.id = o.region_id), "
+    "(SELECT 100.0 * (o.x1 - o.x0) * (o.y1 - o.y0) / (width * height) FROM photos WHERE id = o.photo_id), "
+    "100)",
 }
 
 
@@ -218,6 +220,13 @@ def _caption(kind: Kind, operator: str, value: str, bind: Bind) -> str:
     )
 
 
+def _ocr(kind: Kind, operator: str, value: str, bind: Bind) -> str:
+    found = f"source = 'ocr' AND {_text_matches('text', operator, value, bind)}"
+    if kind == "captions":
+        return f"({found})"
+    return f"o.photo_id IN (SELECT photo_id FROM captions WHERE generation_id = :generation AND {found})"
+
+
 def _region_text(column: str) -> AsSql:
     def as_sql(kind: Kind, operator: str, value: str, bind: Bind) -> str:
         found = _text_matches(column, operator, value, bind)
@@ -246,6 +255,7 @@ FIELDS: dict[str, Field] = {
     "gps": Field(("in",), _number, _gps, "gps in (47.2, 5.9, 55.1, 15)", _gps_box),
     "height": Field(_ORDERED, _number, _photo_column("height"), "height >= 3000"),
     "object": Field(_ONE_TEXT, str, _region_text("object"), "object = dog"),
+    "ocr": Field(_SEVERAL_TEXTS, str, _ocr, "ocr ~ *parking*"),
     "path": Field(_SEVERAL_TEXTS, str, _path, "path ~ 2024/*/beach*"),
     "rating": Field(_ORDERED, _number, _photo_column("rating"), "rating >= 4"),
     "size": Field(_ORDERED, _file_size, _size, "size > 2 MB", units=_FILE_UNITS),

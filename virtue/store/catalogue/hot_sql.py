@@ -65,7 +65,7 @@ FROM captions AS own
 WHERE own.region_id = regions.id ORDER BY own.id
  LIMIT 1 OFFSET 0), (SELECT of_photo.text
 FROM captions AS of_photo
-WHERE of_photo.photo_id = photos.id AND of_photo.generation_id = regions.generation_id AND of_photo.region_id IS NULL ORDER BY of_photo.id
+WHERE of_photo.photo_id = photos.id AND of_photo.generation_id = regions.generation_id AND of_photo.region_id IS NULL AND of_photo.source != 'ocr' ORDER BY of_photo.id
  LIMIT 1 OFFSET 0)) AS coalesce_1
 FROM json_each(:wanted) AS wanted CROSS JOIN regions ON regions.generation_id = :generation AND regions."row" = wanted.value CROSS JOIN photos ON photos.id = regions.photo_id CROSS JOIN files ON files.path = (SELECT min(same.path) AS min_1
 FROM files AS same
@@ -83,7 +83,7 @@ WHERE regions.generation_id = :generation AND regions."row" IS NOT NULL AND (reg
  LIMIT 1 OFFSET 0
 """
 CAPTIONS = """
-SELECT captions."row", captions.id, captions.text, captions.source, photos.id AS id_1, files.path, photos.width, photos.height, regions.id AS id_2, regions.x0, regions.y0, regions.x1, regions.y1
+SELECT captions."row", captions.id, captions.text, captions.source, photos.id AS id_1, files.path, photos.width, photos.height, regions.id AS id_2, coalesce(regions.x0, captions.x0) AS coalesce_1, coalesce(regions.y0, captions.y0) AS coalesce_2, coalesce(regions.x1, captions.x1) AS coalesce_3, coalesce(regions.y1, captions.y1) AS coalesce_4
 FROM json_each(:wanted) AS wanted CROSS JOIN captions ON captions.generation_id = :generation AND captions."row" = wanted.value CROSS JOIN photos ON photos.id = captions.photo_id CROSS JOIN files ON files.path = (SELECT min(same.path) AS min_1
 FROM files AS same
 WHERE same.photo_id = photos.id AND same.missing = 0) LEFT OUTER JOIN regions ON regions.id = captions.region_id ORDER BY wanted."key"
@@ -134,6 +134,7 @@ COLUMNS = frozenset(
         "photos.rating INTEGER",
         "photos.phash INTEGER NOT NULL",
         "photos.live INTEGER NOT NULL",
+        "photos.read_by TEXT",
         "roots.path BLOB NOT NULL",
         "roots.options TEXT NOT NULL",
         "checksums.generation_id INTEGER NOT NULL",
@@ -194,6 +195,10 @@ COLUMNS = frozenset(
         "captions.row INTEGER",
         "captions.text TEXT NOT NULL",
         "captions.source VARCHAR(10) NOT NULL",
+        "captions.x0 FLOAT",
+        "captions.y0 FLOAT",
+        "captions.x1 FLOAT",
+        "captions.y1 FLOAT",
         "efforts.index_id INTEGER NOT NULL",
         "efforts.asked VARCHAR(8) NOT NULL",
         "efforts.probes INTEGER NOT NULL",

@@ -13,7 +13,7 @@ from virtue.store.catalogue.database import AnyConnection
 from virtue.store.catalogue.filters import Filter, RowFilter
 from virtue.store.catalogue.queries import Types, fetch, fetch_for
 from virtue.store.catalogue.regions import read_box, require_size
-from virtue.store.records import Kind, Photo, PhotoFacts, Region
+from virtue.store.records import LEFT_OUT, Kind, Photo, PhotoFacts, Region, TextLine
 
 Order = Literal[
     "photo_id", "-photo_id", "path", "-path", "taken", "-taken", "rating", "-rating", "size", "-size"
@@ -38,7 +38,7 @@ _HAS_OTHERS = (
 """Of a region: it is the whole photo, and there are others in it."""
 
 _PHOTO = (
-    int, bytes, int, int, str | None, str | None, float | None, float | None, int | None, int,
+    int, bytes, int, int, str | None, str | None, float | None, float | None, int | None, int, int,
 )  # fmt: skip
 _REGION = (int, int, float, float, float, float, str | None, str | None)
 
@@ -121,13 +121,14 @@ def photos(connection: AnyConnection, generation: int, ids: Sequence[int]) -> li
     """Returns all that is known of these photos, in their order; those that the library has not are left
     out."""
     sql = (
-        "SELECT id, hash, width, height, taken, camera, latitude, longitude, rating, phash FROM photos "
+        "SELECT id, hash, width, height, taken, camera, latitude, longitude, rating, phash, "
+        f"read_by IS NOT NULL AND read_by <> '{LEFT_OUT}' FROM photos "
         "WHERE id IN ({})"
     )
     found = {values[0]: values[1:] for values in fetch_for(connection, sql, ids, types=_PHOTO)}
     files = _files(connection, ids)
     tags = _tags(connection, ids)
-    captions = _captions(connection, generation, ids)
+    captions, lines = _captions(connection, generation, ids), _lines(connection, generation, ids)
     regions: dict[int, list[Region]] = {}
     sql = (
         "SELECT photo_id, id, x0, y0, x1, y1, category, mask FROM regions WHERE generation_id = ? "
@@ -138,7 +139,7 @@ def photos(connection: AnyConnection, generation: int, ids: Sequence[int]) -> li
         regions.setdefault(photo, []).append(Region(read_box(*corners), category, texts, mask, region))
     listed = []
     for id in filter(found.__contains__, ids):
-        hash, width, height, taken, camera, latitude, longitude, rating, phash = found[id]
+        hash, width, height, taken, camera, latitude, longitude, rating, phash, is_read = found[id]
         own = files.get(id, [])
         listed.append(
             Photo(
@@ -156,6 +157,7 @@ def photos(connection: AnyConnection, generation: int, ids: Sequence[int]) -> li
                 tuple(captions.get((id, None), ())),
                 tuple(regions.get(id, ())),
                 phash % (1 << 64),
+                tuple(lines.get(id, ())) if is_read else None,
             )
         )
     return listed
@@ -189,12 +191,24 @@ def _captions(
 ) -> dict[tuple[int, int | None], list[str]]:
     sql = (
         "SELECT photo_id, region_id, text FROM captions WHERE generation_id = ? AND photo_id IN ({}) "
-        "ORDER BY photo_id, id"
+        "AND source <> 'ocr' ORDER BY photo_id, id"
     )
     found: dict[tuple[int, int | None], list[str]] = {}
     for photo, region, text in fetch_for(connection, sql, ids, (generation,), (int, int | None, str)):
         if text not in (texts := found.setdefault((photo, region), [])):
             texts.append(text)
+    return found
+
+
+def _lines(connection: AnyConnection, generation: int, ids: Iterable[int]) -> dict[int, list[TextLine]]:
+    sql = (
+        "SELECT photo_id, text, x0, y0, x1, y1 FROM captions WHERE generation_id = ? AND photo_id IN ({}) "
+        "AND source = 'ocr' AND x0 IS NOT NULL ORDER BY photo_id, id"
+    )
+    found: dict[int, list[TextLine]] = {}
+    types = (int, str, float, float, float, float)
+    for photo, text, *corners in fetch_for(connection, sql, ids, (generation,), types):
+        found.setdefault(photo, []).append(TextLine(text, read_box(*corners)))
     return found
 
 

@@ -20,6 +20,7 @@ from virtue.store.records import (
     Kind,
     NewCaption,
     NewRegion,
+    ReadText,
     RegionLocation,
     RegionRecord,
     UserAnnotations,
@@ -72,6 +73,16 @@ def read_box(x0: float, y0: float, x1: float, y1: float) -> Box:
         raise WrongValueError(str(error)) from None
 
 
+def read_own_box(*corners: float | None) -> Box | None:
+    """Makes the box of corners that a caption may have; raises as `read_box` does."""
+    there = [corner for corner in corners if corner is not None]
+    if not there:
+        return None
+    if len(there) < len(corners):
+        raise WrongValueError("a box lacks a corner")
+    return read_box(*there)
+
+
 def require_size(width: int, height: int) -> tuple[int, int]:
     """Returns the size of a photo, or raises WrongValueError if no picture has it."""
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
@@ -90,9 +101,11 @@ def places(
     connection: AnyConnection, generation: int, kind: Kind, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the ids (n,) int64 of the regions or captions of these rows, which ascend, their photos (n,)
-    int64, and their boxes (n, 4) float64, NaN where a caption belongs to no region."""
-    box = "x0, y0, x1, y1"
-    source = "regions o" if kind == "regions" else "captions o LEFT JOIN regions r ON r.id = o.region_id"
+    int64, and their boxes (n, 4) float64, NaN where a caption is about the whole photo."""
+    box, source = "x0, y0, x1, y1", "regions o"
+    if kind == "captions":
+        box = ", ".join(f"coalesce(r.{corner}, o.{corner})" for corner in box.split(", "))
+        source = "captions o LEFT JOIN regions r ON r.id = o.region_id"
     sql = (
         f"SELECT o.row, o.id, o.photo_id, {box} FROM {source} "
         "WHERE o.generation_id = ? AND o.row BETWEEN ? AND ? ORDER BY o.row"
@@ -125,7 +138,7 @@ def captions(
     return [
         CaptionRecord(
             row, caption, text, source, photo, path, *require_size(width, height),
-            region, None if region is None else read_box(*corners),
+            region, read_own_box(*corners),
         )
         for row, caption, text, source, photo, path, width, height, region, *corners in found
     ]  # fmt: skip
@@ -166,6 +179,20 @@ def sidecar_texts(connection: AnyConnection, hash: bytes) -> tuple[str, ...]:
     newest = _first(fetch(connection, _NEWEST, (photo,), (int,)))
     sql = "SELECT text FROM captions WHERE photo_id = ? AND generation_id = ? AND source = ? ORDER BY id"
     return tuple(text for (text,) in fetch(connection, sql, (photo, newest, "sidecar"), (str,)))
+
+
+def read_text(connection: AnyConnection, hash: bytes) -> ReadText:
+    (photo, read_by), *_ = fetch(
+        connection, "SELECT id, read_by FROM photos WHERE hash = ?", (hash,), (int, str | None)
+    ) or [(None, None)]
+    newest = _first(fetch(connection, _NEWEST, (photo,), (int,)))
+    sql = (
+        "SELECT text, x0, y0, x1, y1 FROM captions "
+        "WHERE photo_id = ? AND generation_id = ? AND source = 'ocr' ORDER BY id"
+    )
+    found = fetch(connection, sql, (photo, newest), (str, *(float | None,) * 4))
+    captions = (NewCaption(text, "ocr", box=read_own_box(*corners)) for text, *corners in found)
+    return ReadText(tuple(captions), read_by)
 
 
 def _first(found: list[tuple[Any, ...]]) -> Any:

@@ -106,6 +106,7 @@ photos = Table(
     Column("rating", Integer),
     Column("phash", Integer, nullable=False, comment="64 bits, stored as signed"),
     Column("live", Integer, nullable=False, comment="1: a path of it is still there"),
+    Column("read_by", Text, comment="the reader of the text in it; NULL: not read; -: not to be read"),
     sqlite_autoincrement=True,
 )
 Index("ix_photos_dead", photos.c.id, sqlite_where=text("live = 0"))
@@ -194,6 +195,11 @@ captions = Table(
     Column("row", Integer),
     Column("text", Text, nullable=False),
     Column("source", String(10), nullable=False),
+    # Of a line of text that was read, which belongs to no region.
+    Column("x0", Float),
+    Column("y0", Float),
+    Column("x1", Float),
+    Column("y1", Float),
     UniqueConstraint("row", "generation_id"),
     sqlite_autoincrement=True,
 )

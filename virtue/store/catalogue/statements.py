@@ -79,7 +79,7 @@ def text_value(value: str) -> ColumnElement[str]:
 GENERATION = bindparam("generation", type_=Integer)
 KIND = bindparam("kind", type_=String)
 INDEX = bindparam("index", type_=Integer)
-FULL_IMAGE = text_value("whole")
+FULL_IMAGE, OCR = text_value("whole"), text_value("ocr")
 ZERO, ONE = literal_column("0", Integer), literal_column("1", Integer)
 
 wanted = func.json_each(bindparam("wanted")).table_valued(column("key", Integer), column("value", Integer))
@@ -127,6 +127,7 @@ def _regions() -> Select[Any]:
             of_photo.c.photo_id == photos.c.id,
             of_photo.c.generation_id == regions.c.generation_id,
             of_photo.c.region_id.is_(None),
+            of_photo.c.source != OCR,
         )
         .order_by(of_photo.c.id)
         .limit(ONE)
@@ -157,7 +158,7 @@ def _captions() -> Select[Any]:
     return (
         select(
             c.row, c.id, c.text, c.source, photos.c.id, files.c.path, photos.c.width, photos.c.height,
-            r.id, r.x0, r.y0, r.x1, r.y1,
+            r.id, *(func.coalesce(r[corner], c[corner]) for corner in ("x0", "y0", "x1", "y1")),
         )
         .select_from(
             _in_order(

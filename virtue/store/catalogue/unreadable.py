@@ -16,6 +16,11 @@ from virtue.store.records import MAX_SIDE, Fault, TextChecks
 WRONG_SIZE = f"NOT (width BETWEEN 1 AND {MAX_SIDE} AND height BETWEEN 1 AND {MAX_SIDE})"
 WRONG_BOX = "NOT (x0 < x1 AND y0 < y1 AND x0 > -1e300 AND y0 > -1e300 AND x1 < 1e300 AND y1 < 1e300)"
 
+WRONG_CAPTION_BOX = (
+    f"((x0 IS NULL) + (y0 IS NULL) + (x1 IS NULL) + (y1 IS NULL) NOT IN (0, 4) OR {WRONG_BOX})"
+)
+"""Only lines of text that were read have one."""
+
 
 def find_value_faults(connection: AnyConnection, checks: TextChecks | None) -> Iterator[Fault]:
     """Finds values of another type than their column's, and what is no path, size, box, text or settings."""
@@ -28,6 +33,10 @@ def find_value_faults(connection: AnyConnection, checks: TextChecks | None) -> I
         (
             "regions are no boxes",
             f"SELECT hash FROM regions JOIN photos ON photos.id = photo_id WHERE {WRONG_BOX}",
+        ),
+        (
+            "lines of text have no boxes",
+            f"SELECT hash FROM captions JOIN photos ON photos.id = photo_id WHERE {WRONG_CAPTION_BOX}",
         ),
     ):
         hashes = [hash for (hash,) in fetch(connection, sql)]
@@ -64,6 +73,9 @@ def repair_values(connection: Connection, checks: TextChecks | None) -> None:
     no_box = f"SELECT id FROM regions WHERE {WRONG_BOX}"
     connection.exec_driver_sql(f"UPDATE captions SET region_id = NULL WHERE region_id IN ({no_box})")
     connection.exec_driver_sql(f"DELETE FROM regions WHERE id IN ({no_box})")
+    no_box = f"FROM captions WHERE {WRONG_CAPTION_BOX}"
+    connection.exec_driver_sql(f"UPDATE photos SET read_by = NULL WHERE id IN (SELECT photo_id {no_box})")
+    connection.exec_driver_sql(f"DELETE {no_box}")
     for photo in _unreadable_given(connection):
         connection.exec_driver_sql("DELETE FROM given WHERE photo_id = ?", (photo,))
     for key in _broken_distributions(connection):

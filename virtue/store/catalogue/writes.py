@@ -15,6 +15,7 @@ from virtue.store.catalogue.database import WrongValueError
 from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import (
     INDEXED_SOURCES,
+    KEPT_SOURCES,
     KINDS,
     USER_ORIGINS,
     USER_SOURCES,
@@ -32,7 +33,7 @@ Ids = Collection[int]
 MAX_ID = 1 << 62
 
 _SEPARATOR = os.fsencode(os.sep)
-_ORIGINS, _SOURCES = (", ".join(f"'{name}'" for name in names) for names in (USER_ORIGINS, USER_SOURCES))
+_ORIGINS, _SOURCES = (", ".join(f"'{name}'" for name in names) for names in (USER_ORIGINS, KEPT_SOURCES))
 _MOVED = "CAST(? || substr(path, ?) AS BLOB)"
 
 
@@ -51,7 +52,7 @@ def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes
         if info.hash not in ids:
             ids[info.hash] = following
             following += 1
-    columns = ("width", "height", "taken", "camera", "latitude", "longitude", "rating")
+    columns = ("width", "height", "taken", "camera", "latitude", "longitude", "rating", "read_by")
     _put(
         connection,
         schema.photos,
@@ -169,6 +170,11 @@ def put_captions(
             "region_id": region,
             "text": caption.text,
             "source": caption.source,
+            **dict(
+                zip(
+                    ("x0", "y0", "x1", "y1"), caption.box.corners if caption.box else (None,) * 4, strict=True
+                )
+            ),
         }
         for photo, caption, region in captions
     ]
@@ -181,11 +187,14 @@ def check_captions(photo: EmbeddedPhoto) -> None:
     """Checks that captions belong to regions that will stay.
 
     Raises:
-        ValueError: a caption belongs to a region that is not there, or that may be lost alone.
+        ValueError: a caption belongs to a region that is not there, or that may be lost alone, or has a box
+            beside its region.
     """
     for caption in photo.captions:
         if caption.region is None:
             continue
+        if caption.box is not None:
+            raise ValueError(f"the caption {caption.text!r} belongs to a region, and has a box of its own")
         if not 0 <= caption.region < len(photo.regions):
             raise ValueError(f"the caption {caption.text!r} belongs to a region that is not there")
         # Or repair, which drops what indexing finds again, would take the caption with the region.
@@ -219,6 +228,13 @@ def drop_captions(connection: Connection, generation: int, photo: int, sources: 
     remove(connection, "captions", f"generation_id = {generation:d} AND source IN ({listed})", [photo])
 
 
+def put_reader(connection: Connection, photos: Ids, reader: str) -> None:
+    """Notes who read these photos (`PhotoInfo.read_by`)."""
+    values = [(reader, photo) for photo in photos]
+    if values:
+        connection.exec_driver_sql("UPDATE photos SET read_by = ? WHERE id = ?", values)
+
+
 def drop_photos(connection: Connection, photos: Ids) -> None:
     """Removes photos from the catalogue, with their tags."""
     for kind in reversed(KINDS):
@@ -228,8 +244,8 @@ def drop_photos(connection: Connection, photos: Ids) -> None:
 
 
 def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
-    """Drops the vectors of photos, and all that indexing can find again. The user's annotations stay, without
-    a row."""
+    """Drops the vectors of photos, and all that indexing can find again. The user's annotations stay, and
+    what was read in the photos, without a row."""
     listed = ", ".join(f"'{source}'" for source in INDEXED_SOURCES)
     remove(connection, "captions", f"source IN ({listed})", photos)
     remove(connection, "regions", f"origin NOT IN ({_ORIGINS})", photos)
@@ -240,8 +256,8 @@ def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
 
 
 def keep_user_annotations(connection: Connection, generation: int) -> None:
-    """Moves the user's annotations of photos that are not in this generation into it, without rows: such as
-    of photos that were missing when it was made."""
+    """Moves the user's annotations of photos that are not in this generation into it, and what was read in
+    them, without rows: such as of photos that were missing when it was made."""
     absent = f"photo_id NOT IN (SELECT photo_id FROM embeddings WHERE generation_id = {generation:d})"
     move = f"SET generation_id = {generation:d}, row = NULL WHERE {absent}"
     connection.exec_driver_sql(f"UPDATE regions {move} AND origin IN ({_ORIGINS})")

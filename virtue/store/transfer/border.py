@@ -48,6 +48,8 @@ def check_photo(export: PhotoExport, dim: int, checks: TextChecks) -> None:
         _check_region(region, photo.info, checks)
     for caption in photo.captions:
         _check_texts(caption.text, caption.source)
+        if caption.box is not None:
+            _check_box(caption.box, photo.info)
     writes.check_captions(photo)
     for vectors, owners in ((photo.region_vectors, photo.regions), (photo.caption_vectors, photo.captions)):
         row_files.encode(vectors, len(owners), dim, "a photo")
@@ -70,21 +72,24 @@ def _check_info(info: PhotoInfo) -> None:
         raise ValueError(f"a rating of {info.rating}")
     if not _is_whole(info.phash, 0, (1 << 64) - 1):
         raise ValueError("a perceptual hash has 64 bits")
-    _check_texts(info.taken, info.camera, info.given, *info.tags)
+    _check_texts(info.taken, info.camera, info.given, info.read_by, *info.tags)
     Given.from_json(info.given)
     if len(set(info.tags)) < len(info.tags):
         raise ValueError("a photo has a tag twice")
 
 
 def _check_region(region: NewRegion, info: PhotoInfo, checks: TextChecks) -> None:
-    box: Box = region.box
-    if min(box.x0, box.y0) < 0 or box.x1 > info.width or box.y1 > info.height:
-        box.within(info.width, info.height)
+    _check_box(region.box, info)
     _check_texts(region.origin, region.category, region.object)
     if not (region.objectness is None or 0 <= region.objectness <= 1):
         raise ValueError(f"an objectness of {region.objectness}")
     if region.mask is not None and not checks.is_mask(region.mask, info.width, info.height):
         raise ValueError("a mask cannot be read, or is not as large as its photo")
+
+
+def _check_box(box: Box, info: PhotoInfo) -> None:
+    if min(box.x0, box.y0) < 0 or box.x1 > info.width or box.y1 > info.height:
+        box.within(info.width, info.height)
 
 
 def _check_file(file: FileRecord) -> None:

@@ -39,7 +39,7 @@ from virtue.store.transfer import border
 from virtue.store.transfer.manifest import ExportManifest, PhotoExport
 from virtue.store.vectors import row_files
 
-FORMAT = 1
+FORMAT = 2
 """Counted up when an older virtue could not read what is written."""
 METADATA_KEY = b"virtue"
 """The key of the file's metadata: JSON with format, model, fingerprint, dim, roots."""
@@ -51,7 +51,7 @@ MAX_VALUES_A_BYTE = 16
 """Numbers of vectors for each byte of a file, beyond which it cannot hold them: no vector is compressed to a
 thirtieth."""
 DICTIONARY_COLUMNS = [
-    "kind", "photo", "taken", "camera", "settings", "origin", "category", "object", "source",
+    "kind", "photo", "taken", "camera", "settings", "origin", "category", "object", "source", "read_by",
 ]  # fmt: skip
 """Columns that are worth a dictionary."""
 
@@ -65,9 +65,10 @@ PYTHON_ROWS = 256
 MAX_PHOTO_ROWS = 50_000
 MAX_PHOTO_CHARACTERS = 100_000_000
 """Of the masks, captions, categories and objects of a photo."""
+CORNERS = ("x0", "y0", "x1", "y1")
 LISTS = ("tags", "paths", "sizes", "mtimes_ns", "sidecars", "missing")
 
-NEW_COLUMNS = ("given", "objectness", "object")
+NEW_COLUMNS = ("given", "objectness", "object", "read_by")
 """Columns that exports of older versions lack."""
 REQUIRED_COLUMNS = ("photo", "width", "height", "settings")
 """What a photo cannot be without."""
@@ -202,7 +203,7 @@ def _schema(dim: int) -> Any:
             ("region", number), ("x0", real), ("y0", real), ("x1", real), ("y1", real),
             ("origin", text), ("category", text), ("mask", text),
             ("caption", text), ("source", text), ("given", text),
-            ("objectness", real), ("object", text),
+            ("objectness", real), ("object", text), ("read_by", text),
             ("vector", pa.list_(pa.float16(), dim)),
         ]
     )  # fmt: skip
@@ -241,6 +242,7 @@ def _to_rows(export: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.nd
         "tags": list(info.tags),
         "settings": photo.settings,
         "given": info.given,
+        "read_by": info.read_by,
         "paths": [file.path for file in files],
         "sizes": [file.size for file in files],
         "mtimes_ns": [file.mtime_ns for file in files],
@@ -248,14 +250,17 @@ def _to_rows(export: PhotoExport, names: list[str]) -> Iterator[tuple[Row, np.nd
         "missing": [file.path in export.missing for file in files],
     }
     for place, (region, vector) in enumerate(zip(photo.regions, photo.region_vectors, strict=True)):
-        corners = dict(zip(("x0", "y0", "x1", "y1"), region.box.corners, strict=True))
         own: Row = {
             name: getattr(region, name) for name in ("origin", "category", "mask", "objectness", "object")
         }
-        yield row | {"kind": "region", "region": place} | corners | own, vector
+        yield row | {"kind": "region", "region": place} | _corners(region.box) | own, vector
     for caption, vector in zip(photo.captions, photo.caption_vectors, strict=True):
         own = {"region": caption.region, "caption": caption.text, "source": caption.source}
-        yield row | {"kind": "caption"} | own, vector
+        yield row | {"kind": "caption"} | _corners(caption.box) | own, vector
+
+
+def _corners(box: Box | None) -> Row:
+    return dict(zip(CORNERS, box.corners, strict=True)) if box else {}
 
 
 # -- rows to photos -----------------------------------------------------------------------------------------
@@ -348,6 +353,7 @@ def _to_photo(pairs: list[tuple[Row, np.ndarray]], dim: int) -> PhotoExport:
         PhotoInfo(
             row["photo"], row["width"], row["height"], row["taken"], row["camera"], row["latitude"],
             row["longitude"], row["rating"], tuple(row["tags"]), row["phash"] or 0, row["given"],
+            row["read_by"],
         ),
         row["settings"],
         tuple(_to_region(each) for each, _ in regions),
@@ -373,7 +379,9 @@ def _to_region(row: Row) -> NewRegion:
 def _to_caption(row: Row) -> NewCaption:
     if row["caption"] is None:
         raise ValueError("a caption has no text")
-    return NewCaption(row["caption"], _choose(SOURCES, row["source"]), row["region"])
+    corners = [row[name] for name in CORNERS if row[name] is not None]
+    box = Box(*corners) if corners else None
+    return NewCaption(row["caption"], _choose(SOURCES, row["source"]), row["region"], box)
 
 
 def _choose(known: Sequence[str], value: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from virtue.errors import EmptyLibraryError
 from virtue.store.catalogue.database import WrongValueError
 from virtue.store.catalogue.queries import Types, fetch, fetch_for
-from virtue.store.catalogue.regions import read_box
+from virtue.store.catalogue.regions import read_box, read_own_box
 from virtue.store.records import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo
 from virtue.store.snapshot import Snapshot
 from virtue.store.transfer.manifest import ExportManifest, PhotoExport
@@ -30,19 +30,19 @@ _REGIONS = (
     "FROM regions WHERE generation_id = ? AND photo_id IN ({}) ORDER BY 1, 2"
 )
 _CAPTIONS = (
-    "SELECT photo_id, id, row, text, source, region_id FROM captions "
+    "SELECT photo_id, id, row, text, source, region_id, x0, y0, x1, y1 FROM captions "
     "WHERE generation_id = ? AND photo_id IN ({}) ORDER BY 1, 2"
 )
 
 _PHOTO = (
     int, bytes, int, int, str | None, str | None, float | None, float | None, int | None, int,
-    str | None, str,
+    str | None, str | None, str,
 )  # fmt: skip
 _FILE = (int, bytes, int, int, str | None, int)
 _REGION = (
     int, int, int, float, float, float, float, str, str | None, str | None, float | None, str | None,
 )  # fmt: skip
-_CAPTION = (int, int, int, str, str, int | None)
+_CAPTION = (int, int, int, str, str, int | None, *(float | None,) * 4)
 
 
 def read_manifest(snapshot: Snapshot, folder: Path) -> ExportManifest:
@@ -70,7 +70,7 @@ def read_photos(snapshot: Snapshot) -> Iterator[PhotoExport]:
     while True:
         sql = (
             "SELECT id, hash, width, height, taken, camera, latitude, longitude, rating, phash, content, "
-            "settings FROM photos CROSS JOIN embeddings e ON e.photo_id = id AND generation_id = ? "
+            "read_by, settings FROM photos CROSS JOIN embeddings e ON e.photo_id = id AND generation_id = ? "
             "LEFT JOIN given ON given.photo_id = id WHERE id > ? ORDER BY id LIMIT ?"
         )
         found = fetch(snapshot.connection, sql, (generation.id, last, BATCH_PHOTOS), _PHOTO)
@@ -88,22 +88,27 @@ def _complete(
     tags = _by_photo(snapshot, _TAGS, ids, (int, str))
     regions = _by_photo(snapshot, _REGIONS, ids, _REGION, generation)
     captions = _by_photo(snapshot, _CAPTIONS, ids, _CAPTION, generation)
-    for id, hash, width, height, taken, camera, latitude, longitude, rating, phash, given, settings in photos:
+    for (
+        id, hash, width, height, taken, camera, latitude, longitude, rating, phash, given, read_by, settings,
+    ) in photos:  # fmt: skip
         own_regions, own_captions, own_files = regions.get(id, []), captions.get(id, []), files.get(id, [])
         numbers: dict[int | None, int | None] = {None: None}
         numbers |= {region: number for number, (region, *_) in enumerate(own_regions)}
-        if any(of not in numbers for *_, of in own_captions):
+        if any(values[4] not in numbers for values in own_captions):
             raise WrongValueError("a caption belongs to a region of no photo, or of another one")
         yield PhotoExport(
             EmbeddedPhoto(
                 PhotoInfo(
                     hash, width, height, taken, camera, latitude, longitude, rating,
-                    tuple(tag for (tag,) in tags.get(id, [])), phash % (1 << 64), given,
+                    tuple(tag for (tag,) in tags.get(id, [])), phash % (1 << 64), given, read_by,
                 ),
                 settings,
                 tuple(NewRegion(read_box(*values[2:6]), *values[6:]) for values in own_regions),
                 snapshot.vectors_of("regions", [row for _, row, *_ in own_regions]),
-                tuple(NewCaption(text, source, numbers[of]) for _, _, text, source, of in own_captions),
+                tuple(
+                    NewCaption(text, source, numbers[of], read_own_box(*corners))
+                    for _, _, text, source, of, *corners in own_captions
+                ),
                 snapshot.vectors_of("captions", [row for _, row, *_ in own_captions]),
             ),
             tuple(FileRecord(path, size, time, sidecar, hash) for path, size, time, sidecar, _ in own_files),

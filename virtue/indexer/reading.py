@@ -1,0 +1,245 @@
+"""The second step of indexing: the text in photos is read, and its lines made captions.
+
+What was read is committed every few seconds, and with it who read the photo, so a run goes on where the last
+one ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from virtue.added_pictures import name_of
+from virtue.cpu import usable_cores
+from virtue.indexer.commit_queue import CommitQueue
+from virtue.indexer.embedding import MAX_CAPTIONS, PhotoEmbedder, embed_captions
+from virtue.indexer.interrupts import stopping_softly
+from virtue.indexer.report import Progress, Report
+from virtue.indexer.roots import Options, Roots
+from virtue.indexer.walk import Found
+from virtue.indexer.workers import FILE_TIMEOUT, Pool, default_workers
+from virtue.paths import is_below_any, printable
+from virtue.reader import Line, Reader
+from virtue.store import CaptionUpdate, NewCaption
+from virtue.store.records import LEFT_OUT, UnreadPhoto
+
+if TYPE_CHECKING:
+    from virtue.store import Store, Writer
+
+LOG = logging.getLogger("virtue")
+
+MAX_READERS = 4
+"""Photos that are read at once: each takes up to 150 MB."""
+PHOTOS_PER_WORKER = 8
+"""Photos that are worth the start of a process to decode them."""
+MAX_TEXTS = 256
+"""Texts that wait to be embedded together."""
+MAX_SECONDS = 1.0
+"""How long they wait at most."""
+
+CHANGED = "it changed since it was indexed"
+
+
+def read_texts(
+    store: Store,
+    writer: Writer,
+    embedder: PhotoEmbedder,
+    report: Report,
+    paths: Sequence[bytes] = (),
+    *,
+    ocr: bool | None = None,
+    workers: int | None = None,
+    timeout: float = FILE_TIMEOUT,
+    progress: Callable[[Progress], None] | None = None,
+) -> bool:
+    """Reads the text in photos that `index` has embedded and that this reader has not read; returns whether
+    any was read. A photo that cannot be read now is tried again by the next run.
+
+    What is done is kept on KeyboardInterrupt, SystemExit and StoppedError, as by `index`.
+
+    Args:
+        report: of `index`; what was read is added to it.
+        paths: the files and folders to read in, absolute; none: all that the library has.
+        ocr: what was asked for in this run. None: what `Options` of the folders say.
+        workers, timeout, progress: as of `index`.
+    """
+    started = time.monotonic()
+    with store.read() as snapshot:
+        unread, roots = snapshot.unread(Reader.name), Roots(snapshot.roots())
+    photos, left_out = _choose(unread, roots, set(paths), ocr)
+    if left_out:
+        writer.leave_unread(left_out)
+    if not photos:
+        return False
+    with CommitQueue(writer) as queue:
+        reading = _Reading(queue, embedder, report)
+        with (
+            stopping_softly(reading.finish),
+            # Closed at once, or its workers would live as long as an error that somebody keeps.
+            closing(reading.run(photos, workers or default_workers(), timeout)) as run,
+        ):
+            for done in run:
+                if progress:
+                    seconds, count = time.monotonic() - started, len(photos)
+                    progress(Progress("reading", done, count, report.unread, seconds, "reading text"))
+        reading.finish()
+    report.seconds += time.monotonic() - started
+    LOG.info("%s: read %d photos, %d hold text", store.folder, report.read, report.with_text)
+    return report.read > 0
+
+
+@lru_cache(maxsize=1)
+def _open_reader() -> Reader:
+    """Opens the reader once for a program that adds picture after picture."""
+    return Reader()
+
+
+def _choose(
+    unread: Sequence[UnreadPhoto], roots: Roots, scope: set[bytes], ocr: bool | None
+) -> tuple[list[UnreadPhoto], list[bytes]]:
+    """Returns the photos to read, each with its paths in the scope, and the hashes of those that later runs
+    are to leave out too: files that belong to no folder whose options would say so."""
+    photos, left_out = [], []
+    for photo in unread:
+        paths = tuple(path for path in photo.paths if not scope or is_below_any(path, scope))
+        if any(_is_wanted(path, photo.read_by, roots, scope, ocr) for path in paths):
+            photos.append(photo._replace(paths=paths))
+        elif ocr is False and photo.read_by is None and any(_is_single(path, roots) for path in paths):
+            left_out.append(photo.hash)
+    return photos, left_out
+
+
+def _is_wanted(path: bytes, read_by: str | None, roots: Roots, scope: set[bytes], ocr: bool | None) -> bool:
+    is_single = _is_single(path, roots)
+    if ocr is not None and (is_single or path in scope):
+        return ocr
+    options = roots.of(path) or Options()
+    return options.ocr and not (is_single and read_by == LEFT_OUT)
+
+
+def _is_single(path: bytes, roots: Roots) -> bool:
+    """Returns whether this file was indexed, or added, by its own name."""
+    return roots.of(path) is None or name_of(path) is not None
+
+
+class _Reading:
+    """One run: workers decode, threads read, and what they read is embedded and committed in between."""
+
+    def __init__(self, queue: CommitQueue, embedder: PhotoEmbedder, report: Report) -> None:
+        self._queue, self._embedder, self._report = queue, embedder, report
+        self._reader = _open_reader()
+        self._count = min(usable_cores(), MAX_READERS)
+        self._running: deque[tuple[UnreadPhoto, Future[list[Line]]]] = deque()
+        self._read: list[tuple[bytes, tuple[NewCaption, ...]]] = []
+        self._since = time.monotonic()
+        self._failed: list[tuple[bytes, str]] = []
+
+    def run(self, photos: Sequence[UnreadPhoto], workers: int, timeout: float) -> Generator[int]:
+        """Reads photos, and yields again and again how many are done. Where a file of a photo fails, its next
+        one is tried."""
+        threads = ThreadPoolExecutor(self._count)
+        try:
+            while photos:
+                failed = []
+                for result in self._results(photos, threads, workers, timeout):
+                    if result is not None:
+                        photo, found = result
+                        if not isinstance(found, str):
+                            self._keep(photo, found)
+                        elif len(photo.paths) > 1:
+                            failed.append(photo._replace(paths=photo.paths[1:]))
+                        else:
+                            self._failed.append((photo.paths[0], found))
+                            self._report.unread += 1
+                    if time.monotonic() - self._since >= MAX_SECONDS:
+                        self._embed()
+                    self._queue.commit_if_due()
+                    yield self._report.read + self._report.unread
+                photos = failed
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _results(
+        self, photos: Sequence[UnreadPhoto], threads: ThreadPoolExecutor, workers: int, timeout: float
+    ) -> Generator[tuple[UnreadPhoto, list[Line] | str] | None]:
+        """Yields each photo with its lines, or with the reason why there are none, in any order; None when
+        nothing is there yet."""
+        at = {photo.paths[0]: photo for photo in photos}
+        files = [Found(path, 0, 0, None, None) for path in at]
+        workers = min(workers, math.ceil(len(files) / PHOTOS_PER_WORKER))
+        pool = Pool(
+            files, Reader.side, lambda found, hashed: hashed.hash == at[found.path].hash, workers, timeout
+        )
+        with pool as outcomes:
+            for outcome in outcomes:
+                if outcome is None:
+                    while self._running and self._running[0][1].done():
+                        yield self._first()
+                    yield None
+                elif outcome.decoded is None:
+                    yield at[outcome.found.path], outcome.problem or CHANGED
+                else:
+                    future = threads.submit(self._reader.read, outcome.decoded.picture)
+                    self._running.append((at[outcome.found.path], future))
+                    # One more each than they read at the moment, for while texts are embedded.
+                    while len(self._running) > 2 * self._count:
+                        yield self._first()
+        while self._running:
+            yield self._first()
+
+    def _first(self) -> tuple[UnreadPhoto, list[Line]]:
+        photo, future = self._running[0]
+        lines = future.result()
+        self._running.popleft()
+        return photo, lines
+
+    def _keep(self, photo: UnreadPhoto, lines: Sequence[Line]) -> None:
+        self._report.read += 1
+        self._report.with_text += bool(lines)
+        if not self._read:
+            self._since = time.monotonic()
+        self._read.append((photo.hash, _as_captions(lines)))
+        if sum(len(captions) for _, captions in self._read) >= MAX_TEXTS:
+            self._embed()
+
+    def _embed(self) -> None:
+        embedded = embed_captions(
+            self._embedder, [captions for _, captions in self._read], self._report.warnings.append
+        )
+        self._queue.add(
+            captions=[
+                CaptionUpdate(hash, *captions, ("ocr",), Reader.name)
+                for (hash, _), captions in zip(self._read, embedded, strict=True)
+            ]
+        )
+        self._read = []
+
+    def finish(self) -> None:
+        """Commits what was read, and tells what could not be."""
+        try:
+            self._embed()
+        finally:
+            self._queue.finish()
+        if self._failed:
+            path, reason = self._failed[0]
+            count = len(self._failed)
+            self._report.warnings.append(
+                f"the text in {count:,} photo{'s' * (count > 1)} could not be read now, such as in "
+                f"{printable(path)} ({reason}): the next indexing tries again"
+            )
+
+
+def _as_captions(lines: Sequence[Line]) -> tuple[NewCaption, ...]:
+    """Makes a caption of each line, and one of all of them."""
+    lines = lines[: MAX_CAPTIONS - 1]
+    captions = [NewCaption(line.text, "ocr", box=line.box) for line in lines]
+    if len(lines) > 1:
+        captions.append(NewCaption(" ".join(line.text for line in lines), "ocr"))
+    return tuple(captions)
