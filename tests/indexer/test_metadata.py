@@ -50,8 +50,11 @@ def exif() -> Image.Exif:
 
 
 def iptc(caption: bytes, *keywords: bytes) -> bytes:
+    return iptc_fields((120, caption), *((25, word) for word in keywords))
+
+
+def iptc_fields(*fields: tuple[int, bytes]) -> bytes:
     """A JPEG's APP13 with what Photoshop writes there."""
-    fields = [(120, caption), *((25, word) for word in keywords)]
     records = b"".join(b"\x1c\x02" + bytes([n]) + struct.pack(">H", len(v)) + v for n, v in fields)
     block = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(records)) + records + b"\0" * (len(records) % 2)
     body = b"Photoshop 3.0\0" + block
@@ -114,11 +117,129 @@ def test_iptc() -> None:
     assert found.tags == ("sea", "Köln")
 
 
-@pytest.mark.parametrize("boilerplate", ["OLYMPUS DIGITAL CAMERA", "SONY DSC", "DSC_0042.JPG", "   "])
-def test_what_cameras_write_is_no_caption(boilerplate: str) -> None:
+BOILERPLATE = [
+    "OLYMPUS DIGITAL CAMERA", "SONY DSC", "DSC_0042.JPG", "   ", "MEDION DIGITAL CAMERA", "hdr", "_cuva",
+    "KODAK Digital Still Camera", "<KENOX S1050  / Samsung S1050>", "HELLOMOTO", "My beautiful picture", "default",
+    "x-default", "Exif JPEG", "Exif_JPEG_PICTURE", "DCIM\\100MEDIA\\DJI_0042.JPG", "Type=N, Mode=P, DE=None",
+    "Created with GIMP",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("boilerplate", BOILERPLATE)
+def test_what_cameras_and_editors_write_is_no_caption(boilerplate: str) -> None:
     made = Image.Exif()
     made[ExifTags.Base.ImageDescription] = boilerplate
+    made[ExifTags.Base.XPComment] = boilerplate.encode("utf-16-le")
     assert metadata_of(saved(exif=made)).captions == ()
+
+
+@pytest.mark.parametrize(
+    "said", ["a camera on a table", "hdr of the old town", "default settings", "Nikon meets Sony"]
+)
+def test_what_people_write_is_a_caption(said: str) -> None:
+    made = Image.Exif()
+    made[ExifTags.Base.ImageDescription] = said
+    assert metadata_of(saved(exif=made)).captions == (said,)
+
+
+def test_firmware_of_drones_is_no_tag() -> None:
+    made = Image.Exif()
+    made[ExifTags.Base.XPKeywords] = "v01.01.01;1.1.6;v1.0.0;harbour;2.5".encode("utf-16-le")
+    assert metadata_of(saved(exif=made)).tags == ("harbour", "2.5")
+
+
+def described(attributes: str = "", elements: str = "") -> bytes:
+    return (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:a="http://ns.adobe.com/xap/1.0/" '
+        'xmlns:ms="http://ns.microsoft.com/photo/1.0/" '
+        'xmlns:lr="http://ns.adobe.com/lightroom/1.0/" xmlns:d="http://www.digikam.org/ns/1.0/" '
+        'xmlns:p="http://ns.adobe.com/photoshop/1.0/" xmlns:x="http://example.com/other/" '
+        f"{attributes}>{elements}</rdf:Description></rdf:RDF></x:xmpmeta>"
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "rating"),
+    [
+        ('a:Rating="3" ms:Rating="50"', 3),
+        ('ms:Rating="50" a:Rating="3"', 3),
+        ('a:Rating="-1"', None),
+        ('ms:Rating="1"', 1),
+        ('ms:Rating="25"', 2),
+        ('ms:Rating="75"', 4),
+        ('ms:Rating="99"', 5),
+        ('x:Rating="4"', None),
+    ],
+)
+def test_ratings_of_different_namespaces_are_told_apart(attributes: str, rating: int | None) -> None:
+    assert metadata_of(saved(xmp=described(attributes))).rating == rating
+
+
+def test_tags_of_a_tree_are_those_of_every_level() -> None:
+    bag = "<{0}><rdf:Bag><rdf:li>{1}</rdf:li></rdf:Bag></{0}>"
+    tree = bag.format("lr:hierarchicalSubject", "Places|Germany|Köln") + bag.format(
+        "d:TagsList", "Places/Harbour"
+    )
+    assert metadata_of(saved(xmp=described(elements=tree))).tags == ("Places", "Germany", "Köln", "Harbour")
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ("2019-05-04", "2019-05-04"),
+        ("2019-05-04T03:02", "2019-05-04T03:02:00"),
+        ("2019-05-04T03:02:01.25Z", "2019-05-04T03:02:01Z"),
+        ("2019-05-04T03:02:01-07:00", "2019-05-04T03:02:01-07:00"),
+        ("2019-02-30", None),
+        ("2019", None),
+    ],
+)
+def test_dates(written: str, taken: str | None) -> None:
+    assert metadata_of(saved(xmp=described(f'p:DateCreated="{written}"'))).taken == taken
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "taken"),
+    [
+        (b"20210708", b"091011+0200", "2021-07-08T09:10:11+02:00"),
+        (b"20210708", b"", "2021-07-08"),
+        (b"00000000", b"000000", None),
+    ],
+)
+def test_dates_of_iptc(date: bytes, time: bytes, taken: str | None) -> None:
+    plain = saved()
+    block = iptc_fields((55, date), *([(60, time)] if time else []))
+    assert metadata_of(plain[:2] + block + plain[2:]).taken == taken
+
+
+COMMENTS = [
+    ("京都の桜", b"UNICODE\0", "utf-16-be", ">"),
+    ("京都の桜", b"UNICODE\0", "utf-16-le", "<"),
+    ("Garden in Kyoto", b"UNICODE\0", "utf-16-be", "<"),
+    ("Garden in Kyoto", b"UNICODE\0", "utf-16-le", ">"),
+    ("Garden in Kyoto", b"UNICODE\0", "utf-16", ">"),
+    ("Café in Kyōto", b"UNICODE\0", "utf-8", "<"),
+    ("京都の桜", b"JIS\0\0\0\0\0", "iso2022_jp", "<"),
+    ("in the harbour", b"ASCII\0\0\0", "ascii", "<"),
+    ("Grüße", b"\0" * 8, "utf-8", "<"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "encoding", "order"), COMMENTS)
+def test_comments_in_all_their_encodings(text: str, kind: bytes, encoding: str, order: str) -> None:
+    comment = kind + text.encode(encoding)
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    first = struct.pack(order + "HHHIII", 1, 0x8769, 4, 1, 26, 0)
+    second = struct.pack(order + "HHHIII", 1, 0x9286, 7, len(comment), 44, 0)
+    assert metadata_of(saved(exif=b"Exif\0\0" + start + first + second + comment)).captions == (text,)
+
+
+def test_a_place_of_zeros_is_none() -> None:
+    made = Image.Exif()
+    gps = made.get_ifd(ExifTags.IFD.GPSInfo)
+    gps[ExifTags.GPS.GPSLatitude], gps[ExifTags.GPS.GPSLongitude] = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+    assert metadata_of(saved(exif=made)) == Metadata()
 
 
 def test_values_that_make_no_sense_are_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
+from virtue.indexer.xmp import Xmp
 from virtue.pictures import DAMAGE
 
 MAX_DESCRIPTION = 10_000
@@ -25,10 +27,16 @@ MAX_DESCRIPTIONS = 100
 
 _Base, _GPS = ExifTags.Base, ExifTags.GPS
 _BOILERPLATE = re.compile(
-    r"(olympus|konica|minolta|kodak|samsung|sony|nikon|digital|camera|dsc|dcim|pictures?|image|jpe?g|img|heic|_|\W|\d)*",
-    re.IGNORECASE,
+    r"""(olympus|konica|minolta|kodak|samsung|sony|nikon|casio|medion|moultrie|kenox|fujifilm|pentax|digital|still
+    |game\ camera|camera|dsc|dcim|pictures?|image|jpe?g|img|heic|exif|s\d+|_|\W|\d)*
+    |.*dcim[/\\].* | hellomoto | my\ beautiful\ picture | hdr | _?cuva | (x-)?default | created\ with\ gimp
+    |lead\ technologies.* | file\ written\ by\ adobe.* | type=\w,\ mode=.* | charset=.*""",
+    re.IGNORECASE | re.VERBOSE,
 )
-"""What cameras write where a description belongs ("OLYMPUS DIGITAL CAMERA")."""
+"""What cameras, telephones and editors write by themselves where a description belongs ("OLYMPUS DIGITAL
+CAMERA")."""
+_FIRMWARE = re.compile(r"v?\d+(\.\d+){2,}", re.IGNORECASE)
+"""What drones write where tags belong."""
 
 T = TypeVar("T")
 
@@ -56,9 +64,9 @@ def read_metadata(image: ImageFile.ImageFile) -> Metadata:
     details: dict[int, Any] = _or(lambda: dict(exif.get_ifd(ExifTags.IFD.Exif)), {})
     gps: dict[int, Any] = _or(lambda: dict(exif.get_ifd(ExifTags.IFD.GPSInfo)), {})
     iptc = _or(lambda: IptcImagePlugin.getiptcinfo(image), None) or {}
-    xmp: dict[str, Any] = _or(lambda: dict(_descriptions(image.getxmp())), {})
+    xmp = Xmp(_or(lambda: _as_bytes(image.info.get("xmp")), b""))
     place = _or(lambda: _position(gps), None)
-    tags = _distinct(_tags(exif, iptc, xmp))
+    tags = tuple(tag for tag in _distinct(_tags(exif, iptc, xmp)) if not _FIRMWARE.fullmatch(tag))
     short = tuple(tag for tag in tags if len(tag) <= MAX_TAG)
     captions = tuple(filter(_is_worth_keeping, _distinct(_captions(exif, details, iptc, xmp))))
     faults = []
@@ -68,7 +76,7 @@ def read_metadata(image: ImageFile.ImageFile) -> Metadata:
     if len(captions) > MAX_DESCRIPTIONS:
         faults.append(f"the first {MAX_DESCRIPTIONS} descriptions are kept, of {len(captions):,}")
     return Metadata(
-        taken=_first(_moments(exif, details, xmp)),
+        taken=_first(_moments(exif, details, iptc, xmp)),
         camera=_or(lambda: _camera(exif), None),
         latitude=place[0] if place else None,
         longitude=place[1] if place else None,
@@ -90,27 +98,36 @@ def _first(values: Iterator[T]) -> T | None:
     return _or(lambda: next(values, None), None)
 
 
-def _moments(exif: Image.Exif, details: dict[int, Any], xmp: dict[str, Any]) -> Iterator[str]:
-    found = [
-        (details.get(_Base.DateTimeOriginal), details.get(_Base.OffsetTimeOriginal)),
-        (details.get(_Base.DateTimeDigitized), details.get(_Base.OffsetTimeDigitized)),
-        (xmp.get("DateTimeOriginal"), None),
-        (xmp.get("DateCreated"), None),
-        (xmp.get("CreateDate"), None),
-        (exif.get(_Base.DateTime), details.get(_Base.OffsetTime)),
-    ]
-    for moment, offset in found:
-        match = re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d))?(.*)", _text(moment) or "")
-        if not match:
-            continue
-        year, month, day, hour, minute, second, rest = match.groups()
-        iso = f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}"
-        zone = re.search(r"[+-]\d\d:\d\d$|Z$", _text(offset) or rest or "")
-        try:
-            datetime.fromisoformat(iso)
-        except ValueError:
-            continue  # cameras whose clock was never set write 0000:00:00
-        yield iso + (zone.group() if zone else "")
+def _moments(exif: Image.Exif, details: dict[int, Any], iptc: dict[Any, Any], xmp: Xmp) -> Iterator[str]:
+    """Yields what may be the time of the photo, the likeliest first."""
+    offset = details.get(_Base.OffsetTimeOriginal)
+    yield from _moment(details.get(_Base.DateTimeOriginal), offset)
+    yield from _moment(details.get(_Base.DateTimeDigitized), details.get(_Base.OffsetTimeDigitized))
+    for name in ("exif:DateTimeOriginal", "photoshop:DateCreated", "xmp:CreateDate"):
+        for text in xmp.texts(name):
+            yield from _moment(text)
+    date, time = _text(iptc.get((2, 55))), _text(iptc.get((2, 60))) or ""
+    if date and re.fullmatch(r"\d{8}", date):
+        clock = re.sub(r"(\d\d)(\d\d)(\d\d)", r"T\1:\2:\3", time, count=1)
+        zone = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", clock)
+        yield from _moment(f"{date[:4]}-{date[4:6]}-{date[6:]}{zone}")
+    yield from _moment(exif.get(_Base.DateTime), details.get(_Base.OffsetTime))
+
+
+def _moment(value: Any, offset: Any = None) -> Iterator[str]:
+    """Yields a date, or a date and a time with its zone if there is one, as ISO 8601."""
+    match = re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d))?(.*))?", _text(value) or "")
+    if not match:
+        return
+    year, month, day, hour, minute, second, rest = match.groups()
+    iso, zone = f"{year}-{month}-{day}", ""
+    if hour is not None:
+        iso += f"T{hour}:{minute}:{second or '00'}"
+        found = re.search(r"[+-]\d\d:\d\d$|Z$", _text(offset) or rest or "")
+        zone = found.group() if found else ""
+    with suppress(ValueError):  # cameras whose clock was never set write 0000:00:00
+        datetime.fromisoformat(iso + zone)
+        yield iso + zone
 
 
 def _camera(exif: Image.Exif) -> str | None:
@@ -130,58 +147,55 @@ def _position(gps: dict[int, Any]) -> tuple[float, float] | None:
     latitude, longitude = degrees(gps[_GPS.GPSLatitude]), degrees(gps[_GPS.GPSLongitude])
     latitude *= -1 if (_text(gps.get(_GPS.GPSLatitudeRef)) or "N").upper().startswith("S") else 1
     longitude *= -1 if (_text(gps.get(_GPS.GPSLongitudeRef)) or "E").upper().startswith("W") else 1
+    if latitude == longitude == 0:
+        return None  # what is written where no place was known
     sound = math.isfinite(latitude) and math.isfinite(longitude) and abs(latitude) <= 90
     return (latitude, longitude) if sound and abs(longitude) <= 180 else None
 
 
-def _ratings(exif: Image.Exif, xmp: dict[str, Any]) -> Iterator[int]:
-    for value in (xmp.get("Rating"), exif.get(0x4746)):
+def _ratings(exif: Image.Exif, xmp: Xmp) -> Iterator[int]:
+    for value in (*xmp.texts("xmp:Rating"), exif.get(0x4746)):
         try:
             rating = round(float(_text(value) or ""))
         except (ValueError, OverflowError):
             continue
         if 0 <= rating <= 5:
             yield rating
+    for value in xmp.texts("MicrosoftPhoto:Rating"):  # 1, 25, 50, 75, 99 are one to five stars
+        with suppress(ValueError, OverflowError):
+            if 0 < (share := float(value)) <= 100:
+                yield min(5, 1 + round(share / 25))
 
 
-def _tags(exif: Image.Exif, iptc: dict[Any, Any], xmp: dict[str, Any]) -> Iterator[str | None]:
-    yield from _texts(xmp.get("subject"))
+def _tags(exif: Image.Exif, iptc: dict[Any, Any], xmp: Xmp) -> Iterator[str | None]:
+    yield from map(_text, xmp.texts("dc:subject"))
+    for name, between in (("lr:hierarchicalSubject", "|"), ("digiKam:TagsList", "/")):
+        for path in xmp.texts(name):
+            yield from map(_text, path.split(between))
     yield from _texts(iptc.get((2, 25)))
     yield from (_windows_text(exif.get(_Base.XPKeywords)) or "").split(";")
 
 
 def _captions(
-    exif: Image.Exif, details: dict[int, Any], iptc: dict[Any, Any], xmp: dict[str, Any]
+    exif: Image.Exif, details: dict[int, Any], iptc: dict[Any, Any], xmp: Xmp
 ) -> Iterator[str | None]:
-    for name in ("description", "title", "AltTextAccessibility"):
-        yield from _texts(xmp.get(name))
+    for name in ("dc:description", "dc:title", "Iptc4xmpCore:AltTextAccessibility"):
+        yield from map(_text, xmp.texts(name))
     for key in ((2, 120), (2, 105), (2, 5)):  # caption, headline, title
         yield from _texts(iptc.get(key))
     yield _text(exif.get(_Base.ImageDescription))
     yield _windows_text(exif.get(_Base.XPTitle))
     yield _windows_text(exif.get(_Base.XPComment))
-    yield _comment(details.get(_Base.UserComment))
+    yield _comment(details.get(_Base.UserComment), exif.endian or "<")
 
 
-def _descriptions(xmp: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The properties of all `rdf:Description`s, by their names without namespaces."""
-    root = xmp.get("xmpmeta", xmp.get("xapmeta", xmp))
-    blocks = root.get("RDF", {}).get("Description", [])
-    for block in blocks if isinstance(blocks, list) else [blocks]:
-        if isinstance(block, dict):
-            yield from block.items()
+def _as_bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value or b"")
 
 
 def _texts(value: Any) -> Iterator[str | None]:
-    """Every text in a value as Pillow gives it: text, bytes, lists, XMP's Alt/Bag/Seq of li."""
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _texts(part)
-    elif isinstance(value, dict):
-        for key in ("Alt", "Bag", "Seq", "li", "text"):
-            yield from _texts(value.get(key))
-    else:
-        yield _text(value)
+    """Yields every text in a value of IPTC as Pillow gives it: bytes, or a list of them."""
+    yield from map(_text, value if isinstance(value, list | tuple) else [value])
 
 
 def _text(value: Any) -> str | None:
@@ -205,15 +219,33 @@ def _windows_text(value: Any) -> str | None:
     return _text(value.decode("utf-16-le", "replace")) if isinstance(value, bytes) else None
 
 
-def _comment(value: Any) -> str | None:
-    """EXIF UserComment: eight bytes name its encoding (EXIF 2.32, 4.6.5)."""
+def _comment(value: Any, endian: str) -> str | None:
+    """EXIF UserComment: eight bytes name its encoding (EXIF 2.32, 4.6.5). UNICODE is UTF-16, in the order of
+    the file unless a mark says otherwise, and some write UTF-8 (as EXIF 3.0 does)."""
     if not isinstance(value, bytes):
         return _text(value)
-    kind, rest = value[:8], value[8:]
-    if kind.startswith(b"UNICODE"):
-        order = "utf-16-be" if rest[:1] == b"\0" else "utf-16-le"
-        return _text(rest.decode(order, "replace"))
-    return _text(rest) if kind.startswith(b"ASCII") else None
+    kind, rest = value[:8].rstrip(b"\0 "), value[8:]
+    if kind == b"UNICODE":
+        return _text(_decode_unicode(rest, endian))
+    if kind == b"JIS":
+        return _text(rest.decode("iso2022_jp", "replace"))
+    return _text(rest) if kind in (b"ASCII", b"UTF-8", b"UTF8", b"") else None
+
+
+def _decode_unicode(content: bytes, endian: str) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    plain = content.split(b"\0")[0] if content.count(b"\0") * 8 < len(content) else b""
+    # Latin letters have a zero in each pair of bytes; other letters of UTF-16 are hardly ever UTF-8.
+    if plain:
+        with suppress(UnicodeDecodeError):
+            text = plain.decode("utf-8")
+            if text.isprintable():
+                return text
+    zeros = content[::2].count(0), content[1::2].count(0)
+    if zeros[0] != zeros[1]:
+        return content.decode("utf-16-be" if zeros[0] > zeros[1] else "utf-16-le", "replace")
+    return content.decode("utf-16-be" if endian == ">" else "utf-16-le", "replace")
 
 
 def _is_worth_keeping(text: str) -> bool:
