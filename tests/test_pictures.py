@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from virtue.errors import PictureError, PromptError
-from virtue.pictures import Picture, load, load_mask, shrink
+from virtue.pictures import Picture, load, load_cutout, load_mask, shrink
 
 RED, GREEN, BLUE, YELLOW = (220, 30, 40), (30, 200, 60), (30, 60, 210), (230, 220, 40)
 CORNERS = (RED, GREEN, BLUE, YELLOW)
@@ -445,3 +445,81 @@ def test_a_webp_larger_than_memory_allows_is_refused() -> None:
     Image.new("RGB", (16383, 3907)).save(stream, "WEBP", lossless=True, method=0, quality=0)
     with pytest.raises(PictureError, match="more than the 64 that virtue decodes"):
         load(stream.getvalue(), side=64)
+
+
+@pytest.mark.parametrize("part", ["text", "profile"])
+def test_a_png_with_a_long_text_or_profile_is_read_up_to_a_limit(part: str) -> None:
+    def made(size: int) -> bytes:
+        text = PngImagePlugin.PngInfo()
+        if part == "text":
+            text.add_text("workflow", "x" * size, zip=True)
+        profile = bytes(size) if part == "profile" else None
+        return saved(smooth(), "PNG", pnginfo=text, icc_profile=profile)
+
+    close(load(made(1_500_000)).pixels, smooth(), within=0.01)
+    with pytest.raises(PictureError, match="texts or profiles of more than 64 MB in a PNG: store it without"):
+        load(made(65_000_000))
+    assert PngImagePlugin.MAX_TEXT_CHUNK == 1 << 20
+
+
+def test_a_tiff_of_separate_planes_of_16_bits_is_refused_by_name() -> None:
+    entries = [
+        (256, 3, 1, 4),
+        (257, 3, 1, 3),
+        (258, 3, 3, 144),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 3, 150),
+    ]
+    entries += [(277, 3, 1, 3), (278, 3, 1, 3), (279, 4, 3, 162), (284, 3, 1, 2)]
+    content = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    content += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    content += bytes(144 - len(content)) + struct.pack("<3H3I3I", 16, 16, 16, 174, 198, 222, 24, 24, 24)
+    with pytest.raises(
+        PictureError, match="a TIFF of 16 bits with separate planes: store it with interleaved"
+    ):
+        load(content + bytes(72))
+
+
+def test_a_bmp_whose_alpha_is_empty_is_opaque() -> None:
+    pixels = bytes([20, 60, 250, 0]) * 4
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, 2, -2, 1, 32, 3, 16, 0, 0, 0, 0) + masks + bytes(52)
+    content = b"BM" + struct.pack("<IHHI", 14 + 108 + 16, 0, 0, 14 + 108) + header + pixels
+    assert Image.open(io.BytesIO(content)).mode == "RGBA"
+    assert (load(content).pixels == (250, 60, 20)).all()
+    assert load_cutout(content).alpha is None
+
+
+@pytest.mark.parametrize("name", ["GIMP built-in Linear sRGB", "anything"])
+def test_a_linear_profile_is_applied_whatever_it_is_called(name: str) -> None:
+    """55 of 255 in linear light is 128 in sRGB."""
+    flat = Image.new("RGB", (4, 4), (55, 55, 55))
+    assert abs(int(load(saved(flat, "PNG", icc_profile=linear_profile(name))).pixels[0, 0, 0]) - 128) <= 1
+
+
+def linear_profile(name: str) -> bytes:
+    """sRGB's with straight tone curves and another name."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    count = struct.unpack(">I", profile[128:132])[0]
+    table, body = struct.pack(">I", count), b""
+    for n in range(count):
+        tag, start, size = struct.unpack(">4sII", profile[132 + 12 * n : 144 + 12 * n])
+        part = profile[start : start + size]
+        if tag in (b"rTRC", b"gTRC", b"bTRC"):
+            part = b"curv" + bytes(8)
+        if tag == b"desc":
+            text = name.encode("utf-16-be")
+            part = b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(text), 28) + text
+        table += struct.pack(">4sII", tag, 132 + 12 * count + len(body), len(part))
+        body += part + bytes(-len(part) % 4)
+    return struct.pack(">I", 132 + 12 * count + len(body)) + profile[4:128] + table + body
+
+
+def test_orientation_goes_by_exif_and_not_by_xmp() -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    flat = Image.new("RGB", (40, 20))
+    assert load(saved(flat, "JPEG", xmp=xmp)).pixels.shape == (20, 40, 3)
+    assert load(saved(flat, "JPEG", xmp=xmp, exif=exif)).pixels.shape == (40, 20, 3)

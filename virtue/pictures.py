@@ -27,7 +27,6 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -88,6 +87,9 @@ _ASKED_BY_CONTENT = (errno.EINVAL, errno.EOVERFLOW)
 """What systems answer to a file's own wrong numbers, such as a place before its beginning."""
 
 _ORIENTATION = 0x0112
+_XMP = ("xmp", "XML:com.adobe.xmp")
+MAX_PNG_TEXT = 64_000_000
+"""Bytes that texts and profiles in a PNG may unfold to; Pillow allows one million."""
 
 File: TypeAlias = "bytes | str | os.PathLike[str] | os.PathLike[bytes] | IO[bytes]"
 Source: TypeAlias = "str | os.PathLike[str] | os.PathLike[bytes] | bytes | Image.Image | np.ndarray | Picture"
@@ -166,6 +168,7 @@ def _decode_cutout(image: Image.Image, side: int | None, crop: bool) -> Picture:
     if not image.has_transparency_data or image.width * image.height > MAX_DECODED:
         return decode(image, side)
     with _own_limits(), _translate_errors():
+        _show_invisible(image)
         alpha = image.convert("RGBA").getchannel("A")
         opacity = np.asarray(alpha)
         if opacity.min() >= OPAQUE:
@@ -272,8 +275,10 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
             image.draft(None, fit(*declared, side))
         if image.size[0] * image.size[1] > MAX_DECODED:
             raise _too_large(image.size, MAX_DECODED)
+        _check_planes(image)
         held = image.size
         image.load()
+        _show_invisible(image)
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or held == declared:
             declared = image.size  # Pillow turns a TIFF upright while loading it
         upright = _orientation(image)
@@ -326,10 +331,36 @@ _SWAPS = (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
 
 
 def _orientation(image: Image.Image) -> Image.Transpose | None:
+    """Returns how EXIF turns an image. Like browsers, and unlike Pillow, it does not go by XMP."""
+    xmp = {name: image.info.pop(name) for name in _XMP if name in image.info}
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except DAMAGE:  # damaged metadata turns nothing, as in every viewer
         return None
+    finally:
+        image.info.update(xmp)
+
+
+def _check_planes(image: Image.Image) -> None:
+    """Raises PictureError for a TIFF that Pillow would read as noise."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    tags = image.tag_v2
+    depth, planes = (
+        tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)),
+        tags.get(TiffImagePlugin.PLANAR_CONFIGURATION),
+    )
+    if planes == 2 and len(depth) > 1 and max(depth) > 8:
+        raise PictureError(
+            f"a TIFF of {max(depth)} bits with separate planes: store it with interleaved ones"
+        )
+
+
+def _show_invisible(image: Image.Image) -> None:
+    """Makes a BMP opaque whose alpha is zero throughout: many programs leave that byte empty."""
+    is_bmp = isinstance(image, BmpImagePlugin.BmpImageFile) and image.mode == "RGBA"
+    if is_bmp and not image.getchannel("A").getextrema()[1]:
+        image.putalpha(255)
 
 
 def _check_scans(image: JpegImagePlugin.JpegImageFile) -> None:
@@ -356,8 +387,11 @@ def _decode_mask(image: Image.Image) -> np.ndarray:
         raise _too_large(image.size, MAX_DECODED)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         _check_scans(image)
+    _check_planes(image)
     image.load()
-    upright = ImageOps.exif_transpose(image)
+    _show_invisible(image)
+    turn = _orientation(image)
+    upright = image if turn is None else image.transpose(turn)
     if not upright.has_transparency_data:
         return np.asarray(converter(upright)(upright).convert("L")) > 127
     rgba = upright.convert("RGBA")
@@ -441,6 +475,10 @@ def _translate_errors() -> Iterator[None]:
     except (MemoryError, Image.DecompressionBombError):
         raise UnreadableError("there is not enough memory to decode it") from None
     except DAMAGE as error:
+        if "MAX_TEXT" in str(error) or "Too much memory used in text" in str(error):
+            raise PictureError(
+                f"texts or profiles of more than {MAX_PNG_TEXT / 1e6:.0f} MB in a PNG: store it without them"
+            ) from None
         if isinstance(error, OSError) and error.errno not in (None, *_ASKED_BY_CONTENT):
             raise UnreadableError(_os_reason(error)) from None
         if "out of memory" in str(error).lower():  # of a codec
@@ -463,19 +501,25 @@ def _too_large(size: tuple[int, int], limit: int) -> PictureError:
 
 
 class _Limits:
-    """Turns Pillow's guard against decompression bombs off while one of our pictures is read. It is one
-    global that only warns; ours names the size, before anything is decoded."""
+    """Turns Pillow's guards against decompression bombs off while one of our pictures is read. They are
+    globals; ours names the size, before anything is decoded."""
 
     lock = threading.Lock()
     users = 0
-    before: int | None = None
+    before: tuple[int | None, int, int] = (None, 0, 0)
 
 
 @contextmanager
 def _own_limits() -> Iterator[None]:
     with _Limits.lock:
         if _Limits.users == 0:
-            _Limits.before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            _Limits.before = (
+                Image.MAX_IMAGE_PIXELS,
+                PngImagePlugin.MAX_TEXT_CHUNK,
+                PngImagePlugin.MAX_TEXT_MEMORY,
+            )
+            Image.MAX_IMAGE_PIXELS = None
+            PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_PNG_TEXT
         _Limits.users += 1
     try:
         yield
@@ -483,7 +527,11 @@ def _own_limits() -> Iterator[None]:
         with _Limits.lock:
             _Limits.users -= 1
             if _Limits.users == 0:
-                Image.MAX_IMAGE_PIXELS = _Limits.before
+                (
+                    Image.MAX_IMAGE_PIXELS,
+                    PngImagePlugin.MAX_TEXT_CHUNK,
+                    PngImagePlugin.MAX_TEXT_MEMORY,
+                ) = _Limits.before
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,11 @@ from PIL import Image, ImageCms
 MAX_STRIP_PIXELS = 4_000_000
 """Pixels converted at a time, so that a conversion never doubles the memory of a large picture."""
 
+COLOUR_STEPS = 9
+"""Values of each channel at which a colour profile is tried."""
+MAX_COLOUR_CHANGE = 6
+"""Of 255: as far as sRGB profiles of different makers lie apart."""
+
 
 def fit(width: int, height: int, side: int) -> tuple[int, int]:
     """Returns the size of a picture whose long side is at most `side`, of the same aspect."""
@@ -122,16 +127,25 @@ def convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None: the profile is sRGB, of another colour space than the pixels, or damaged; a picture is
+    """None: the profile is as good as sRGB, of another colour space than the pixels, or damaged; a picture is
     then shown as if it had none, as browsers do."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space = source.profile.xcolor_space.strip()
-        if space != mode or "srgb" in (source.profile.profile_description or "").lower():
+        if source.profile.xcolor_space.strip() != mode:
             return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        return None if mode == "RGB" and _changes_little(transform) else transform
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _changes_little(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Returns whether no colour changes visibly. A profile's name says nothing: there is a linear sRGB."""
+    steps = np.linspace(0, 255, COLOUR_STEPS).round().astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(COLOUR_STEPS, -1, 3)
+    changed = ImageCms.applyTransform(Image.fromarray(colours), transform)
+    assert changed is not None
+    return int(np.abs(np.asarray(changed, int) - colours).max()) <= MAX_COLOUR_CHANGE
 
 
 @lru_cache(maxsize=1)

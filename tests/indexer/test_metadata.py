@@ -118,10 +118,10 @@ def test_iptc() -> None:
 
 
 BOILERPLATE = [
-    "OLYMPUS DIGITAL CAMERA", "SONY DSC", "DSC_0042.JPG", "   ", "MEDION DIGITAL CAMERA", "hdr", "_cuva",
-    "KODAK Digital Still Camera", "<KENOX S1050  / Samsung S1050>", "HELLOMOTO", "My beautiful picture",
-    "default", "x-default", "Exif JPEG", "Exif_JPEG_PICTURE", "DCIM\\100MEDIA\\DJI_0042.JPG", "Type=N, Mode=P, DE=None",
-    "Created with GIMP",
+    "OLYMPUS DIGITAL CAMERA", "SONY DSC", "DSC_0042.JPG", "   ", "MEDION DIGITAL CAMERA", "hdr",
+    "_cuva", "KODAK Digital Still Camera", "<KENOX S1050  / Samsung S1050>", "HELLOMOTO",
+    "My beautiful picture", "default", "x-default", "Exif JPEG", "Exif_JPEG_PICTURE",
+    "DCIM\\100MEDIA\\DJI_0042.JPG", "Type=N, Mode=P, DE=None", "Created with GIMP",
 ]  # fmt: skip
 
 
