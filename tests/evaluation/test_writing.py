@@ -69,3 +69,30 @@ def test_photos_without_text_have_no_captions(folder):
     assert found["misread"] == {}
     with pytest.raises(InputError, match=r"sea\.png"):
         written.evaluate(folder, {"queries": [], "without_text": ["sea.png"]})
+
+
+def test_words_that_are_read_count_and_others_are_named(folder, monkeypatch):
+    drawn = [*rendered_words.pages(sorted(folder.iterdir()), [], count=1)]
+    hidden = rendered_words.Page("plain", Image.new("RGB", (640, 480), "white"), ["hidden"])
+    monkeypatch.setattr(rendered_words, "pages", lambda *_: [*drawn, hidden])
+    monkeypatch.setattr(rendered_words, "screens", lambda _: [])
+    found = rendered_words.evaluate([], [])
+    assert (found["words"], found["plain"]["words"]) == (9, 9)
+    assert found["read"] == found["plain"]["read"] == 9 - len(found["missed"]) >= 8
+    assert ["plain", "hidden"] in found["missed"]
+
+
+def test_a_photo_is_found_by_what_is_written_in_it(folder, tmp_path):
+    (page,) = rendered_words.pages(sorted(folder.iterdir()), [], count=1)
+    for name in ("noise.png", "sky.png"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    page.picture.save(tmp_path / "letters.png")
+    labels = {
+        "queries": [{"words": word, "photo": "letters.png"} for word in page.words[:2]],
+        "without_text": ["noise.png", "sky.png", "letters.png"],
+    }
+    found = written.evaluate(tmp_path, labels, each=True)
+    assert found["first"] == 2
+    assert [row["place"] for row in found["each"]] == [1, 1]
+    assert set(found["misread"]) == {"letters.png"}
+    assert page.words[0].lower() in " ".join(found["misread"]["letters.png"]).lower()

