@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from virtue.retrieval import Hit, Query
     from virtue.retrieval.search import Goal as Find
     from virtue.retrieval.similar import Similar
-    from virtue.store.records import Photo, Region, VectorBlock
+    from virtue.store.records import Photo, Region, TextLine, VectorBlock
     from virtue.tasks.annotate_photos import Annotation
 
 # A program that wants to know listens to "virtue"; without that nothing is printed.
@@ -44,6 +44,7 @@ _HOMES = {
     "Region": "virtue.store.records",
     "Report": "virtue.indexer",
     "Similar": "virtue.retrieval.similar",
+    "TextLine": "virtue.store.records",
     "VectorBlock": "virtue.store.records",
     "VirtueError": "virtue.errors",
 }
@@ -63,6 +64,7 @@ __all__ = [
     "Region",
     "Report",
     "Similar",
+    "TextLine",
     "VectorBlock",
     "VirtueError",
 ]

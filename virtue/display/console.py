@@ -35,6 +35,7 @@ class IndexProgress:
         self._shown = not quiet and sys.stderr.isatty()
         self._first = first
         self._bar: Any = None
+        self._stage = ""
 
     def __enter__(self) -> IndexProgress:
         if self._shown:
@@ -65,6 +66,9 @@ class IndexProgress:
     def __call__(self, progress: Progress) -> None:
         if self._bar is None:
             return
+        if progress.stage != self._stage:
+            self._bar.reset(self._task)  # or the time left would go by how fast another stage was
+            self._stage = progress.stage
         count = progress.problems
         self._bar.update(
             self._task,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("virtue")
 
 MAX_READERS = 4
-"""Photos that are read at once: each takes up to 150 MB."""
+"""Photos that are read at once: each takes 150 MB."""
 PHOTOS_PER_WORKER = 8
 """Photos that are worth the start of a process to decode them."""
 MAX_TEXTS = 256
@@ -158,13 +158,17 @@ class _Reading:
                         else:
                             self._failed.append((photo.paths[0], found))
                             self._report.unread += 1
-                    if time.monotonic() - self._since >= MAX_SECONDS:
+                    if self._is_due():
                         self._embed()
                     self._queue.commit_if_due()
                     yield self._report.read + self._report.unread
                 photos = failed
         finally:
             threads.shutdown(cancel_futures=True)
+            # What was waited for is kept, where the run was interrupted.
+            for photo, future in self._running:
+                if not future.cancelled() and future.exception() is None:
+                    self._keep(photo, future.result())
 
     def _results(
         self, photos: Sequence[UnreadPhoto], threads: ThreadPoolExecutor, workers: int, timeout: float
@@ -173,7 +177,8 @@ class _Reading:
         nothing is there yet."""
         at = {photo.paths[0]: photo for photo in photos}
         files = [Found(path, 0, 0, None, None) for path in at]
-        workers = min(workers, math.ceil(len(files) / PHOTOS_PER_WORKER))
+        # A photo is decoded in a third of the time in which it is read.
+        workers = min(workers, math.ceil(self._count / 2), math.ceil(len(files) / PHOTOS_PER_WORKER))
         pool = Pool(
             files, Reader.side, lambda found, hashed: hashed.hash == at[found.path].hash, workers, timeout
         )
@@ -206,8 +211,10 @@ class _Reading:
         if not self._read:
             self._since = time.monotonic()
         self._read.append((photo.hash, _as_captions(lines)))
-        if sum(len(captions) for _, captions in self._read) >= MAX_TEXTS:
-            self._embed()
+
+    def _is_due(self) -> bool:
+        texts = sum(len(captions) for _, captions in self._read)
+        return texts >= MAX_TEXTS or bool(self._read and time.monotonic() - self._since >= MAX_SECONDS)
 
     def _embed(self) -> None:
         embedded = embed_captions(
