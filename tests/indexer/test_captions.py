@@ -105,6 +105,39 @@ def test_any_bytes_are_a_caption_or_none(tmp_path_factory: pytest.TempPathFactor
     assert text is None or text.encode("utf-8").strip()
 
 
+@pytest.mark.parametrize(
+    "labels", ["0 0.5 0.5 0.1 0.1\n", "12 0.1 0.2 0.3 0.4 0.9\r\n0 .5 .5 1e-3 1\n", "3\t1\t2\t3\t4", "\n \n"]
+)
+def test_labels_of_a_detector_are_no_caption(tmp_path: Path, labels: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(labels)
+    assert read_sidecar(os.fsencode(path)) is None
+    path.write_text(f"{labels}\na red barn")
+    assert (read_sidecar(os.fsencode(path)) or "").endswith("a red barn")
+
+
+@pytest.mark.parametrize("name", ["a.TXT", "a.jpg.TXT", "a.txt"])
+def test_a_text_beside_a_photo_may_be_in_capitals(shelf: Shelf, name: str) -> None:
+    shelf.photo("a.jpg")
+    (shelf.photos / name).write_text("a red wall")
+    shelf.index()
+    assert [text for _, _, text in shelf.captions()] == ["a red wall"]
+    (shelf.photos / name).write_text("a blue wall, painted anew")
+    shelf.index()
+    assert [text for _, _, text in shelf.captions()] == ["a blue wall, painted anew"]
+
+
+def test_bins_and_bundles_of_other_programs_are_passed_by(shelf: Shelf) -> None:
+    shelf.photo("a.jpg")
+    for n, folder in enumerate(
+        ("#recycle", "$RECYCLE.BIN/S-1-5", "Fotos.photoslibrary/originals", ".Trash-1000")
+    ):
+        shelf.photo(f"{folder}/{n}.jpg", "blue")
+    report = shelf.index()
+    assert (report.indexed, report.problems) == (1, [])
+    assert index(shelf.store, shelf.model, shelf.photos / "Fotos.photoslibrary").indexed == 1
+
+
 def test_captions_of_a_file_belong_to_photos_and_boxes(shelf: Shelf) -> None:
     shelf.photo("a.jpg")
     shelf.photo("sub/b.png", "blue")

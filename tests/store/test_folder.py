@@ -53,7 +53,7 @@ def test_a_network_mount_is_refused_unless_it_is_only_read(
     table = tmp_path / "mountinfo"
     table.write_bytes(b"30 27 0:40 / %s rw - nfs4 nas:/export rw\n" % os.fsencode(tmp_path.resolve()))
     monkeypatch.setattr(mounts, "MOUNTS", table)
-    with pytest.raises(StoreError, match=r"network mount \(nfs4\).*open it read-only"):
+    with pytest.raises(StoreError, match=r"network mount or shared folder \(nfs4\).*open it read-only"):
         Store.open(tmp_path / "library")
     with pytest.raises(StoreError, match="network mount"):
         Store.open(tmp_path / "new", create=True)
@@ -62,6 +62,24 @@ def test_a_network_mount_is_refused_unless_it_is_only_read(
     (tmp_path / "library" / "catalogue.db-wal").write_bytes(b"changes")
     with pytest.raises(StoreError, match=r"changes in catalogue\.db-wal that cannot be read from here"):
         Store.open(tmp_path / "library", read_only=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's table of mounts")
+@pytest.mark.parametrize(
+    ("kind", "is_shared"),
+    [
+        *((kind, True) for kind in ("virtiofs", "fuse.grpcfuse", "fakeowner", "vboxsf", "fuse.vmhgfs-fuse")),
+        *((kind, True) for kind in ("prl_fs", "drvfs", "fuse.gvfsd-fuse", "fuse.sshfs", "fuse", "9p")),
+        *((kind, False) for kind in ("ext4", "btrfs", "overlay", "fuseblk", "fuse.fuse-overlayfs", "tmpfs")),
+    ],
+)
+def test_folders_that_machines_share_count_as_network_mounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_shared: bool
+) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(f"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /mnt/x rw - {kind} source rw\n")
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    assert mounts.network_mount(Path("/mnt/x/library")) == (kind if is_shared else None)
 
 
 def test_a_library_that_is_not_there_is_told_so(tmp_path: Path) -> None:

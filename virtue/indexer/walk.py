@@ -18,6 +18,10 @@ from virtue.pictures import SUFFIXES, check_file
 
 SKIPPED = (b".", b"@eaDir")
 """Beginnings of names that are never photos: hidden files, `._*` of macOS, thumbnails of Synology."""
+BINS = (b"#recycle", b"$recycle.bin", b"recycler", b"system volume information")
+"""Folders of what was thrown away, by their names in lower case."""
+BUNDLES = (b".photoslibrary", b".aplibrary", b".photolibrary", b".lrdata")
+"""Endings of folders that belong to a program, in lower case."""
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 """What systems answer where nothing is."""
@@ -117,8 +121,8 @@ def walk(
             continue
         names = {entry.name for entry in listing}
         for entry in listing:
-            hidden = entry.name.startswith(SKIPPED) or excluded(entry.name, entry.path[start:])
-            if hidden or entry.path in apart:
+            is_left_out = _is_skipped(entry.name) or excluded(entry.name, entry.path[start:])
+            if is_left_out or entry.path in apart:
                 continue
             if not entry.is_symlink():
                 _visit(entry, names, result, folders, links)
@@ -131,7 +135,7 @@ def walk(
 
 def find_sidecar(path: bytes, links: LinkRule) -> tuple[bytes, str] | tuple[None, None]:
     """Finds the text file beside a photo, `photo.jpg.txt` or else `photo.txt`, and its stamp."""
-    return next(_stamped(path + b".txt", os.path.splitext(path)[0] + b".txt", links=links), (None, None))
+    return next(_stamped(*_sidecar_names(path), links=links), (None, None))
 
 
 def _visit(
@@ -171,6 +175,10 @@ def _visit(
         result.problems[entry.path] = "not a regular file"
 
 
+def _is_skipped(name: bytes) -> bool:
+    return name.startswith(SKIPPED) or name.lower() in BINS or name.lower().endswith(BUNDLES)
+
+
 def _is_pictured(name: bytes) -> bool:
     return name.lower().endswith(_SUFFIXES)
 
@@ -189,8 +197,9 @@ def _add_single(result: Walk, path: bytes, status: os.stat_result, links: LinkRu
         result.problems[path] = "not a regular file"
 
 
-def _sidecar_names(name: bytes) -> tuple[bytes, bytes]:
-    return name + b".txt", os.path.splitext(name)[0] + b".txt"
+def _sidecar_names(name: bytes) -> list[bytes]:
+    """Returns the names that a text beside a photo may have."""
+    return [stem + suffix for stem in (name, os.path.splitext(name)[0]) for suffix in (b".txt", b".TXT")]
 
 
 def _stamped(*paths: bytes, links: LinkRule) -> Iterator[tuple[bytes, str]]:

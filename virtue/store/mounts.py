@@ -11,10 +11,13 @@ from virtue.errors import StoreError
 
 MOUNTS = Path("/proc/self/mountinfo")
 
-_NETWORK = re.compile(
+_SHARED = re.compile(
     r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|ceph|gpfs|lustre|beegfs|glusterfs|ocfs2|gfs2|9p|davfs"
-    r"|fuse\.(sshfs|glusterfs|rclone|s3fs|davfs2?|ceph|gcsfuse|goofys|smbnetfs|curlftpfs|mount-s3)"
+    r"|virtiofs|vboxsf|vmhgfs|prl_fs|drvfs|fakeowner|osxfs"  # folders that a virtual machine shares
+    r"|fuse(\.(?!(fuse-overlayfs|mergerfs|bindfs|encfs|cryfs|gocryptfs|ntfs-3g|exfat\S*)$).+)?"
 )
+"""Kinds of mounts that other machines may write to, or whose shared memory may not be that of one machine.
+Of FUSE all but what is known to keep its files on a local disk."""
 
 
 def refuse_network(folder: Path) -> None:
@@ -23,21 +26,21 @@ def refuse_network(folder: Path) -> None:
     kind = network_mount(folder)
     if kind:
         raise StoreError(
-            f"the library {folder} lies on a network mount ({kind}), where writing can destroy it: "
-            "move it to a local disk, or open it read-only"
+            f"the library {folder} lies on a network mount or shared folder ({kind}), where writing can destroy "
+            "it: move it to a local disk, or open it read-only"
         )
 
 
 def network_mount(folder: Path) -> str | None:
-    """Returns the kind of network filesystem that the folder lies on; None: it is local, or cannot be found
-    out."""
+    """Returns the kind of network or shared filesystem that the folder lies on; None: it is local, or cannot
+    be found out."""
     real = os.path.realpath(folder)
     if sys.platform == "win32":
         return "a network share" if real.startswith("\\\\") else None
     if not MOUNTS.exists():
         return None
     kind = filesystem_of(os.fsencode(real), MOUNTS.read_bytes())
-    return kind if _NETWORK.fullmatch(kind) else None
+    return kind if _SHARED.fullmatch(kind) else None
 
 
 def filesystem_of(path: bytes, mountinfo: bytes) -> str:
