@@ -26,8 +26,8 @@ def refuse_network(folder: Path) -> None:
     kind = network_mount(folder)
     if kind:
         raise StoreError(
-            f"the library {folder} lies on a network mount or shared folder ({kind}), where writing can destroy "
-            "it: move it to a local disk, or open it read-only"
+            f"the library {folder} lies on a network mount or shared folder ({kind}), where writing can "
+            "destroy it: move it to a local disk, or open it read-only"
         )
 
 
