@@ -227,10 +227,10 @@ def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
         f'<span class="score" title="{_meaning(hit)}">{hit.score:.3f}{_sureness(hit)}</span></div>\n'
     )
     if hit.caption:
-        said = " said" * ("caption" in hit.via)
+        said = " said" * bool({"caption", "ocr"} & {*hit.via})
         yield f'<p class="caption{said}">{escape(hit.caption)}</p>\n'
     if hit.kind != "caption" and hit.via != ("picture",):
-        how = " and ".join(f"its {via}" for via in hit.via)
+        how = " and ".join("text in it" if via == "ocr" else f"its {via}" for via in hit.via)
         yield f'<p class="note">found by {how}</p>\n'
     yield f'<p class="path">{escape(printable(hit.raw_path))}</p>\n'
     box = hit.region_box or hit.box

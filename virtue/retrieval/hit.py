@@ -12,7 +12,7 @@ from virtue.geometry import Box
 from virtue.retrieval.sureness_levels import Sureness, name_sureness
 
 Kind = Literal["region", "photo", "caption"]
-Via = Literal["picture", "caption", "name"]
+Via = Literal["picture", "caption", "ocr", "name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,15 @@ class Hit:
         kind: what this hit is.
         caption: the caption that was found or that matched; else the region's own, else its photo's
             first.
-        region_id, region_box: the region that is shown (for a caption: that it belongs to), if any.
+        region_id, region_box: the region that is shown (for a caption: that it belongs to), if any. A line of
+            text that was read has a box, and no id.
         object: what the model's detector calls the thing in that region; None: it found none, or none looked.
         taken, camera, rating, tags: of the photo; taken is ISO 8601, and the rating 0 to 5.
         raw_other_paths: where else the photo is. `other_paths` is the same as str.
         raw_copies: other photos that show the same picture, saved again or in another size, as far as
             overviews tell; they are no hits of their own. `copies` is the same as str.
-        via: what matched, the strongest first: the picture, a caption, or a name of the photo (its tags, its
-            file or folders).
+        via: what matched, the strongest first: the picture, a caption, text that was read in the photo
+            (ocr), or a name of it (its tags, its file or folders).
     """
 
     rank: int

@@ -40,7 +40,7 @@ def caption_hit(score: float, percentile: float | None, caption: CaptionRecord) 
         region_id=caption.region_id,
         region_box=caption.box,
         photo_id=caption.photo_id,
-        via=("caption",),
+        via=("ocr" if caption.source == "ocr" else "caption",),
     )
 
 

@@ -3,15 +3,19 @@
 A document scores by the share of the query's words that it holds, each weighted by how rare it is. The share
 is put on the scale of texts: what holds most of the query scores `match`, from where two texts speak of one
 thing, and what is the query word for word scores 1.
+
+Text that was read in photos holds many words that say nothing of what a photo shows. What is a small part of
+it is only mentioned in passing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Set
+from typing import Generic, NamedTuple
 
 from virtue.retrieval.query import Query
-from virtue.retrieval.ranked_records import Record, Scored
+from virtue.retrieval.ranked_records import Record
 from virtue.retrieval.row_search import RowSearch
 from virtue.store.catalogue.token_tables import MAX_DOCUMENTS, is_prefix
 from virtue.store.records import Field
@@ -26,6 +30,12 @@ PREFIX = 0.8
 HOLDS_ALL = 0.9
 """Share of the way from `match` to 1 that all words of the query are worth among others; a caption goes the
 rest as far as it holds nothing else."""
+
+TELLING = 0.25
+"""Share of the words of a text that was read which the words of a query must make up, so that it tells of
+them."""
+MAX_TOGETHER = 64
+"""Words of a text that was read in which several words of a query belong together."""
 
 FEW = 200
 """Photos of a library in which a word may be looked for though most of them have it."""
@@ -48,6 +58,14 @@ FUNCTION_WORDS = frozenset((
 names are kept without."""
 
 
+class Found(NamedTuple, Generic[Record]):
+    """What holds words of a query; `in_passing`: as few of many."""
+
+    score: float
+    record: Record
+    in_passing: bool
+
+
 class LiteralQuery:
     """The words of a query: each with the weight of its part."""
 
@@ -62,9 +80,10 @@ class LiteralQuery:
             token for part in query.unwanted for token in tokenize(part.text or "")
         } - FUNCTION_WORDS
 
-    def find(self, search: RowSearch[Record], field: Field, match: float, count: int) -> list[Scored[Record]]:
-        """Returns the best `count` captions, or photos by their names (their full images), best first; of
-        equal ones those first whose rows fit the query's vectors best.
+    def find(self, search: RowSearch[Record], field: Field, match: float, count: int) -> list[Found[Record]]:
+        """Returns the best captions of `count` photos, or photos by their names (their full images), best
+        first; of equal ones those first whose rows fit the query's vectors best. Of a photo that has both
+        captions and text that was read, the best of either.
 
         Args:
             search: among captions, or among regions.
@@ -81,8 +100,10 @@ class LiteralQuery:
         held = [token for token, weight in weights.items() if weight and counts[token]]
         together = held if len(rare) < len(needed) else []
         documents = snapshot.find_tokens(field, rare, together, search.filter)
-        found: dict[int, tuple[float, int]] = {}
-        for row, photo, tokens in documents:
+        scores: dict[int, float] = {}
+        owners: dict[int, tuple[int, bool]] = {}
+        passing: set[int] = set()
+        for row, photo, tokens, is_read in documents:
             own = set(tokens)
             share = _weigh(own, weights) / total
             if share < MOST or own & self.unwanted:
@@ -90,18 +111,27 @@ class LiteralQuery:
             reach = (share - MOST) / (1 - MOST) * HOLDS_ALL
             if field == "caption" and share > ALL:
                 reach += (1 - HOLDS_ALL) * len(own & self.wanted.keys()) / len(own)
-            found[row] = (match + (1 - match) * reach, photo)
-        if not found:
+            scores[row], owners[row] = match + (1 - match) * reach, (photo, is_read)
+            if is_read and self._is_in_passing(own, share):
+                passing.add(row)
+        if not scores:
             return []
-        fits = snapshot.scores(search.kind, [*found], search.query.vectors).tolist()
-        order = sorted(
-            zip(found, fits, strict=True), key=lambda each: (-found[each[0]][0], -each[1], each[0])
+        fits = dict(
+            zip(scores, snapshot.scores(search.kind, [*scores], search.query.vectors).tolist(), strict=True)
         )
-        best: dict[int, int] = {}
-        for row, _ in order:
-            best.setdefault(found[row][1], row)
-        records = search.records.join([*best.values()][:count])
-        return [Scored(found[record.row][0], record) for record in records]
+        best: dict[tuple[int, bool], int] = {}
+        for row in sorted(scores, key=lambda row: (row in passing, -scores[row], -fits[row], row)):
+            best.setdefault(owners[row], row)
+        records = search.records.join([*best.values()][: 2 * count])
+        return [Found(scores[record.row], record, record.row in passing) for record in records]
+
+    def _is_in_passing(self, own: Set[str], share: float) -> bool:
+        """Returns whether a text with these tokens holds this share of the query's words in passing. A number
+        tells, wherever it is, and so do several words in a short text."""
+        held = own & self.words.keys()
+        if any(map(is_prefix, held)) or (len(held) > 1 and share > ALL and len(own) <= MAX_TOGETHER):
+            return False
+        return len(own & self.wanted.keys()) < TELLING * len(own)
 
     def _weights(self, counts: dict[str, int], photos: int) -> dict[str, float]:
         """Returns the weight of each word: none, if more than half of the library has it, unless the

@@ -3,7 +3,8 @@
 Several rankings are made one by taking what is said as further evidence beside regions: a photo's score is
 that of its best reason. A caption counts only from the model's `text_match` on (the two speak of one thing);
 below, likeness of words says less than the picture does, and a library with few captions would be flooded by
-them.
+them. Text that was read in photos must be nearer, since there is much of it and little is about what a photo
+shows; what it mentions in passing comes behind the pictures that show it, if some do.
 
 Fusing by ranks (reciprocal rank fusion) was left aside: it forgets by how much the first is ahead, so that a
 caption which is the query word for word can lose to a photo that is second in both rankings, and its scores
@@ -14,8 +15,9 @@ more needs to be looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from virtue.retrieval.hit import Hit, Via
@@ -23,11 +25,15 @@ from virtue.retrieval.hits_of_records import caption_hit, full_box, region_hit
 from virtue.retrieval.literal import HOLDS_ALL, LiteralQuery
 from virtue.retrieval.ranked_records import Scored
 from virtue.retrieval.row_search import MinScore, RowSearch, regions_of
+from virtue.retrieval.sureness_levels import is_possible
 from virtue.store import CaptionRecord, RegionRecord
 
 NEARLY_BEST = 0.8
 """A picture is a further reason for a photo from this share of the best picture's score on, if that is above
 0."""
+READ = 0.2
+"""Share of the way from `match` to 1 from which on text that was read means what is asked for."""
+SAID: tuple[Via, ...] = ("caption", "ocr")
 ROUNDING = 1e-6
 
 
@@ -67,25 +73,26 @@ def find_reasons(
     threshold = regions.threshold(min_score)
     least = -math.inf if min_score == "auto" else threshold
     found: dict[int, Reasons] = {}
-    # What is said first: at the same score, words that say it go before a picture that seems to.
-    if captions is not None:
-        for said in _find_said(regions, captions, literal, match, count):
-            photo = captions.copies.first(said.record.photo_id)
-            if said.score >= least and said.record.photo_id not in captions.named:
-                _add(found.setdefault(photo, []), said)
     pictures = _merge(same, regions.best_photos(count, threshold))
     best = pictures[0].score if pictures else 0
     near = max(NEARLY_BEST * best, threshold) if best > 0 else math.inf
+    # What is said first: at the same score, words that say it go before a picture that seems to.
+    if captions is not None:
+        most_in_passing = near if is_possible(regions.percentile(best)) else math.inf
+        for said in _find_said(regions, captions, literal, match, count, most_in_passing):
+            photo = captions.copies.first(said.record.photo_id)
+            if said.score >= least and said.record.photo_id not in captions.named:
+                _add(found.setdefault(photo, []), said)
     for score, region in pictures:
         reasons = found.setdefault(regions.copies.first(region.photo_id), [])
         if score >= near or all(other.score < score for other in reasons):
             reasons.append(Reason("picture", score, regions.percentile(score), region))
     for reasons in found.values():
-        reasons.sort(key=_descending)
+        reasons.sort(key=_rank)
         # Of copies of one picture, the one that answers best stands for all.
         shown = reasons[0].record.photo_id
         reasons[:] = [reason for reason in reasons if reason.record.photo_id == shown]
-    ranked = sorted(found.values(), key=lambda reasons: _descending(reasons[0]))[:count]
+    ranked = sorted(found.values(), key=lambda reasons: _rank(reasons[0]))[:count]
     _add_pictures(ranked, regions, near)
     return ranked
 
@@ -106,17 +113,31 @@ def _find_said(
     literal: LiteralQuery | None,
     match: float,
     count: int,
+    most_in_passing: float,
 ) -> Iterator[Reason]:
-    """Yields what is said about photos: captions that mean it, captions and names that hold its words."""
-    for score, caption in captions.best_photos(count, match):
-        if not captions.query.may_mean(caption.text):
-            continue
-        yield Reason("caption", score, captions.percentile(score), caption)
+    """Yields what is said about photos, and what was read in them: what means it, what holds its words, and
+    names that do."""
+    for via in SAID:
+        least = match + READ * (1 - match) if via == "ocr" else match
+        for score, caption in captions.records.best(partial(_photo_said, captions, via), count, least):
+            yield Reason(via, score, captions.percentile(score), caption)
     if literal is not None:
-        for score, caption in literal.find(captions, "caption", match, count):
-            yield Reason("caption", score, _literal_percentile(score, captions, match), caption)
-        for score, region in literal.find(regions, "name", match, count):
+        for score, caption, in_passing in literal.find(captions, "caption", match, count):
+            score = min(score, most_in_passing) if in_passing else score
+            yield Reason(_via(caption), score, _literal_percentile(score, captions, match), caption)
+        for score, region, _ in literal.find(regions, "name", match, count):
             yield Reason("name", score, _literal_percentile(score, captions, match), region)
+
+
+def _photo_said(captions: RowSearch[CaptionRecord], via: Via, caption: CaptionRecord) -> Hashable:
+    """Returns the photo that a caption of this kind may speak for; None: it is of another kind, or vectors do
+    not tell how near it is."""
+    is_one = _via(caption) == via and captions.query.may_mean(caption.text)
+    return captions.photo(caption) if is_one else None
+
+
+def _via(caption: CaptionRecord) -> Via:
+    return "ocr" if caption.source == "ocr" else "caption"
 
 
 def _literal_percentile(score: float, captions: RowSearch[CaptionRecord], match: float) -> float | None:
@@ -148,8 +169,9 @@ def _add_pictures(found: list[Reasons], regions: RowSearch[RegionRecord], least:
             reasons.append(Reason("picture", score, regions.percentile(score), region))
 
 
-def _descending(reason: Reason) -> float:
-    return -reason.score
+def _rank(reason: Reason) -> tuple[float, bool]:
+    """Returns by what reasons are sorted; what is said of a photo goes before what was read in another."""
+    return -reason.score, reason.via == "ocr"
 
 
 def show_photo(reasons: Reasons) -> Hit:
@@ -157,7 +179,8 @@ def show_photo(reasons: Reasons) -> Hit:
     its caption is one that says what was asked."""
     hits = {reason.via: _as_hit(reason) for reason in reasons}
     first = hits[reasons[0].via]
-    said, seen = hits.get("caption", first), hits.get("picture", first)
+    said = next((hits[reason.via] for reason in reasons if reason.via in SAID), first)
+    seen = hits.get("picture", first)
     return replace(
         first,
         kind="photo",

@@ -24,6 +24,10 @@ def name_sureness(percentile: float | None) -> Sureness | None:
     return "possible" if percentile >= POSSIBLE else "unsure"
 
 
+def is_possible(percentile: float | None) -> bool:
+    return percentile is not None and percentile >= POSSIBLE
+
+
 def least_possible_score(calibration: ScoreDistribution, vectors: int) -> float:
     """Returns the score from which on hits of a query of so many vectors are not unsure."""
     return calibration.quantile(POSSIBLE / 100, vectors)

@@ -427,11 +427,13 @@ class TokenDocument(NamedTuple):
     Attributes:
         row: of the caption, or of the photo's full image.
         tokens: all that it holds, in their order.
+        is_read: whether it was read in the photo.
     """
 
     row: int
     photo_id: int
     tokens: list[str]
+    is_read: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,12 @@ _TAGS = "SELECT photo_id, tag FROM tags WHERE photo_id IN ({}) ORDER BY photo_id
 _PATHS = "SELECT photo_id, path FROM files WHERE NOT missing AND photo_id IN ({}) ORDER BY photo_id, path"
 _FOUND: dict[Field, str] = {
     "caption": (
-        "SELECT captions.row, photo_id, tokens FROM caption_tokens CROSS JOIN captions "
+        "SELECT captions.row, photo_id, tokens, source = 'ocr' FROM caption_tokens CROSS JOIN captions "
         "ON captions.id = caption_tokens.rowid CROSS JOIN photos ON photos.id = photo_id "
         "WHERE caption_tokens MATCH ? AND generation_id = ? AND row IS NOT NULL AND live LIMIT ?"
     ),
     "name": (
-        "SELECT regions.row, photo_id, tokens FROM name_tokens CROSS JOIN photos "
+        "SELECT regions.row, photo_id, tokens, 0 FROM name_tokens CROSS JOIN photos "
         "ON photos.id = name_tokens.rowid CROSS JOIN regions ON photo_id = photos.id "
         "WHERE name_tokens MATCH ? AND generation_id = ? AND origin = 'whole' AND row IS NOT NULL "
         "AND live LIMIT ?"
@@ -76,8 +76,8 @@ def find(
     limit = MAX_DOCUMENTS * len(conditions)
     with _noticing_damage(TABLES[field]):
         values = (" OR ".join(conditions), generation, limit)
-        found = fetch(connection, _FOUND[field], values, (int, int, str))
-    return [TokenDocument(row, photo, text.split()) for row, photo, text in found]
+        found = fetch(connection, _FOUND[field], values, (int, int, str, int))
+    return [TokenDocument(row, photo, text.split(), bool(is_read)) for row, photo, text, is_read in found]
 
 
 @contextmanager
