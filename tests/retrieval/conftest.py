@@ -102,7 +102,8 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Painted:
-    """A photo to paint: a background and rectangles, each of which is a region if `regions`."""
+    """A photo to paint: a background and rectangles, each of which is a region; `objectness` of some, by
+    their places from 1."""
 
     name: str | bytes
     background: str = "white"
@@ -111,6 +112,7 @@ class Painted:
     region_captions: dict[int, str] = field(default_factory=dict)
     size: tuple[int, int] = (80, 60)
     tags: tuple[str, ...] = ()
+    objectness: dict[int, float] = field(default_factory=dict)
 
     def image(self) -> Image.Image:
         image = Image.new("RGB", self.size, COLOURS[self.background])
@@ -149,7 +151,15 @@ def _stored(photo: Painted, folder: Path, embedder: Embedder) -> tuple[list[Embe
         photo.image().save(stream, "PNG")
     picture = load(photo.image())
     boxes = [Box(0, 0, *photo.size), *(Box(*box) for _, box in photo.boxes)]
-    regions = tuple(NewRegion(box, "annotation" if place else "whole") for place, box in enumerate(boxes))
+    regions = tuple(
+        NewRegion(
+            box,
+            "annotation" if place else "whole",
+            objectness=photo.objectness.get(place),
+            object="thing" if place in photo.objectness else None,
+        )
+        for place, box in enumerate(boxes)
+    )
     captions = [NewCaption(text, "sidecar") for text in photo.captions]
     captions += [NewCaption(text, "annotation", place) for place, text in photo.region_captions.items()]
     digest = hashlib.sha256(path).digest()

@@ -19,11 +19,14 @@ from virtue.store.vectors import exact
 
 
 class CountingModel(ColourModel):
-    """Counts what it is asked; `told` says whether it tells that texts ignore what is looked for."""
+    """Counts what it is asked; `depends` says whether the vectors of texts depend on what is looked for."""
 
-    def __init__(self, texts_ignore_find: bool) -> None:
-        self.texts_ignore_find = texts_ignore_find
+    def __init__(self, depends: bool) -> None:
+        self._depends = depends
         self.asked: list[tuple[str | None, Find]] = []
+
+    def depends_on_find(self, text: str) -> bool:
+        return self._depends
 
     def queries(
         self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
@@ -62,7 +65,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_rows_are_scored_once(
     crowded: Store, scored: list[int], find: Find, scans: list[int], min_score: Any
 ) -> None:
-    model = CountingModel(texts_ignore_find=True)
+    model = CountingModel(depends=False)
     hits = search(crowded, Embedder(model), "red", find=find, top=10, min_score=min_score)
     assert len(hits) == 10 or min_score or find == "captions"
     assert scored == scans
@@ -71,18 +74,18 @@ def test_rows_are_scored_once(
 
 def test_a_picture_is_scored_once_among_the_regions(crowded: Store, scored: list[int]) -> None:
     picture = np.full((20, 20, 3), (255, 0, 0), np.uint8)
-    search(crowded, Embedder(CountingModel(True)), picture, find="photos", top=12, min_score="auto")
+    search(crowded, Embedder(CountingModel(False)), picture, find="photos", top=12, min_score="auto")
     assert scored == [120]
 
 
 def test_a_text_is_embedded_again_where_what_is_looked_for_matters(crowded: Store) -> None:
-    model = CountingModel(texts_ignore_find=False)
+    model = CountingModel(depends=True)
     search(crowded, Embedder(model), "red", find="photos")
     assert model.asked == [("red", "photos"), ("red", "captions")]
 
 
 def test_what_is_left_out_may_be_a_picture_that_is_embedded_for_both(crowded: Store) -> None:
-    model = CountingModel(texts_ignore_find=True)
+    model = CountingModel(depends=False)
     picture = np.full((20, 20, 3), (0, 255, 0), np.uint8)
     search(crowded, Embedder(model), Query.of("red", without=picture), find="photos")
     assert [find for _, find in model.asked] == ["photos", "photos", "captions", "captions"]
@@ -102,8 +105,8 @@ def test_scores_of_rows_are_those_of_a_scan(crowded: Store) -> None:
 
 def test_the_calibration_embeds_texts_once_where_what_is_looked_for_does_not_matter() -> None:
     rows = np.eye(2, ColourModel.dim, dtype=np.float32)
-    for ignore, times in ((True, 1), (False, 3)):
-        model = CountingModel(ignore)
+    for depends, times in ((False, 1), (True, 3)):
+        model = CountingModel(depends)
         queries = CalibrationQueries(Embedder(model))
         for find in ("regions", "photos", "captions"):
             queries(find, rows)  # type: ignore[arg-type]

@@ -2,6 +2,6 @@
 
 from virtue.embedder.embedder import Embedder
 from virtue.embedder.families import available_models, convert, pull
-from virtue.embedder.model import Find, Item, Model, Scene
+from virtue.embedder.model import Find, Item, Model, Proposal, Scene
 
-__all__ = ["Embedder", "Find", "Item", "Model", "Scene", "available_models", "convert", "pull"]
+__all__ = ["Embedder", "Find", "Item", "Model", "Proposal", "Scene", "available_models", "convert", "pull"]

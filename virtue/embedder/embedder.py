@@ -121,11 +121,11 @@ class Embedder(Encoder):
         (rows,) = Batches(self.model, find).run([value], is_single=True)
         return rows
 
-    @property
-    def texts_ignore_find(self) -> bool:
-        """Whether a text alone has the same query vectors whatever is looked for. A model that knows so has
-        an attribute of this name, True."""
-        return bool(getattr(self.model, "texts_ignore_find", False))
+    def depends_on_find(self, text: str) -> bool:
+        """Returns whether a text alone has other query vectors for each thing that can be looked for. A model
+        that knows has a method of this name."""
+        ask = getattr(self.model, "depends_on_find", None)
+        return True if ask is None else bool(ask(text))
 
     @property
     def cross_modal_weight(self) -> float:

@@ -27,26 +27,32 @@ MAX_AREA_SHARE = 0.85
 Map = TypeVar("Map", bound=FeatureMap)
 
 
-def propose(maps: Map, limit: int, look: Callable[[Map, np.ndarray], np.ndarray]) -> list[Box]:
+def propose(
+    maps: Map, limit: int, look: Callable[[Map, np.ndarray], np.ndarray], first: Sequence[Box] = ()
+) -> list[Box]:
     """Proposes at most `limit` boxes, best first, in pixels of the upright original.
 
-    `look` gives the unit look vectors of weighted regions.
+    Args:
+        look: gives the unit look vectors of weighted regions.
+        first: boxes that are good for sure, the best first; all others must differ from them.
     """
-    if limit < 1:
-        return []
+    if limit <= len(first):
+        return list(first[:limit])
     saliency = _saliency(maps.last)
     things = _things(saliency, maps.width, maps.height)
     grid = grid_boxes(maps.width, maps.height)
     whole = maps.width * maps.height
-    boxes = [box for box in things + grid if box.area < MAX_AREA_SHARE * whole]
+    others = [box for box in things + grid if box.area < MAX_AREA_SHARE * whole]
+    boxes = [*first, *others]
     if not boxes:
         return []
     weights = box_weights(boxes, maps.width, maps.height, maps.grid)
     contrast = coarsen(weights, maps.grid) @ saliency.ravel()
     # Things first: their boxes fit; then the grid, by what it shows.
     evenly = frozenset(grid)
-    order = sorted(range(len(boxes)), key=lambda i: (boxes[i] in evenly, -contrast[i]))
-    return _prune([boxes[i] for i in order], look(maps, weights[order]), limit)
+    rest = sorted(range(len(first), len(boxes)), key=lambda i: (boxes[i] in evenly, -contrast[i]))
+    order = [*range(len(first)), *rest]
+    return _prune([boxes[i] for i in order], look(maps, weights[order]), limit, len(first))
 
 
 def grid_boxes(width: float, height: float) -> list[Box]:
@@ -115,9 +121,10 @@ def _components(cells: np.ndarray) -> list[tuple[list[int], list[int]]]:
     return sorted(found)
 
 
-def _prune(boxes: Sequence[Box], looks: np.ndarray, limit: int) -> list[Box]:
-    """Drops every box that overlaps an earlier one too much."""
+def _prune(boxes: Sequence[Box], looks: np.ndarray, limit: int, kept: int) -> list[Box]:
+    """Drops every box that overlaps an earlier one too much, but none of the first `kept`."""
     corners = np.array([box.corners for box in boxes])
     overlap = compute_ious(corners, corners)
     stands_for = (overlap > MAX_IOU) | ((overlap > MIN_IOU) & (looks @ looks.T > SAME_LOOK))
+    stands_for[:, :kept] = False
     return [boxes[i] for i in suppress_non_maxima(len(boxes), stands_for.__getitem__, limit)]

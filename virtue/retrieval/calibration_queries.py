@@ -62,7 +62,7 @@ class CalibrationQueries:
 
     def _encode_nouns(self, find: Find) -> np.ndarray:
         """Most models ask alike whatever is looked for; then the nouns are embedded once."""
-        key = None if self._embedder.texts_ignore_find else find
+        key = find if any(map(self._embedder.depends_on_find, common_nouns())) else None
         if key not in self._texts:
             self._texts[key] = _first_vectors(self._embedder, common_nouns(), find)
         return self._texts[key]

@@ -74,8 +74,10 @@ def encode_query(embedder: Embedder, query: Query, find: Find, snapshot: Snapsho
 
 def depends_on_find(embedder: Embedder, query: Query) -> bool:
     """Returns whether the vectors of a query are others for each thing that can be looked for."""
-    is_text = all(part.text is not None and part.image is None for part in (*query.parts, *query.without))
-    return not (is_text and embedder.texts_ignore_find)
+    return any(
+        part.text is None or part.image is not None or embedder.depends_on_find(part.text)
+        for part in (*query.parts, *query.without)
+    )
 
 
 def _combine(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
@@ -38,8 +39,15 @@ SLOW_SECONDS = 1.0
 """A search that takes longer is logged."""
 
 ROOMY = 0.4
-"""Power of a region's share of its photo by which a text's score is weighed among the regions of one photo;
-chosen so that the boxes shown hold the things asked for in the example photos. The photos found stay."""
+"""Power of a region's share of its photo by which a text's score is weighed among the regions of a photo in
+which no detector looked for things; chosen so that the boxes shown hold the things asked for in the example
+photos."""
+ROOM, DETECTED, OBJECTNESS = 0.016, 0.2, 0.3
+"""What is added to a text's score where a detector looked: so much times the logarithm of a region's share of
+its photo, so much for a region in which it found a thing, and so much times the objectness. Chosen on half of
+the boxes of `virtue.evaluation.boxes`."""
+WHOLE = 0.008
+"""By how much a full image has to score better than the box that fits best to be shown in its place."""
 SAME = 0.8
 """Dot product of a query picture as a document and a full image from which on they show the same: another
 photo seldom reaches 0.75, a detail of it 0.6."""
@@ -183,7 +191,7 @@ def _regions(search: RowSearch[RegionRecord], page: _Page, min_score: MinScore, 
     threshold = search.threshold(min_score)
     found = page.cut(search.records.best(key, page.ranked, threshold))
     if search.query.kind == "text" and not every:
-        shown = _roomiest(search, [region for _, region in found])
+        shown = _fit_boxes(search, [region for _, region in found])
         found = [scored._replace(record=shown[scored.record.photo_id]) for scored in found]
     return [region_hit(score, search.percentile(score), region) for score, region in found]
 
@@ -193,22 +201,43 @@ def _is_left_out(region: RegionRecord) -> bool:
     return region.is_full_image and not region.is_only_region
 
 
-def _roomiest(search: RowSearch[RegionRecord], best: Iterable[RegionRecord]) -> dict[int, RegionRecord]:
-    """Returns for each photo the region that shows best what a text asks for: a paw says "dog" as well as
-    the dog does, so that among the regions of one photo the larger is preferred (see `ROOMY`).
+def _fit_boxes(search: RowSearch[RegionRecord], best: Iterable[RegionRecord]) -> dict[int, RegionRecord]:
+    """Returns for each photo the region that shows best what a text asks for. The best row need not be that:
+    a paw says "dog" as well as the dog does, and windows differ by little more than noise. So a larger box is
+    preferred to a smaller one, and one around a thing that a detector found to any other.
 
     Args:
-        best: the regions that photos were judged by, no full images but of photos without other regions.
+        best: the regions that photos were judged by.
     """
-    shown = {region.photo_id: (0.0, region) for region in best}
-    for score, region in regions_of(search, shown):
-        if _is_left_out(region):
-            continue
+    judged = {region.photo_id: region for region in best}
+    regions: dict[int, list[Scored[RegionRecord]]] = {photo: [] for photo in judged}
+    for scored in regions_of(search, judged):
+        regions[scored.record.photo_id].append(scored)
+    return {photo: _fit_box(judged[photo], some) for photo, some in regions.items()}
+
+
+def _fit_box(best: RegionRecord, regions: Sequence[Scored[RegionRecord]]) -> RegionRecord:
+    """Returns the region of a photo that fits; the full image, if `best` is that, need not stay."""
+    has_things = any(region.objectness is not None for _, region in regions)
+
+    def worth(scored: Scored[RegionRecord]) -> float:
+        score, region = scored
         share = region.box.area / (region.width * region.height)
-        worth = score * share**ROOMY
-        if worth > shown[region.photo_id][0]:
-            shown[region.photo_id] = (worth, region)
-    return {photo: region for photo, (_, region) in shown.items()}
+        if not has_things:
+            return score * share**ROOMY
+        sure = region.objectness
+        return score + ROOM * math.log(share) + (0 if sure is None else DETECTED + OBJECTNESS * sure)
+
+    boxes = [scored for scored in regions if not _is_left_out(scored.record)]
+    if not boxes or (_is_left_out(best) and not has_things):
+        return best
+    fitting = max(boxes, key=worth)
+    if fitting.score <= 0 and not has_things:
+        return best
+    if _is_left_out(best):
+        score = next(score for score, region in regions if region.row == best.row)
+        return best if score > fitting.score + WHOLE else fitting.record
+    return fitting.record
 
 
 def _find_same_picture(
@@ -228,16 +257,16 @@ def _find_same_picture(
 
 
 def _show(regions: RowSearch[RegionRecord], found: list[Reasons]) -> list[Hit]:
-    """Shows photos by what they were found by; those found by a text, by their roomiest regions."""
+    """Shows photos by what they were found by; those found by a text, by the boxes that fit it best."""
 
-    def region(reason: Reason) -> RegionRecord | None:
+    def seen(reason: Reason) -> RegionRecord | None:
         record = reason.record
-        return record if isinstance(record, RegionRecord) and not _is_left_out(record) else None
+        return record if reason.via == "picture" and isinstance(record, RegionRecord) else None
 
     if regions.query.kind == "text":
-        shown = _roomiest(regions, filter(None, (region(each) for reasons in found for each in reasons)))
+        shown = _fit_boxes(regions, filter(None, (seen(each) for reasons in found for each in reasons)))
         found = [
-            [each._replace(record=shown[each.record.photo_id]) if region(each) else each for each in reasons]
+            [each._replace(record=shown[each.record.photo_id]) if seen(each) else each for each in reasons]
             for reasons in found
         ]
     return [show_reason(reasons) for reasons in found]

@@ -7,6 +7,7 @@ query weighs depends on what it looks for (`queries`).
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,8 +22,11 @@ from virtue.embedder import proposals
 from virtue.embedder.mini.colour_words import Coloured, read_colours
 from virtue.embedder.mini.colours import WIDTH, name_terms
 from virtue.embedder.mini.config import read_config
+from virtue.embedder.mini.detector import NanoDet, Proposer
 from virtue.embedder.mini.image_encoder import FeatureMaps, ImageEncoder
+from virtue.embedder.mini.people import names_people
 from virtue.embedder.mini.text_encoder import TextEncoder
+from virtue.embedder.mini.things import PEOPLE, PERSON, ThingMeanings, Things
 from virtue.embedder.model import EarlierModel, Find, Item, Proposal
 from virtue.embedder.pooling import box_weights, prompt_weights
 from virtue.geometry import Box, Prompt
@@ -46,6 +50,10 @@ TEXT = 0.6
 """Weight of the text, look 1, when an image and a text look for regions or photos."""
 TEXT_COLOURS = 0.5
 """Weight of the colours that a text names, meaning 1."""
+PEOPLE_MEANING = 0.4
+"""Weight of the meaning of a person, the text's own meaning 1, in a text that names people."""
+MAX_THINGS = 16
+"""Things of a picture that are proposed: of many alike, some stand for all."""
 
 BASELINE = 0.6
 """Share of the score of a region that showed the class nearest to a text, and nothing else: what is taken off
@@ -77,13 +85,20 @@ class Mini:
     parts = 3
     """Of a row, all of one weight."""
     text_match = 0.5
-    texts_ignore_find = True
 
-    def __init__(self, folder: Path = FOLDER, *, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path = FOLDER, *, threads: int | None = None, proposer: Proposer | None = None
+    ) -> None:
+        """Opens a folder of files; `proposer` finds things in place of the bundled detector."""
         self._folder = folder
         self._threads = threads
         self._opening = threading.RLock()
         self._config, self.fingerprint = read_config(folder)
+        self._names = ThingMeanings(folder)
+        if proposer is not None:
+            self.__dict__["_proposer"] = proposer
+            both = f"{self.fingerprint} {proposer.fingerprint}"
+            self.fingerprint = hashlib.sha256(both.encode()).hexdigest()[:32]
         self.side: int | None = self._config.side
         self.max_seq_length = self._config.max_tokens
 
@@ -100,6 +115,20 @@ class Mini:
             )
 
     @cached_property
+    def _proposer(self) -> Proposer:
+        with self._opening:
+            return self.__dict__.get("_proposer") or NanoDet(self._folder, self._threads)
+
+    @cached_property
+    def _thing_meanings(self) -> np.ndarray:
+        """(names of the proposer and `PEOPLE`, 384) float32 unit rows."""
+        known, names = dict(self._names.meanings), self._proposer.names
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            known |= dict(zip(unknown, self._mean([f"a photo of a {name}" for name in unknown]), strict=True))
+        return np.stack([known[name] for name in (*names, PEOPLE)])
+
+    @cached_property
     def _text_centre(self) -> np.ndarray:
         with np.load(self._folder / "arrays.npz") as arrays:
             return arrays["text_centre"].astype(np.float32)
@@ -112,10 +141,19 @@ class Mini:
 
     def scenes(self, pictures: Sequence[Picture]) -> list[FeatureMaps]:
         # One picture at a time: on a CPU a batch is no faster, and a vector must not depend on it.
-        return [self._maps(picture, self._config.side) for picture in pictures]
+        return [
+            replace(self._maps(picture, self._config.side), find_things=self._find_things)
+            for picture in pictures
+        ]
+
+    def _find_things(self, maps: FeatureMaps) -> Things:
+        found = self._proposer.detect(maps.pixels)
+        return Things.of(found, self._proposer.names, maps.width, maps.height)
 
     def propose(self, scene: FeatureMaps, limit: int) -> list[Proposal]:
-        return [Proposal(box) for box in proposals.propose(scene, limit, self._vision.look)]
+        things = scene.things.proposals[:MAX_THINGS]
+        boxes = proposals.propose(scene, limit, self._vision.look, [thing.box for thing in things])
+        return [*things, *map(Proposal, boxes[len(things) :])][:limit]
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         rows = np.zeros((len(items), self.dim), np.float32)
@@ -123,7 +161,8 @@ class Mini:
         for index, text in texts.items():
             rows[index] = self._join_text(text)[0]
         for scene, indices in _group_by_scene(items):
-            meanings, looks, colours = self._parts(scene, [items[index].prompt for index in indices])
+            prompts = [items[index].prompt for index in indices]
+            meanings, looks, colours = self._parts(scene, prompts, with_things=True)
             for place, index in enumerate(indices):
                 if index in texts:
                     meanings[place] = unit_rows(meanings[place] + texts[index].meaning)
@@ -135,6 +174,8 @@ class Mini:
         self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
     ) -> list[np.ndarray]:
         texts = self._read_texts(items)
+        if find != "captions":
+            texts = {index: self._know_people(text, items[index]) for index, text in texts.items()}
         return [
             self._query(item, texts.get(index), picture, find)
             for index, (item, picture) in enumerate(zip(items, pictures, strict=True))
@@ -146,7 +187,7 @@ class Mini:
             assert text is not None, "an item holds a scene, a text or both"
             return self._join_text(text)
         # One item at a time: products of matrices of another shape add up in another order.
-        meanings, looks, colours = self._parts(item.scene, [item.prompt])
+        meanings, looks, colours = self._parts(item.scene, [item.prompt], with_things=find == "captions")
         if find == "captions":
             if text is None:
                 return self._join(meanings, 0 * looks, 0 * colours)
@@ -179,6 +220,9 @@ class Mini:
     def knows(self, text: str) -> bool:
         return self._text.knows(text)
 
+    def depends_on_find(self, text: str) -> bool:
+        return names_people(text)
+
     def earlier(self, fingerprint: str) -> EarlierModel | None:
         return TwoPartMini(self, fingerprint) if fingerprint in TWO_PARTS else None
 
@@ -205,12 +249,20 @@ class Mini:
         return np.concatenate(looks)
 
     def _parts(
-        self, maps: FeatureMaps, prompts: Sequence[Prompt | None]
+        self, maps: FeatureMaps, prompts: Sequence[Prompt | None], with_things: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(meanings, looks, colours) of prompts on one picture, None: the whole; (k, 384), (k, 384) and
-        (k, 16) unit rows."""
+        (k, 16) unit rows. Things, which cost as much as all else, count where meanings do."""
         weights, vision = _weights(maps, prompts), self._vision
-        return vision.meaning(maps, weights), vision.look(maps, weights), vision.colours(maps, weights)
+        things = None
+        if with_things:
+            boxes = [(prompt or Prompt()).outline(maps.width, maps.height) for prompt in prompts]
+            things = maps.things.shown_in(boxes) @ self._thing_meanings
+        return (
+            vision.meaning(maps, weights, things),
+            vision.look(maps, weights),
+            vision.colours(maps, weights),
+        )
 
     def _join(self, meanings: np.ndarray, looks: np.ndarray, colours: np.ndarray) -> np.ndarray:
         """Joins parts, of which the lengths are weights, to unit rows."""
@@ -225,11 +277,21 @@ class Mini:
         texts = {index: self._read(item.text) for index, item in enumerate(items) if item.text is not None}
         if not texts:
             return {}
-        vectors = unit_rows(unit_rows(self._text([text.rest for text in texts.values()])) - self._text_centre)
+        vectors = self._mean([text.rest for text in texts.values()])
         return {
             index: TextParts(vector if text.rest or not text.terms else 0 * vector, name_terms(text.terms))
             for (index, text), vector in zip(texts.items(), vectors, strict=True)
         }
+
+    def _mean(self, texts: Sequence[str]) -> np.ndarray:
+        """(len(texts), 384) unit rows: what texts mean, centred as the names of the classes are."""
+        return unit_rows(unit_rows(self._text(texts)) - self._text_centre)
+
+    def _know_people(self, text: TextParts, item: Item) -> TextParts:
+        """Adds to what a text means that people are meant, if it names any."""
+        if not names_people(item.text or ""):
+            return text
+        return text._replace(meaning=unit_rows(text.meaning + PEOPLE_MEANING * self._names.meanings[PERSON]))
 
     def _read(self, text: str) -> Coloured:
         return read_colours(text)
@@ -255,6 +317,10 @@ class TwoPartMini(Mini):
     @property
     def _text(self) -> TextEncoder:
         return self._now._text
+
+    @property
+    def _proposer(self) -> Proposer:
+        return self._now._proposer
 
     def _read(self, text: str) -> Coloured:
         return Coloured(text, ())

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from virtue.errors import ModelError
 
-FILES = ("vision.onnx", "text.onnx", "tokenizer.json", "arrays.npz", "colours.npz")
+FILES = (
+    "vision.onnx",
+    "text.onnx",
+    "tokenizer.json",
+    "arrays.npz",
+    "colours.npz",
+    "things.onnx",
+    "things.npz",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +25,13 @@ class Config:
     """Settings on which stored vectors depend. Raise `pooling` when the code that pools changes them."""
 
     name: str = "mini"
-    pooling: int = 2
+    pooling: int = 3
     side: int = 512
     stride: int = 32
     top_classes: int = 50
     context: float = 0.4
     middle_weight: float = 1.25
+    things: float = 2.0
     max_tokens: int = 256
 
 

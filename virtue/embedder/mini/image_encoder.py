@@ -8,6 +8,7 @@ the last block at stride 16, each pooled by a generalised mean, p = 3 (Radenovic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.mini.colours import ColourTable, pool_shares
 from virtue.embedder.mini.config import Config
+from virtue.embedder.mini.things import ThingMeanings, Things
 from virtue.embedder.pooling import coarsen
 from virtue.onnx_session import open_session
 from virtue.vector_math import unit_rows
@@ -26,10 +28,19 @@ from virtue.vector_math import unit_rows
 class FeatureMaps(FeatureMap):
     """The feature maps of a picture: `last` has 1280 channels at stride 32 of the model's input, `middle` is
     (2 rows, 2 columns, 672) at stride 16; both float32, never negative (ReLU6). `shares` is (cells of the
-    finer grid, 11) float32: of each cell, the shares of the colour terms."""
+    finer grid, 11) float32: of each cell, the shares of the colour terms. `pixels` are what the network saw,
+    and `find_things` finds the things in them."""
 
     middle: np.ndarray
     shares: np.ndarray
+    pixels: np.ndarray
+    find_things: Callable[[FeatureMaps], Things] | None = None
+
+    @cached_property
+    def things(self) -> Things:
+        """The things in the picture, looked for when first asked for."""
+        assert self.find_things is not None, "only for pictures as a library has them"
+        return self.find_things(self)
 
     @cached_property
     def cubed(self) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +63,7 @@ class ImageEncoder:
         with np.load(folder / "arrays.npz") as arrays:
             self._classifier = arrays["classifier"].astype(np.float32)
             self._bias = arrays["bias"].astype(np.float32)
-            self._meanings = arrays["meanings"].astype(np.float32)
+            self._meanings = arrays["meanings"].astype(np.float32) + ThingMeanings(folder).hypernyms
             self._centre = arrays["look_centre"].astype(np.float32)
             self._projection = arrays["look_projection"].astype(np.float32)
 
@@ -71,14 +82,15 @@ class ImageEncoder:
             pixels = np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.BICUBIC))
         last, middle = self._session.run(None, {"pixels": np.ascontiguousarray(pixels[None])})
         shares = self._table.cells(pixels, middle.shape[1:3])
-        return FeatureMaps(width, height, last[0], middle[0], shares)
+        return FeatureMaps(width, height, last[0], middle[0], shares, pixels)
 
-    def meaning(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
-        """Returns the meanings of regions: (k, 384) unit rows. `weights` is (k, cells of the finer grid). The
-        meaning of the full image is mixed in with a smaller weight, since it decides what a small window
-        leaves open."""
+    def meaning(self, maps: FeatureMaps, weights: np.ndarray, things: np.ndarray | None = None) -> np.ndarray:
+        """Returns the meanings of regions: (k, 384) unit rows. `weights` is (k, cells of the finer grid), and
+        `things` (k, 384) what the things in them mean. The meaning of the full image is mixed in with a
+        smaller weight, since it decides what a small window leaves open."""
         own = self._conse(maps, np.concatenate([weights, np.full_like(weights[:1], 1 / weights.shape[1])]))
-        return unit_rows(own[:-1] + self._config.context * own[-1:])
+        meanings = own[:-1] + self._config.context * own[-1:]
+        return unit_rows(meanings if things is None else meanings + self._config.things * things)
 
     def _conse(self, maps: FeatureMaps, weights: np.ndarray) -> np.ndarray:
         cells = maps.last.reshape(-1, maps.last.shape[2])

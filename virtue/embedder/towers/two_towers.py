@@ -59,7 +59,6 @@ class TwoTowerModel:
     """Implements `virtue.embedder.model.Model`."""
 
     text_match = TEXT_MATCH
-    texts_ignore_find = True
     cross_modal_weight = CROSS_MODAL_WEIGHT
 
     def __init__(
@@ -125,6 +124,9 @@ class TwoTowerModel:
         captions = find == "captions"
         text_weight = 1 / CROSS_MODAL_WEIGHT if captions else CROSS_MODAL_WEIGHT
         return list(self._embed(items, text_weight)[:, None])
+
+    def depends_on_find(self, text: str) -> bool:
+        return False
 
     @torch.inference_mode()
     def _embed(self, items: Sequence[Item], text_weight: float = 1.0) -> np.ndarray:
