@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Set
+from itertools import pairwise
 from typing import Generic, NamedTuple
 
 from virtue.retrieval.query import Query
@@ -76,6 +77,8 @@ class LiteralQuery:
                 self.wanted[token] = max(part.weight, self.wanted.get(token, 0))
         telling = {token: weight for token, weight in self.wanted.items() if token not in FUNCTION_WORDS}
         self.words = dict([*(telling or self.wanted).items()][:MAX_WORDS])
+        self._joined = {one + other: {one, other} for one, other in pairwise(self.wanted)}
+        """Two words as one: signs are often read without the space between them."""
         self.unwanted = {
             token for part in query.unwanted for token in tokenize(part.text or "")
         } - FUNCTION_WORDS
@@ -90,21 +93,24 @@ class LiteralQuery:
             match: the score of a document that holds just enough.
         """
         snapshot = search.snapshot
-        counts = snapshot.count_tokens(field, [*self.words])
+        counts = snapshot.count_tokens(field, [*self.words, *(self._joined if field == "caption" else ())])
         weights = self._weights(counts, snapshot.embedded_photos())
         total = sum(weights.values())
         needed = [token for token in _needed(weights, MOST * total) if counts.get(token)]
-        if not needed:
+        joined = [token for token in self._joined if 0 < counts.get(token, 0) < MAX_DOCUMENTS]
+        if not total or not (needed or joined):
             return []
         rare = [token for token in needed if counts[token] < MAX_DOCUMENTS]
-        held = [token for token, weight in weights.items() if weight and counts[token]]
+        held = [token for token, weight in weights.items() if weight and counts.get(token)]
         together = held if len(rare) < len(needed) else []
-        documents = snapshot.find_tokens(field, rare, together, search.filter)
+        documents = snapshot.find_tokens(field, [*rare, *joined], together, search.filter)
         scores: dict[int, float] = {}
         owners: dict[int, tuple[int, bool]] = {}
         passing: set[int] = set()
         for row, photo, tokens, is_read in documents:
             own = set(tokens)
+            if is_read:
+                own.update(*(self._joined[word] for word in own & self._joined.keys()))
             share = _weigh(own, weights) / total
             if share < MOST or own & self.unwanted:
                 continue
