@@ -103,7 +103,7 @@ class LiteralQuery:
         rare = [token for token in needed if counts[token] < MAX_DOCUMENTS]
         held = [token for token, weight in weights.items() if weight and counts.get(token)]
         together = held if len(rare) < len(needed) else []
-        documents = snapshot.find_tokens(field, [*rare, *joined], together, search.filter)
+        documents = snapshot.find_tokens(field, rare + joined, together, search.filter)
         scores: dict[int, float] = {}
         owners: dict[int, tuple[int, bool]] = {}
         passing: set[int] = set()
