@@ -195,7 +195,8 @@ def index(
             progress=progress,
         )
     print_report(report, as_json=as_json, quiet=quiet)
-    return ERROR if strict and (report.problems or report.known_problems) else FOUND
+    is_lacking = report.problems or report.known_problems or report.unread
+    return ERROR if strict and is_lacking else FOUND
 
 
 @app.command()

@@ -317,7 +317,13 @@ def test_the_command_line_reads_tells_and_remembers(
     assert left_out.returncode == 0 and b"hold text" not in left_out.stderr
     assert b"unchanged" in virtue("index", "-d", folder).stderr
     assert b"\nread         0\n" in virtue("status", "-d", folder).stdout
-    assert b"4 unchanged; 3 of 4 hold text" in virtue("index", "--ocr", "-d", folder).stderr
+    before = change_unseen(signs / "bakery.png")
+    lacking = virtue("index", "--ocr", "--strict", "-d", folder)
+    assert lacking.returncode == 2 and b"4 unchanged; 2 of 3 hold text" in lacking.stderr
+    assert b"bakery.png (it changed since it was indexed): the next indexing tries again" in lacking.stderr
+    restore_unseen(signs / "bakery.png", before)
+    whole = virtue("index", "--strict", "-d", folder)
+    assert whole.returncode == 0 and b"4 unchanged; 1 of 1 hold text" in whole.stderr
     assert b"\nread         4\nwith_text    3\n" in virtue("status", "-d", folder).stdout
     found = virtue("search", "--where", "ocr ~ *parking*", "-f", "-d", folder)
     assert found.stdout == os.fsencode(signs / "parking.png") + b"\n"
@@ -328,10 +334,15 @@ def test_the_command_line_reads_tells_and_remembers(
 
 def change_unseen(path: Path) -> bytes:
     """Changes a file and neither its size nor its time, and returns what it held."""
-    before, times = path.read_bytes(), path.stat()
-    path.write_bytes(bytes(len(before)))
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    before = path.read_bytes()
+    restore_unseen(path, bytes(len(before)))
     return before
+
+
+def restore_unseen(path: Path, content: bytes) -> None:
+    times = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def test_copies_are_read_once_from_one_that_can_be(library: Library, signs: Path) -> None:
@@ -353,9 +364,7 @@ def test_a_file_that_cannot_be_read_costs_itself_and_is_tried_again(library: Lib
     assert warning.startswith("the text in 1 photo could not be read now, such as in ")
     assert "bakery.png (it changed since it was indexed): the next indexing tries again" in warning
     assert texts(library)["bakery.png"] is None and library.verify() == []
-    times = (signs / "bakery.png").stat()
-    (signs / "bakery.png").write_bytes(before)
-    os.utime(signs / "bakery.png", ns=(times.st_atime_ns, times.st_mtime_ns))
+    restore_unseen(signs / "bakery.png", before)
     report = library.index()
     assert (report.read, report.unread) == (1, 0)
     assert read_captions(library) == ALL
