@@ -49,7 +49,17 @@ def is_below_any(path: bytes, folders: Collection[bytes]) -> bool:
 def changed_at(status: os.stat_result) -> int:
     """Returns when a file was changed, in nanoseconds, within 64 bits. File systems have times before 1678
     and after 2262, which fit no column."""
-    return max(-(1 << 63), min(status.st_mtime_ns, (1 << 63) - 1))
+    return _in_64_bits(status.st_mtime_ns)
+
+
+def status_changed_at(status: os.stat_result) -> int:
+    """Returns when anything about a file was changed, also by a program that put its time back; as
+    `changed_at`."""
+    return _in_64_bits(status.st_ctime_ns)
+
+
+def _in_64_bits(nanoseconds: int) -> int:
+    return max(-(1 << 63), min(nanoseconds, (1 << 63) - 1))
 
 
 def printable(path: str | bytes) -> str:

@@ -20,7 +20,7 @@ from tests.indexer.shelf import Shelf
 from tests.store.builders import every_vector
 from virtue.errors import InputError, LockedError, ModelMismatchError
 from virtue.indexer import Progress, index
-from virtue.store import Store, compaction
+from virtue.store import FileRecord, Store, compaction
 
 
 def test_photos_become_regions_with_vectors(shelf: Shelf) -> None:
@@ -495,3 +495,43 @@ def test_a_model_that_runs_in_several_threads_gives_the_same(shelf: Shelf) -> No
             found = snapshot.files()
             assert (np.sort(every_vector(snapshot, "regions"), axis=0) == rows).all()
     assert {Path(path.decode()).name: state.hash for path, state in found.items()} == expected
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen(shelf: Shelf) -> None:
+    """As `exiftool -P` and digiKam write metadata: a file in place of the old one, or in it."""
+    path = shelf.photo("a.bmp", "red")
+    shelf.index()
+    for colour, in_place in (("blue", False), ("green", True)):
+        before = path.stat()
+        content = shelf.photo("b.bmp", colour).read_bytes()
+        (shelf.photos / "b.bmp").unlink()
+        if in_place:
+            path.write_bytes(content)
+        else:
+            (shelf.photos / "new").write_bytes(content)
+            os.replace(shelf.photos / "new", path)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+        assert shelf.index().reembedded == 1
+        assert shelf.index().unchanged == 1
+
+
+def test_rights_that_change_have_a_file_hashed_and_no_more(shelf: Shelf) -> None:
+    path = shelf.photo("a.png")
+    shelf.index()
+    path.chmod(0o600)
+    report = shelf.index()
+    assert (report.unchanged, report.reembedded) == (1, 0)
+
+
+def test_files_of_which_an_older_version_knew_less_are_not_opened(shelf: Shelf) -> None:
+    path = shelf.photo("a.png")
+    shelf.index()
+    with shelf.store.read() as snapshot:
+        ((known, state),) = snapshot.files().items()
+    with shelf.store.write("an older version") as writer:
+        writer.commit(files=[FileRecord(known, state.size, state.mtime_ns, state.sidecar, state.hash)])
+    path.chmod(0o600)
+    assert shelf.index().unchanged == 1
+    with shelf.store.read() as snapshot:
+        assert snapshot.files()[known].ctime_ns == path.stat().st_ctime_ns

@@ -51,7 +51,7 @@ STRANGE = {
     "tokens that are gone": (["DROP TABLE caption_tokens"], "it lacks the table caption_tokens"),
     "a table of FTS5 that is gone": (["DROP TABLE name_tokens_data"], "it lacks the table name_tokens_data"),
     "a view that says which schema it is": (
-        ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0009' version_num"],
+        ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0010' version_num"],
         "it is another database",
     ),
     "a column that is computed": (

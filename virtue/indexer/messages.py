@@ -25,6 +25,7 @@ class Hashed(NamedTuple):
     hash: bytes
     size: int
     mtime_ns: int
+    ctime_ns: int
 
 
 class Heavy(NamedTuple):

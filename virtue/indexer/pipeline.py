@@ -293,4 +293,8 @@ class Pipeline:
 def _as_read(found: Found, hashed: Hashed | None) -> Found:
     """Returns a file with its size and time at the reading of its content, not at the listing of its
     folder."""
-    return found._replace(size=hashed.size, mtime_ns=hashed.mtime_ns) if hashed else found
+    return (
+        found._replace(size=hashed.size, mtime_ns=hashed.mtime_ns, ctime_ns=hashed.ctime_ns)
+        if hashed
+        else found
+    )

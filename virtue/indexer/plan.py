@@ -103,7 +103,10 @@ def _above(path: bytes, folders: set[bytes]) -> bytes:
 
 
 def same_file(found: Found, state: FileState) -> bool:
-    return (found.size, found.mtime_ns) == (state.size, state.mtime_ns)
+    """Returns whether a file is the one that was read, by its size and times. Of files that older versions
+    read, the time that cannot be put back is not known."""
+    is_same = (found.size, found.mtime_ns) == (state.size, state.mtime_ns)
+    return is_same and (state.ctime_ns is None or found.ctime_ns in (None, state.ctime_ns))
 
 
 def find_gone(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -> list[bytes]:
@@ -142,10 +145,12 @@ def _classify(
         plan.records.append(record(found, photo=state.hash))
     else:
         plan.unchanged += 1
+        if state.ctime_ns is None:
+            plan.records.append(record(found, photo=state.hash))
 
 
 def record(found: Found, photo: bytes) -> FileRecord:
-    return FileRecord(found.path, found.size, found.mtime_ns, found.stamp, photo)
+    return FileRecord(found.path, found.size, found.mtime_ns, found.stamp, photo, ctime_ns=found.ctime_ns)
 
 
 def record_failure(
@@ -158,4 +163,6 @@ def record_failure(
         judged_by: the reader that found what the file holds to be no picture; None: it will be tried again.
     """
     photo, sidecar = (state.hash, state.sidecar) if state else (None, None)
-    return FileRecord(found.path, found.size, found.mtime_ns, sidecar, photo, problem, judged_by)
+    return FileRecord(
+        found.path, found.size, found.mtime_ns, sidecar, photo, problem, judged_by, found.ctime_ns
+    )

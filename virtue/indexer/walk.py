@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from virtue.errors import InputError, PictureError, UnreadableError
 from virtue.indexer.links import LinkRule
-from virtue.paths import changed_at, is_below_any, printable
+from virtue.paths import changed_at, is_below_any, printable, status_changed_at
 from virtue.pictures import SUFFIXES, check_file
 
 SKIPPED = (b".", b"@eaDir")
@@ -35,13 +35,14 @@ UNREAD = "unread"
 
 class Found(NamedTuple):
     """A file that should be a photo. `sidecar` is the path of the text beside it, `stamp` tells whether
-    that changed; both None without one."""
+    that changed; both None without one. `ctime_ns`: see `FileRecord`."""
 
     path: bytes
     size: int
     mtime_ns: int
     sidecar: bytes | None
     stamp: str | None
+    ctime_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -170,7 +171,7 @@ def _visit(
         beside = [name for name in _sidecar_names(entry.name) if name in names]
         paths = [entry.path[: len(entry.path) - len(entry.name)] + name for name in beside]
         sidecar, stamp = next(_stamped(*paths, links=links), (None, None))
-        result.files[entry.path] = Found(entry.path, status.st_size, changed_at(status), sidecar, stamp)
+        result.files[entry.path] = _found(entry.path, status, sidecar, stamp)
     else:
         result.problems[entry.path] = "not a regular file"
 
@@ -192,9 +193,13 @@ def _is_real_folder(entry: os.DirEntry[bytes]) -> bool:
 
 def _add_single(result: Walk, path: bytes, status: os.stat_result, links: LinkRule) -> None:
     if stat.S_ISREG(status.st_mode):
-        result.files[path] = Found(path, status.st_size, changed_at(status), *find_sidecar(path, links))
+        result.files[path] = _found(path, status, *find_sidecar(path, links))
     else:
         result.problems[path] = "not a regular file"
+
+
+def _found(path: bytes, status: os.stat_result, sidecar: bytes | None, stamp: str | None) -> Found:
+    return Found(path, status.st_size, changed_at(status), sidecar, stamp, status_changed_at(status))
 
 
 def _sidecar_names(name: bytes) -> list[bytes]:

@@ -25,7 +25,7 @@ from virtue.errors import PictureError, UnreadableError
 from virtue.indexer.confinement import confine
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.metadata import read_metadata
-from virtue.paths import changed_at
+from virtue.paths import changed_at, status_changed_at
 from virtue.phash import perceptual_hash
 from virtue.pictures import MAX_DECODED, check_file, decode, estimate_memory, open_image
 
@@ -69,7 +69,7 @@ def read(task: Task, channel: Channel) -> None:
     with _open(path) as stream:
         before = os.fstat(stream.fileno())
         digest = hashlib.file_digest(stream, "sha256").digest()
-        if not _ask(channel, Hashed(digest, before.st_size, changed_at(before)), task.timeout):
+        if not _ask(channel, Hashed(digest, *_size_and_times(before)), task.timeout):
             return
         stream.seek(0)
         with open_image(stream) as image:
@@ -85,6 +85,10 @@ def read(task: Task, channel: Channel) -> None:
     picture = picture.resize_by(task.resizing)
     pixels = np.ascontiguousarray(picture.pixels)
     channel.send(Decoded(replace(picture, pixels=pixels), metadata, phash))
+
+
+def _size_and_times(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, changed_at(status), status_changed_at(status)
 
 
 @contextmanager

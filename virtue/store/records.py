@@ -133,7 +133,8 @@ class FileRecord:
     """What a file was when it was read: a photo (`hash`), a `problem`, or both: a photo whose file cannot
     be read at the moment. `sidecar` is an opaque stamp of the file beside it that holds its caption.
     `judged_by` names the reader that found the content to be no picture; None: the problem is a state of
-    the file, such as a right that lacks, and may be gone at the next run."""
+    the file, such as a right that lacks, and may be gone at the next run. `ctime_ns` is the time of the last
+    change of anything about the file, in nanoseconds, which no program can put back; None: not known."""
 
     path: bytes
     size: int
@@ -142,6 +143,7 @@ class FileRecord:
     hash: bytes | None = None
     problem: str | None = None
     judged_by: str | None = None
+    ctime_ns: int | None = None
 
     def __post_init__(self) -> None:
         if self.hash is None and self.problem is None:
@@ -161,6 +163,7 @@ class FileState(NamedTuple):
     missing: bool
     settings: str | None
     judged_by: str | None = None
+    ctime_ns: int | None = None
 
 
 class ForgottenPhoto(NamedTuple):

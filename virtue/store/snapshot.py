@@ -57,7 +57,7 @@ from virtue.store.records import (
 from virtue.store.vectors import exact, row_files
 
 _FILE_STATE = (
-    bytes, int, int, str | None, bytes | None, str | None, int, str | None, str | None,
+    bytes, int, int, str | None, bytes | None, str | None, int, str | None, str | None, int | None,
 )  # fmt: skip
 
 
@@ -173,14 +173,15 @@ class Snapshot:
             target: the generation whose settings are told; None: the active one.
         """
         sql = (
-            "SELECT path, size, mtime_ns, sidecar, hash, problem, missing, settings, judged_by FROM files "
+            "SELECT path, size, mtime_ns, sidecar, hash, problem, missing, settings, judged_by, ctime_ns "
+            "FROM files "
             "LEFT JOIN photos ON photos.id = files.photo_id "
             "LEFT JOIN embeddings e ON e.photo_id = files.photo_id AND e.generation_id = ?"
         )
         found = queries.fetch(self.connection, sql, (self._id(target),), _FILE_STATE)
         return {
-            path: FileState(size, time, sidecar, hash, problem, missing == 1, settings, judge)
-            for path, size, time, sidecar, hash, problem, missing, settings, judge in found
+            path: FileState(size, time, sidecar, hash, problem, missing == 1, settings, judge, ctime)
+            for path, size, time, sidecar, hash, problem, missing, settings, judge, ctime in found
         }
 
     def known_photos(self, hashes: Iterable[bytes], target: Generation | None = None) -> dict[bytes, str]:

@@ -12,7 +12,7 @@ from virtue.added_pictures import file_of, folder_of, name_of
 from virtue.errors import InputError, PictureError
 from virtue.indexer import Progress, Report, index
 from virtue.indexer.reading import read_texts
-from virtue.paths import changed_at, hash_file
+from virtue.paths import changed_at, hash_file, status_changed_at
 from virtue.pictures import load
 from virtue.store import Fault, FileRecord
 from virtue.store.disk import sync_folder, translate_disk_errors
@@ -172,5 +172,8 @@ def _copy(
             os.makedirs(os.path.dirname(own), exist_ok=True)
             with open(file.path, "rb") as stream:
                 _write(own, stream.read())
-            copied[file.path] = replace(file, path=own, mtime_ns=changed_at(os.stat(own)))
+            status = os.stat(own)
+            copied[file.path] = replace(
+                file, path=own, mtime_ns=changed_at(status), ctime_ns=status_changed_at(status)
+            )
     return copied

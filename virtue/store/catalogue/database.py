@@ -27,7 +27,7 @@ Mode = Literal["read", "write", "look", "frozen"]
 connections share and remove again (under its own mode=ro they would stay). frozen: takes the file
 for unchanging, for folders where even those cannot be."""
 
-SCHEMA = "0009"
+SCHEMA = "0010"
 """The newest revision in virtue/migrations. Revisions are zero-padded numbers, so that a library
 can be told to be older or newer by comparing them."""
 MIN_FREE_PAGES = 1 / 5

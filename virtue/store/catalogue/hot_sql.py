@@ -156,6 +156,7 @@ COLUMNS = frozenset(
         "files.photo_id INTEGER",
         "files.problem TEXT",
         "files.judged_by TEXT",
+        "files.ctime_ns INTEGER",
         "files.missing INTEGER NOT NULL",
         "given.photo_id INTEGER NOT NULL",
         "given.content TEXT NOT NULL",

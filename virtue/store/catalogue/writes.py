@@ -90,7 +90,7 @@ def put_files(connection: Connection, files: Sequence[FileRecord]) -> set[int]:
     unknown = [file.path for file in files if file.hash is not None and file.hash not in ids]
     if unknown:
         raise ValueError(f"the photo of {unknown[0]!r} was never stored")
-    columns = ("size", "mtime_ns", "sidecar", "problem", "judged_by")
+    columns = ("size", "mtime_ns", "ctime_ns", "sidecar", "problem", "judged_by")
     _put(
         connection,
         schema.files,
