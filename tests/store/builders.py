@@ -138,6 +138,7 @@ LATER = {
     "0006": (),
     "0007": (),
     "0008": (),
+    "0009": (),
 }
 """The tables that each released schema did not have yet."""
 
@@ -161,6 +162,7 @@ def as_of(revision: str, folder: Path) -> None:
     with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain, plain:
         for table in LATER[revision]:
             plain.execute(f"DROP TABLE {table}")
+        plain.execute("ALTER TABLE files DROP COLUMN ctime_ns")
         if revision < "0004":
             plain.execute("CREATE TABLE kept AS SELECT * FROM files")
             plain.execute("DROP TABLE files")
@@ -171,7 +173,8 @@ def as_of(revision: str, folder: Path) -> None:
             plain.execute("CREATE INDEX ix_files_photo_id ON files (photo_id)")
         for column in ("objectness", "object") if revision < "0008" else ():
             plain.execute(f"ALTER TABLE regions DROP COLUMN {column}")
-        for corner in ("x0", "y0", "x1", "y1"):
-            plain.execute(f"ALTER TABLE captions DROP COLUMN {corner}")
-        plain.execute("ALTER TABLE photos DROP COLUMN read_by")
+        if revision < "0009":
+            for corner in ("x0", "y0", "x1", "y1"):
+                plain.execute(f"ALTER TABLE captions DROP COLUMN {corner}")
+            plain.execute("ALTER TABLE photos DROP COLUMN read_by")
         plain.execute("UPDATE alembic_version SET version_num = ?", (revision,))

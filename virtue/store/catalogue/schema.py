@@ -137,8 +137,8 @@ files = Table(
     Column("photo_id", Integer, ForeignKey("photos.id")),
     Column("problem", Text),
     Column("judged_by", Text),
-    Column("ctime_ns", Integer),
     Column("missing", Integer, nullable=False),
+    Column("ctime_ns", Integer),
     # Both: the photo's file cannot be read at the moment.
     CheckConstraint("photo_id IS NOT NULL OR problem IS NOT NULL", name="photo_or_problem"),
 )
