@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from virtue import Library
 from virtue.embedder import Embedder
+from virtue.embedder.mini.colours import TERMS
 from virtue.errors import InputError, PictureError, PromptError
 from virtue.pictures import load, load_cutout
 from virtue.transparency import fill_transparent, find_opaque_rectangle
@@ -127,11 +131,75 @@ def test_neither_margins_nor_hidden_colours_change_a_query(mini: Embedder) -> No
     assert (np.einsum("kd,kd->k", first, second) > 0.999).all()
 
 
-def test_documents_with_transparency_lie_on_white_as_ever(mini: Embedder) -> None:
-    image = thing()
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    np.testing.assert_array_equal(mini.encode(image), mini.encode(white))
+def on(colour: str, image: Image.Image) -> Image.Image:
+    """The picture with another colour where it is transparent."""
+    changed = Image.new("RGB", image.size, colour)
+    changed.paste(image, mask=image.getchannel("A"))
+    changed.putalpha(image.getchannel("A"))
+    return changed
+
+
+def test_documents_are_pooled_under_their_alpha(mini: Embedder) -> None:
+    image = Image.new("RGBA", (288, 288))
+    image.paste(thing(), (96, 96))
+    plain, other, white = mini.encode(
+        [on("white", image), on("blue", image), on("white", image).convert("RGB")]
+    )
+    np.testing.assert_allclose(plain, other, atol=1e-3)
+    np.testing.assert_allclose(mini.encode(image), plain, atol=1e-3)
+    assert plain @ white < 0.9
+    # Its colours are those of the disc: no white, and no magenta.
+    assert plain[768 + TERMS.index("white")] < 0.5 * white[768 + TERMS.index("white")]
+
+
+def test_regions_of_a_document_are_pooled_under_its_alpha(mini: Embedder) -> None:
+    image = Image.new("RGBA", (256, 256))
+    image.paste((200, 20, 30, 255), (0, 0, 128, 256))
+    corner = {"image": image, "box": (64, 0, 192, 256)}
+    everywhere = np.zeros((256, 256), bool)
+    everywhere[:, 64:192] = True
+    for item in (image, corner, {"image": image, "mask": everywhere}):
+        shares = dict(zip(TERMS, 3 * mini.encode(item)[768:784] ** 2, strict=False))
+        assert shares["red"] > 0.7 and shares["white"] < 0.01
+    nothing = mini.encode({"image": image, "box": (192, 0, 256, 256)})
+    assert np.linalg.norm(nothing) == pytest.approx(1, abs=1e-4)
+
+
+def test_indexed_photos_are_what_encode_makes_of_them(mini: Embedder, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    image = Image.new("RGBA", (400, 300), (0, 255, 0, 0))
+    image.paste(thing(160), (20, 40))
+    image.save(photos / "sticker.png")
+    image.quantize(256).save(photos / "palette.png")
+    opaque = image.convert("RGB")
+    opaque.putalpha(255)
+    opaque.save(photos / "screenshot.png")
+    opaque.convert("RGB").save(photos / "plain.png")
+    Image.new("RGBA", (64, 64)).save(photos / "nothing.png")
+    with Library(tmp_path / "library", embedder=mini) as library:
+        report = library.index(photos)
+        assert (report.indexed, report.problems) == (5, [])
+        rows = {Path(path).name: row for path, row in whole_photos(library)}
+        for name, row in rows.items():
+            np.testing.assert_allclose(row, mini.encode(photos / name), atol=2e-3, err_msg=name)
+        np.testing.assert_array_equal(rows["screenshot.png"], rows["plain.png"])
+        colours = {name: 3**0.5 * row[768:] for name, row in rows.items()}
+        assert colours["sticker.png"] @ colours["palette.png"] > 0.99
+        assert colours["sticker.png"] @ colours["plain.png"] < 0.9
+        # Proposals lie where something can be seen.
+        regions = library.search(thing(160), find="regions", all_regions=True, top=100)
+        boxes = [hit.box for hit in regions if hit.path.endswith(("sticker.png", "palette.png"))]
+        assert boxes and all(box.x0 < 180 and box.y0 < 200 for box in boxes)
+        (hit, *_) = library.search(photos / "sticker.png")
+        assert (Path(hit.path).name, hit.score) == ("sticker.png", pytest.approx(1, abs=2e-3))
+
+
+def whole_photos(library: Library) -> Iterator[tuple[str, np.ndarray]]:
+    paths = {photo.photo_id: photo.paths[0] for photo in library.photos()}
+    for block in library.vectors("photos"):
+        for id, row in zip(block.ids.tolist(), block.vectors.astype(np.float32), strict=True):
+            yield paths[id], row
 
 
 def test_a_box_on_a_cutout_means_its_opaque_part(mini: Embedder) -> None:

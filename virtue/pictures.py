@@ -35,7 +35,7 @@ from PIL import (
 
 from virtue.errors import PictureError, PromptError, UnreadableError
 from virtue.paths import printable
-from virtue.pixels import convert_to_srgb, converter, fit, resize
+from virtue.pixels import convert_to_srgb, converter, fit, lay_on_white, resize
 from virtue.resizing import Resizing
 from virtue.transparency import OPAQUE, fill_transparent
 
@@ -101,8 +101,8 @@ class Picture:
 
     `pixels` is (h, w, 3) uint8 RGB; `width` and `height` are those of the upright original, the frame
     of every box, point and mask. `resized` is the rule of a model by which the pixels were resized; None:
-    they are as they were decoded. `alpha` is (h, w) uint8 where a part is transparent (`load_cutout`), else
-    None.
+    they are as they were decoded. `alpha` is (h, w) uint8 where a part is transparent and that was kept
+    apart, else None.
     """
 
     pixels: np.ndarray
@@ -118,7 +118,7 @@ class Picture:
         return Picture(rule(self.pixels), self.width, self.height, rule)
 
 
-def load(source: Source, *, side: int | None = None) -> Picture:
+def load(source: Source, *, side: int | None = None, keep_alpha: bool = False) -> Picture:
     """Reads a picture: upright by EXIF, in RGB, transparency laid on white.
 
     Args:
@@ -127,6 +127,8 @@ def load(source: Source, *, side: int | None = None) -> Picture:
             uint8), or a `Picture`.
         side: pixels that the long side should have at most. A larger picture is shrunk, a JPEG
             already while it is decoded. Never enlarges. None: full size.
+        keep_alpha: `alpha` of the picture says what is transparent, and so is white. A `Picture` is taken as
+            it is.
 
     Raises:
         PictureError: it cannot be read, is cut off, or is larger than the limits; names the file.
@@ -137,9 +139,9 @@ def load(source: Source, *, side: int | None = None) -> Picture:
         source = _image_from_array(source)
     if isinstance(source, Image.Image):
         with _name_in_errors("the image in memory"):
-            return decode(source, side)
+            return decode(source, side, keep_alpha=keep_alpha)
     with _name_in_errors(_name(source)), open_image(source) as image:
-        return decode(image, side)
+        return decode(image, side, keep_alpha=keep_alpha)
 
 
 def load_cutout(source: Source, *, side: int | None = None, crop: bool = True) -> Picture:
@@ -255,8 +257,8 @@ def open_image(source: File) -> Iterator[ImageFile.ImageFile]:
             yield image
 
 
-def decode(image: Image.Image, side: int | None = None) -> Picture:
-    """Decodes an opened image to an upright RGB picture. The arguments are those of `load`.
+def decode(image: Image.Image, side: int | None = None, *, keep_alpha: bool = False) -> Picture:
+    """Decodes an opened image to an upright RGB picture on white. The arguments are those of `load`.
 
     Raises:
         PictureError: with the reason alone.
@@ -282,13 +284,28 @@ def decode(image: Image.Image, side: int | None = None) -> Picture:
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or held == declared:
             declared = image.size  # Pillow turns a TIFF upright while loading it
         upright = _orientation(image)
-        rgb = resize(image, declared, side, converter(image))
+        alpha = None
+        if keep_alpha and _may_be_transparent(image):
+            rgba = resize(image, declared, side, lambda strip: strip.convert("RGBA"))
+            rgb, alpha = lay_on_white(rgba), rgba.getchannel("A")
+            opacity = np.asarray(alpha)
+            if opacity.min() >= OPAQUE or not opacity.any():  # of a picture of nothing, white is all there is
+                alpha = None
+        else:
+            rgb = resize(image, declared, side, converter(image))
         rgb = convert_to_srgb(rgb, image.info.get("icc_profile"))
         if upright is not None:
-            rgb = rgb.transpose(upright)
+            rgb, alpha = rgb.transpose(upright), alpha and alpha.transpose(upright)
             if upright in _SWAPS:
                 declared = declared[::-1]
-        return Picture(np.asarray(rgb), *declared)
+        return Picture(np.asarray(rgb), *declared, alpha=None if alpha is None else np.asarray(alpha))
+
+
+def _may_be_transparent(image: Image.Image) -> bool:
+    """Returns whether a part of a decoded image may be transparent: screenshots have alpha too."""
+    if "A" in image.getbands():
+        return bool(np.asarray(image.getchannel("A")).min() < OPAQUE)
+    return image.has_transparency_data
 
 
 @lru_cache(maxsize=1)

@@ -84,7 +84,7 @@ def converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     if image.mode in ("RGB", "CMYK", "LAB") and not image.has_transparency_data:
         return lambda strip: strip
     if image.has_transparency_data:
-        return _lay_on_white
+        return lay_on_white
     return lambda strip: strip.convert("RGB")
 
 
@@ -108,7 +108,8 @@ def _stretch(strip: Image.Image, low: float, high: float) -> Image.Image:
     return Image.fromarray(gray).convert("RGB")
 
 
-def _lay_on_white(strip: Image.Image) -> Image.Image:
+def lay_on_white(strip: Image.Image) -> Image.Image:
+    """Lays what is transparent on white: RGB."""
     rgba = strip.convert("RGBA")
     white = Image.new("RGB", rgba.size, (255, 255, 255))
     white.paste(rgba, mask=rgba.getchannel("A"))

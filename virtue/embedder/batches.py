@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from virtue.embedder.inputs import Input, LoadedInput, ModelInput, load_input
-from virtue.embedder.model import Find, Item, Model
+from virtue.embedder.model import Find, Item, Model, pools_alpha
 from virtue.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -80,7 +80,13 @@ class Batches:
         as_query = self.find is not None
         for place, value in enumerate(values):
             try:
-                loaded[place] = load_input(ModelInput.of(value), self.model.side, pictures, as_query=as_query)
+                loaded[place] = load_input(
+                    ModelInput.of(value),
+                    self.model.side,
+                    pictures,
+                    as_query=as_query,
+                    keep_alpha=pools_alpha(self.model),
+                )
             except InputError as error:
                 faults[place] = error
         try:

@@ -153,6 +153,7 @@ def load_input(
     loaded: dict[object, Picture] | None = None,
     *,
     as_query: bool = False,
+    keep_alpha: bool = False,
 ) -> LoadedInput:
     """Decodes the image and the mask of an input, and checks its prompt against the image.
 
@@ -161,7 +162,8 @@ def load_input(
         loaded: pictures that were decoded before, by path or object; they are not decoded again, and
             new ones are added.
         as_query: whether a picture with transparency is a cut-out: what is transparent is not meant. If
-            nothing is drawn on it, it is cropped to what is opaque. (A document lies on white.)
+            nothing is drawn on it, it is cropped to what is opaque.
+        keep_alpha: of a document, as for `pictures.load`; the model then pools under it.
 
     Raises:
         InputError: the input means something of a library, and holds nothing to embed.
@@ -181,16 +183,15 @@ def load_input(
         loaded[key] = (
             load_cutout(given.image, side=side, crop=not given.has_prompt)
             if as_query
-            else load(given.image, side=side)
+            else load(given.image, side=side, keep_alpha=keep_alpha)
         )
     picture = loaded[key]
+    is_cutout = as_query and picture.alpha is not None
     if not given.has_prompt:
-        return LoadedInput(
-            picture, None if picture.alpha is None else Prompt(mask=_opaque(picture)), given.text
-        )
+        return LoadedInput(picture, Prompt(mask=_opaque(picture)) if is_cutout else None, given.text)
     mask = None if given.mask is None else load_mask(given.mask, picture.width, picture.height)
     prompt = Prompt(given.box, given.points, mask).within(picture.width, picture.height)
-    return LoadedInput(picture, prompt if picture.alpha is None else _on_cutout(prompt, picture), given.text)
+    return LoadedInput(picture, _on_cutout(prompt, picture) if is_cutout else prompt, given.text)
 
 
 def _opaque(picture: Picture) -> np.ndarray:

@@ -92,6 +92,19 @@ def resizing_of(model: Model) -> Resizing | None:
 
 
 @runtime_checkable
+class AlphaModel(Model, Protocol):
+    """A model that pools only what can be seen of pictures with transparency (`Picture.alpha`), also as
+    documents. They lie on white, as they do for others: an outline tells what a thing is."""
+
+    pools_alpha: bool
+
+
+def pools_alpha(model: Model) -> bool:
+    """Returns whether documents are to be loaded with `keep_alpha` for a model."""
+    return isinstance(model, AlphaModel) and model.pools_alpha
+
+
+@runtime_checkable
 class BatchProposer(Protocol):
     """A model that proposes regions for many scenes at once: a card is then waited for once, not once a
     photo."""

@@ -30,22 +30,27 @@ def box_weights(boxes: Sequence[Box], width: float, height: float, grid: tuple[i
     return _normalize_sums((y[:, :, None] * x[:, None, :]).reshape(len(boxes), -1))
 
 
-def prompt_weights(prompt: Prompt, width: float, height: float, cells: np.ndarray) -> np.ndarray:
+def prompt_weights(
+    prompt: Prompt, width: float, height: float, cells: np.ndarray, opacity: np.ndarray | None = None
+) -> np.ndarray:
     """Computes the weights of one prompt: (rows x columns,) float32. The weights of its parts are multiplied.
 
     `cells` (rows / 2, columns / 2, channels) is the coarser map, whose cells are compared with the
     clicked ones. How a point becomes a region this way is approximate: it knows likeness, not outlines.
+    `opacity` (rows x columns,) is the share of each cell that can be seen; None: all.
     """
     grid = 2 * cells.shape[0], 2 * cells.shape[1]
     weights = np.ones(grid[0] * grid[1])
     if prompt.box is not None:
         weights = box_weights([prompt.box], width, height, grid)[0].astype(np.float64)
     if prompt.mask is not None:
-        weights = weights * _mask_coverage(prompt.mask, grid)
+        weights = weights * cover(prompt.mask, grid)
+    if opacity is not None:
+        weights = weights * (opacity if prompt.mask is None else opacity > 0)
     if prompt.points:
         weights = weights * _point_window(prompt.points, width, height, cells)
     if weights.sum() <= 0:  # a box and a mask that do not meet
-        weights = _mask_coverage(prompt.mask, grid) if prompt.mask is not None else np.ones(grid[0] * grid[1])
+        weights = cover(prompt.mask, grid) if prompt.mask is not None else np.ones(grid[0] * grid[1])
     return _normalize_sums(weights[None])[0]
 
 
@@ -66,8 +71,15 @@ def _normalize_sums(weights: np.ndarray) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _mask_coverage(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Share of each cell that the mask covers, by area."""
+def keep_opaque(weights: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """Weighs the cells of regions (k, cells) by how much of each can be seen, `opacity` (cells,). A region of
+    which nothing can be seen stays as it is."""
+    seen = weights * opacity
+    return _normalize_sums(np.where(seen.sum(axis=1, keepdims=True) > 0, seen, weights))
+
+
+def cover(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Computes the share of each cell that the mask covers, by area: (rows x columns,)."""
     from PIL import Image
 
     covered = Image.fromarray(mask.astype(np.float32)).resize(grid[::-1], Image.Resampling.BOX)

@@ -12,13 +12,14 @@ from virtue.resizing import Resizing
 
 
 class Task(NamedTuple):
-    """A photo to read: `side` as for `pictures.load`, then resized by the model's rule, within `timeout`
-    seconds."""
+    """A photo to read: `side` and `keep_alpha` as for `pictures.load`, then resized by the model's rule,
+    within `timeout` seconds."""
 
     path: bytes
     side: int | None
     timeout: float
     resizing: Resizing | None = None
+    keep_alpha: bool = False
 
 
 class Hashed(NamedTuple):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from virtue.embedder.model import resizing_of
+from virtue.embedder.model import pools_alpha, resizing_of
 from virtue.errors import InputError
 from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.embedding import Job, PhotoEmbedder, embed_captions
@@ -100,6 +100,7 @@ class Pipeline:
             min(workers, len(files)),
             timeout,
             resizing=resizing_of(model),
+            keep_alpha=pools_alpha(model),
             # While the model works on a batch, the next one is decoded.
             ahead=(self._threads.max_batch, MAX_BATCH_PIXELS),
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from virtue.embedder.model import resizing_of
+from virtue.embedder.model import pools_alpha, resizing_of
 from virtue.errors import StoreError
 from virtue.indexer.embedding import Job, PhotoEmbedder
 from virtue.indexer.indexing import index
@@ -119,8 +119,16 @@ def _measure_rate(
     files = [walk(path).files[path] for path in sample]
     jobs: list[Job] = []
     ended: list[float] = []
-    resizing = resizing_of(embedder.model)
-    pool = Pool(files, embedder.model.side, lambda *_: True, workers, timeout, resizing=resizing)
+    model = embedder.model
+    pool = Pool(
+        files,
+        model.side,
+        lambda *_: True,
+        workers,
+        timeout,
+        resizing=resizing_of(model),
+        keep_alpha=pools_alpha(model),
+    )
     with pool as outcomes:
         for outcome in outcomes:
             if outcome is not None:
@@ -134,9 +142,9 @@ def _measure_rate(
             for job in some:
                 list(threads.put([job]))
             list(threads.rest())
-    model = (time.monotonic() - began) / len(jobs[1:])
+    embedding = (time.monotonic() - began) / len(jobs[1:])
     decoding = (ended[-1] - ended[0]) / len(ended[1:])
-    return 1 / max(model, decoding, 1e-6)
+    return 1 / max(embedding, decoding, 1e-6)
 
 
 def _job(outcome: Outcome, state: FileState) -> list[Job]:

@@ -76,15 +76,16 @@ def read(task: Task, channel: Channel) -> None:
             size = estimate_memory(image, task.side)
             if size > MAX_LIGHT_BYTES:
                 _ask(channel, Heavy(size), task.timeout)
-            picture = decode(image, task.side)
+            picture = decode(image, task.side, keep_alpha=task.keep_alpha)
             metadata = read_metadata(image)
         after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UnreadableError("it changed while it was read: index again")
     phash = perceptual_hash(picture.pixels)
     picture = picture.resize_by(task.resizing)
-    pixels = np.ascontiguousarray(picture.pixels)
-    channel.send(Decoded(replace(picture, pixels=pixels), metadata, phash))
+    alpha = None if picture.alpha is None else np.ascontiguousarray(picture.alpha)
+    picture = replace(picture, pixels=np.ascontiguousarray(picture.pixels), alpha=alpha)
+    channel.send(Decoded(picture, metadata, phash))
 
 
 def _size_and_times(status: os.stat_result) -> tuple[int, int, int]:

@@ -61,6 +61,7 @@ class Pool:
         files: what to read; taken as it is needed.
         side: as for `pictures.load`.
         resizing: what is done to every picture after that; None: nothing.
+        keep_alpha: as for `pictures.load`.
         wanted: called once a file, by many threads, with its content's hash; whether to decode it.
         workers: number of processes.
         timeout: seconds a file may take.
@@ -78,11 +79,12 @@ class Pool:
         timeout: float = FILE_TIMEOUT,
         *,
         resizing: Resizing | None = None,
+        keep_alpha: bool = False,
         ahead: tuple[int, int] = (0, 0),
     ) -> None:
         self._files = iter(files)
         self._side, self._wanted, self._timeout = side, wanted, timeout
-        self._resizing = resizing
+        self._resizing, self._keep_alpha = resizing, keep_alpha
         self._taking = threading.Lock()
         self._heavy = threading.Lock()
         self._stopped = threading.Event()
@@ -166,7 +168,8 @@ class Pool:
         hashed: Hashed | None = None
         decoded: Decoded | None = None
         try:
-            answer = worker.ask(Task(found.path, self._side, self._timeout, self._resizing), self._timeout)
+            task = Task(found.path, self._side, self._timeout, self._resizing, self._keep_alpha)
+            answer = worker.ask(task, self._timeout)
             if isinstance(answer, Hashed):
                 hashed = answer
                 wanted = self._wanted(found, hashed)

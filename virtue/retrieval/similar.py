@@ -183,12 +183,12 @@ def _read_query(snapshot: Snapshot, embedder: Callable[[], Embedder], path: byte
         for image in snapshot.full_images([photo]):
             here = snapshot.copies([photo])[photo][0]._replace(path=path)
             return _Query(here, photo, snapshot.vectors_of("regions", [image.row])[0], image.phash)
-    from virtue.embedder.model import Item
+    from virtue.embedder.model import Item, pools_alpha
     from virtue.phash import perceptual_hash
 
     assert snapshot.generation is not None
     model = choose_embedder(snapshot.generation, embedder())
-    picture = load(os.fsdecode(path), side=model.model.side)
+    picture = load(os.fsdecode(path), side=model.model.side, keep_alpha=pools_alpha(model.model))
     (vector,) = model.embed([Item(model.scenes([picture])[0])])
     phash = perceptual_hash(picture.pixels)
     return _Query(Copy(path, picture.width, picture.height), None, vector, phash)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from virtue.embedder import Embedder, Item
+from virtue.embedder.model import pools_alpha
 from virtue.geometry import Box, Prompt
-from virtue.pictures import load
+from virtue.pictures import Picture, load
 
 Result = TypeVar("Result")
 
@@ -46,6 +47,10 @@ class Trial:
     seconds: dict[str, float]
 
 
+def _load(photo: Path, embedder: Embedder) -> Picture:
+    return load(photo, side=embedder.model.side, keep_alpha=pools_alpha(embedder.model))
+
+
 def try_model(load_model: Callable[[], Embedder], photo: Path, words: str, limit: int = MAX_REGIONS) -> Trial:
     """Ranks the full image and up to `limit` proposed regions of a photo by words.
 
@@ -63,7 +68,7 @@ def try_model(load_model: Callable[[], Embedder], photo: Path, words: str, limit
         return result
 
     embedder = timed("model", load_model)
-    (scene,) = timed("picture", lambda: embedder.scenes([load(photo, side=embedder.model.side)]))
+    (scene,) = timed("picture", lambda: embedder.scenes([_load(photo, embedder)]))
     query = timed("words", lambda: embedder.query(words, "regions"))
 
     def regions() -> list[TrialRegion]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from virtue.embedder.model import Item
+from virtue.embedder.model import Item, Model, pools_alpha
 from virtue.errors import InputError, PictureError, VirtueError
 from virtue.geometry import Box
 from virtue.indexer.embedding import MAX_CAPTION, MAX_CAPTIONS, region_item
@@ -119,7 +119,7 @@ def _change(
     if texts:
         change = replace(change, caption_vectors=_embed(model, [Item(text=text) for text in texts]))
     if change.regions:
-        (scene,) = model.scenes([_load(photo, model.model.side)])
+        (scene,) = model.scenes([_load(photo, model.model)])
         items = [region_item(scene, region) for region, _ in change.regions]
         change = replace(change, region_vectors=_embed(model, items))
     return change
@@ -206,7 +206,7 @@ def _read_texts(what: str, texts: Any, most: int, length: int) -> tuple[str, ...
     return tuple(kept)
 
 
-def _load(photo: Photo, side: int | None) -> Picture:
+def _load(photo: Photo, model: Model) -> Picture:
     """Reads the photo's picture, of a file that still holds it."""
     reason = "it has no file that is there"
     for path in photo.raw_paths:
@@ -214,7 +214,7 @@ def _load(photo: Photo, side: int | None) -> Picture:
             reason = f"{printable(path)} cannot be read, or was changed since it was indexed"
             continue
         try:
-            return load(os.fsdecode(path), side=side)
+            return load(os.fsdecode(path), side=model.side, keep_alpha=pools_alpha(model))
         except PictureError as error:
             reason = str(error)
     raise InputError(f"a new region needs the photo's file, and {reason}: index again")

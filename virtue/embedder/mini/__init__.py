@@ -28,7 +28,7 @@ from virtue.embedder.mini.people import names_people
 from virtue.embedder.mini.text_encoder import TextEncoder
 from virtue.embedder.mini.things import PEOPLE, PERSON, ThingMeanings, Things
 from virtue.embedder.model import EarlierModel, Find, Item, Proposal
-from virtue.embedder.pooling import box_weights, prompt_weights
+from virtue.embedder.pooling import box_weights, keep_opaque, prompt_weights
 from virtue.geometry import Box, Prompt
 from virtue.transparency import find_opaque_rectangle
 from virtue.vector_math import unit_rows
@@ -44,6 +44,8 @@ MAX_ENLARGEMENT = 2
 """Sides that would enlarge the query picture more are left out: what is blown up looks like nothing."""
 MIN_RECTANGLE_SIDE = 16
 """Pixels on the short side of the opaque part of a cut-out that is looked at alone."""
+MIN_SEEN = 0.1
+"""Share of a proposed box that must not be transparent."""
 IMAGE_MEANING = 0.02
 """Weight of the meaning, look 1, when an image looks for regions or photos."""
 TEXT = 0.6
@@ -85,6 +87,7 @@ class Mini:
     parts = 3
     """Of a row, all of one weight."""
     text_match = 0.5
+    pools_alpha = True
 
     def __init__(
         self, folder: Path = FOLDER, *, threads: int | None = None, proposer: Proposer | None = None
@@ -151,9 +154,10 @@ class Mini:
         return Things.of(found, self._proposer.names, maps.width, maps.height)
 
     def propose(self, scene: FeatureMaps, limit: int) -> list[Proposal]:
-        things = scene.things.proposals[:MAX_THINGS]
+        things = [thing for thing in scene.things.proposals if _is_seen(scene, thing.box)][:MAX_THINGS]
         boxes = proposals.propose(scene, limit, self._vision.look, [thing.box for thing in things])
-        return [*things, *map(Proposal, boxes[len(things) :])][:limit]
+        grid = [Proposal(box) for box in boxes[len(things) :] if _is_seen(scene, box)]
+        return [*things, *grid][:limit]
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         rows = np.zeros((len(items), self.dim), np.float32)
@@ -229,7 +233,7 @@ class Mini:
     # -- the parts ---------------------------------------------------------------------------------------
 
     def _maps(self, picture: Picture, side: int) -> FeatureMaps:
-        return self._vision.maps(picture.pixels, picture.width, picture.height, side)
+        return self._vision.maps(picture.pixels, picture.width, picture.height, side, picture.alpha)
 
     def _multi_scale_looks(self, picture: Picture, prompt: Prompt | None, own: np.ndarray) -> np.ndarray:
         """(k, 384) looks of a whole picture or cut-out, the library's own size first unless the picture is
@@ -303,6 +307,7 @@ class TwoPartMini(Mini):
 
     dim = MEANING + LOOK
     parts = 2
+    pools_alpha = False
     lacks = "colours and boxes that fit things"
 
     def __init__(self, now: Mini, fingerprint: str) -> None:
@@ -343,14 +348,24 @@ def _opaque_part(picture: Picture) -> Picture | None:
     return replace(picture, pixels=pixels, width=x1 - x0, height=y1 - y0, alpha=None)
 
 
+def _is_seen(maps: FeatureMaps, box: Box) -> bool:
+    """Returns whether enough of a box is not transparent."""
+    if maps.opacity is None:
+        return True
+    (share,) = box_weights([box], maps.width, maps.height, maps.grid) @ maps.opacity
+    return bool(share >= MIN_SEEN)
+
+
 def _weights(maps: FeatureMaps, prompts: Sequence[Prompt | None]) -> np.ndarray:
     """(len(prompts), cells of the finer grid) weights; boxes alone are laid out all at once."""
     whole = Box(0, 0, maps.width, maps.height)
     boxes = [prompt.box if prompt and prompt.box else whole for prompt in prompts]
     weights = box_weights(boxes, maps.width, maps.height, maps.grid)
+    if maps.opacity is not None:
+        weights = keep_opaque(weights, maps.opacity)
     for index, prompt in enumerate(prompts):
         if prompt and (prompt.points or prompt.mask is not None):
-            weights[index] = prompt_weights(prompt, maps.width, maps.height, maps.last)
+            weights[index] = prompt_weights(prompt, maps.width, maps.height, maps.last, maps.opacity)
     return weights
 
 

@@ -19,7 +19,7 @@ from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.mini.colours import ColourTable, pool_shares
 from virtue.embedder.mini.config import Config
 from virtue.embedder.mini.things import ThingMeanings, Things
-from virtue.embedder.pooling import coarsen
+from virtue.embedder.pooling import coarsen, cover, keep_opaque
 from virtue.onnx_session import open_session
 from virtue.vector_math import unit_rows
 
@@ -29,11 +29,13 @@ class FeatureMaps(FeatureMap):
     """The feature maps of a picture: `last` has 1280 channels at stride 32 of the model's input, `middle` is
     (2 rows, 2 columns, 672) at stride 16; both float32, never negative (ReLU6). `shares` is (cells of the
     finer grid, 11) float32: of each cell, the shares of the colour terms. `pixels` are what the network saw,
-    and `find_things` finds the things in them."""
+    and `find_things` finds the things in them. `opacity` is (cells of the finer grid,): the share of each
+    that can be seen; None: all of it."""
 
     middle: np.ndarray
     shares: np.ndarray
     pixels: np.ndarray
+    opacity: np.ndarray | None = None
     find_things: Callable[[FeatureMaps], Things] | None = None
 
     @cached_property
@@ -41,6 +43,13 @@ class FeatureMaps(FeatureMap):
         """The things in the picture, looked for when first asked for."""
         assert self.find_things is not None, "only for pictures as a library has them"
         return self.find_things(self)
+
+    @property
+    def everything(self) -> np.ndarray:
+        """(1, cells of the finer grid) weights of all that can be seen."""
+        cells = self.grid[0] * self.grid[1]
+        alike = np.full((1, cells), 1 / cells, np.float32)
+        return alike if self.opacity is None else keep_opaque(alike, self.opacity)
 
     @cached_property
     def cubed(self) -> tuple[np.ndarray, np.ndarray]:
@@ -67,11 +76,13 @@ class ImageEncoder:
             self._centre = arrays["look_centre"].astype(np.float32)
             self._projection = arrays["look_projection"].astype(np.float32)
 
-    def maps(self, pixels: np.ndarray, width: int, height: int, side: int) -> FeatureMaps:
+    def maps(
+        self, pixels: np.ndarray, width: int, height: int, side: int, alpha: np.ndarray | None = None
+    ) -> FeatureMaps:
         """Runs one forward pass with `side` pixels on the long side, the other a multiple of 32 near the
         aspect.
 
-        `pixels` is (h, w, 3) uint8 RGB; `width` and `height` are the original's.
+        `pixels` is (h, w, 3) uint8 RGB; `width` and `height` are the original's; `alpha` is (h, w) uint8.
         """
         step = self._config.stride
         scale = side / max(pixels.shape[:2])
@@ -81,14 +92,16 @@ class ImageEncoder:
 
             pixels = np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.BICUBIC))
         last, middle = self._session.run(None, {"pixels": np.ascontiguousarray(pixels[None])})
-        shares = self._table.cells(pixels, middle.shape[1:3])
-        return FeatureMaps(width, height, last[0], middle[0], shares, pixels)
+        grid = middle.shape[1:3]
+        opacity = None if alpha is None else cover(2 * alpha.astype(np.uint16) >= alpha.max(), grid)
+        shares = self._table.cells(pixels, grid)
+        return FeatureMaps(width, height, last[0], middle[0], shares, pixels, opacity)
 
     def meaning(self, maps: FeatureMaps, weights: np.ndarray, things: np.ndarray | None = None) -> np.ndarray:
         """Returns the meanings of regions: (k, 384) unit rows. `weights` is (k, cells of the finer grid), and
         `things` (k, 384) what the things in them mean. The meaning of the full image is mixed in with a
         smaller weight, since it decides what a small window leaves open."""
-        own = self._conse(maps, np.concatenate([weights, np.full_like(weights[:1], 1 / weights.shape[1])]))
+        own = self._conse(maps, np.concatenate([weights, maps.everything]))
         meanings = own[:-1] + self._config.context * own[-1:]
         return unit_rows(meanings if things is None else meanings + self._config.things * things)
 
