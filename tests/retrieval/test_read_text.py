@@ -42,6 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, example_photos: Path) -> Pat
     write(photos / "page.png", *PAGE, size=32, ground="white")
     write(photos / "shop.png", "Copy centre")
     write(photos / "yard.png", "TAXISTAND")
+    write(photos / "stone.png", "Erected by Theodora Quillfeathar")
     write(photos / "receipt.png", "Supermarket Miller", "Bread 2.40", "Milk 1.15", "Invoice 88213")
     write(photos / "dull.png")
     (photos / "dull.txt").write_text("no parking")
@@ -71,6 +72,8 @@ def name(hit: Hit) -> str:
         ("ferry to Fuerteventura", "page.png", PAGE[5]),
         ("invoice 88213", "receipt.png", "Invoice 88213"),
         ("88213", "receipt.png", "Invoice 88213"),
+        ("quillfeather", "stone.png", "Erected by Theodora Quillfeathar"),  # as if it had been misread
+        ("theodora quillfeather", "stone.png", "Erected by Theodora Quillfeathar"),
         ("miller", "receipt.png", "Supermarket Miller"),
     ],
 )
@@ -128,7 +131,7 @@ def test_what_is_mentioned_in_passing_comes_behind_photos_that_show_it(library: 
 
 
 def test_photos_without_text_are_ordered_as_before(place: Path, library: Library) -> None:
-    texts = {"sign.png", "lane.png", "page.png", "shop.png", "receipt.png", "dull.png", "yard.png"}
+    texts = {path.name for path in (place / "photos").glob("*.png")}
     with Library(place / "unread", read_only=True) as unread:
         for query in ("a dog", "a cat", "an astronaut", "flowers", "a street", "a rocket", "coffee", "coins"):
             found = [(name(hit), hit.score) for hit in library.search(query, top=40)]

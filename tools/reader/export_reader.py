@@ -1,5 +1,6 @@
 """Makes the files of the reader from the package that carries its networks.
 
+    pip install -r tools/mini/requirements.txt
     pip download --no-deps rapidocr==3.10.0
     python -m tools.reader.export_reader OUT --package rapidocr-3.10.0-py3-none-any.whl
 

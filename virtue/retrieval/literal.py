@@ -32,6 +32,8 @@ HOLDS_ALL = 0.9
 """Share of the way from `match` to 1 that all words of the query are worth among others; a caption goes the
 rest as far as it holds nothing else."""
 
+MIN_MISREAD = 6
+"""Letters of a word that is found where one of them, in its second half, was read as another."""
 TELLING = 0.25
 """Share of the words of a text that was read which the words of a query must make up, so that it tells of
 them."""
@@ -98,12 +100,15 @@ class LiteralQuery:
         total = sum(weights.values())
         needed = [token for token in _needed(weights, MOST * total) if counts.get(token)]
         joined = [token for token in self._joined if 0 < counts.get(token, 0) < MAX_DOCUMENTS]
-        if not total or not (needed or joined):
+        unseen = [word for word in self.words if not counts.get(word) and _may_be_misread(word)]
+        stems = [f"{word[: -(-len(word) // 2)]}*" for word in unseen] if field == "caption" else []
+        if not total or not (needed or joined or stems):
             return []
         rare = [token for token in needed if counts[token] < MAX_DOCUMENTS]
         held = [token for token, weight in weights.items() if weight and counts.get(token)]
         together = held if len(rare) < len(needed) else []
         documents = snapshot.find_tokens(field, rare + joined, together, search.filter)
+        documents += snapshot.find_tokens(field, stems, filter=search.filter)
         scores: dict[int, float] = {}
         owners: dict[int, tuple[int, bool]] = {}
         passing: set[int] = set()
@@ -111,6 +116,8 @@ class LiteralQuery:
             own = set(tokens)
             if is_read:
                 own.update(*(self._joined[word] for word in own & self._joined.keys()))
+                misread = [word for word in unseen if any(_is_nearly(word, token) for token in tokens)]
+                own.update(misread)
             share = _weigh(own, weights) / total
             if share < MOST or own & self.unwanted:
                 continue
@@ -118,7 +125,7 @@ class LiteralQuery:
             if field == "caption" and share > ALL:
                 reach += (1 - HOLDS_ALL) * len(own & self.wanted.keys()) / len(own)
             scores[row], owners[row] = match + (1 - match) * reach, (photo, is_read)
-            if is_read and self._is_in_passing(own, share):
+            if is_read and (misread or self._is_in_passing(own, share)):
                 passing.add(row)
         if not scores:
             return []
@@ -168,6 +175,19 @@ def _needed(weights: dict[str, float], least: float) -> list[str]:
         needed.append(token)
         left -= weights[token]
     return needed
+
+
+def _may_be_misread(word: str) -> bool:
+    return len(word) >= MIN_MISREAD and word.isascii() and word.isalpha()
+
+
+def _is_nearly(word: str, other: str) -> bool:
+    """Returns whether two words differ in one letter: it is another one, one more or one less."""
+    if abs(len(word) - len(other)) > 1 or word == other:
+        return False
+    same = next((n for n, (one, another) in enumerate(zip(word, other, strict=False)) if one != another), -1)
+    same = min(len(word), len(other)) if same < 0 else same
+    return any(word[same + one :] == other[same + another :] for one, another in ((1, 1), (1, 0), (0, 1)))
 
 
 def _weigh(own: Set[str], weights: dict[str, float]) -> float:

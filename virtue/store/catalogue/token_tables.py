@@ -97,8 +97,9 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _query(token: str) -> str:
-    """Returns a token as FTS5's query language takes it: nothing in quotes is an operator."""
-    return f'"{token}"*' if is_prefix(token) else f'"{token}"'
+    """Returns a token as FTS5's query language takes it: nothing in quotes is an operator. No token holds an
+    asterisk: one at its end asks for all that begin so."""
+    return f'"{token.rstrip("*")}"*' if is_prefix(token) or token.endswith("*") else f'"{token}"'
 
 
 def is_prefix(token: str) -> bool:
