@@ -18,6 +18,7 @@ from PIL import Image
 from tests.conftest import Run
 from virtue import Library
 from virtue.cli import app
+from virtue.geometry import Box
 from virtue.store import Store
 from virtue.store.catalogue.fields import FIELDS
 
@@ -40,6 +41,21 @@ def sentence(done: "subprocess.CompletedProcess[bytes]") -> str:
     lines = done.stderr.decode().splitlines()
     assert len(lines) == 1, lines
     return lines[0]
+
+
+def test_things_have_names_boxes_and_a_filter(virtue: Run, demo_library: Path) -> None:
+    person = ("--where", "object = Person", "--json", "-d", demo_library)
+    found = {Path(hit["path"]).name for hit in hits(virtue("search", *person))}
+    assert {"astronaut.jpg", "photographer.jpg"} <= found
+    assert not found & {"cat.jpg", "coins.jpg", "pagoda.jpg", "street.jpg"}
+    first, *rest = hits(virtue("search", "a man with a camera", *person))
+    assert Path(first["path"]).name == "photographer.jpg"
+    assert (first["kind"], first["object"]) == ("region", "person")
+    assert {hit["object"] for hit in rest} == {"person"}
+    x, y, w, h = first["box"]
+    assert Box.from_xywh(x, y, w, h).iou(Box(3, 68, 318, 512)) > 0.85, "around him, and not his camera"
+    (bicycle, *_) = hits(virtue("search", "a bicycle", "--json", "-d", demo_library))
+    assert (Path(bicycle["path"]).name, bicycle["object"]) == ("street.jpg", "bicycle")
 
 
 def test_words_find_the_region_not_merely_the_photo(virtue: Run, demo_library: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from virtue.embedder.mini.detector import Detections
 from virtue.embedder.model import Proposal
+from virtue.embedder.proposals import MAX_AREA_SHARE
 from virtue.geometry import Box, compute_ious, suppress_non_maxima
 
 PERSON = "person"
@@ -19,8 +20,6 @@ PEOPLE = "people"
 
 MIN_NAMED = 0.4
 """How sure it is at least what a thing is; below, there is a thing, but its name is more often wrong."""
-MAX_AREA_SHARE = 0.95
-"""Share of the picture from which on a thing is the whole photo again."""
 MAX_IOU = 0.85
 """Intersection over union from which on two boxes need no row each."""
 
