@@ -89,10 +89,11 @@ def photo(rng: np.random.Generator, number: int, count: int, dim: int) -> tuple[
 
 
 def as_mini(rng: np.random.Generator, count: int, dim: int) -> np.ndarray:
-    """(count, dim) float32: meaning, look and colours, each of length 1 / sqrt 3."""
+    """(count, dim) float32: meaning, look and colours, of lengths 2/3, 2/3 and 1/3."""
     parts = np.split(rng.standard_normal((count, dim)).astype(np.float32), [MEANING, MEANING + LOOK], axis=1)
     parts[2] = abs(parts[2])
-    return np.concatenate([unit_rows(part) for part in parts], axis=1) / np.float32(3**0.5)
+    meaning, look, colours = (unit_rows(part) / np.float32(1.5) for part in parts)
+    return np.concatenate([meaning, look, colours / 2], axis=1)
 
 
 def processes(library: Path, torch_python: str, repetitions: int) -> dict[str, object]:

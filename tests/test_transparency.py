@@ -159,7 +159,7 @@ def test_regions_of_a_document_are_pooled_under_its_alpha(mini: Embedder) -> Non
     everywhere = np.zeros((256, 256), bool)
     everywhere[:, 64:192] = True
     for item in (image, corner, {"image": image, "mask": everywhere}):
-        shares = dict(zip(TERMS, 3 * mini.encode(item)[768:784] ** 2, strict=False))
+        shares = dict(zip(TERMS, 9 * mini.encode(item)[768:784] ** 2, strict=False))
         assert shares["red"] > 0.7 and shares["white"] < 0.01
     nothing = mini.encode({"image": image, "box": (192, 0, 256, 256)})
     assert np.linalg.norm(nothing) == pytest.approx(1, abs=1e-4)
@@ -184,7 +184,7 @@ def test_indexed_photos_are_what_encode_makes_of_them(mini: Embedder, tmp_path: 
         for name, row in rows.items():
             np.testing.assert_allclose(row, mini.encode(photos / name), atol=2e-3, err_msg=name)
         np.testing.assert_array_equal(rows["screenshot.png"], rows["plain.png"])
-        colours = {name: 3**0.5 * row[768:] for name, row in rows.items()}
+        colours = {name: 3 * row[768:] for name, row in rows.items()}
         assert colours["sticker.png"] @ colours["palette.png"] > 0.99
         assert colours["sticker.png"] @ colours["plain.png"] < 0.9
         # Proposals lie where something can be seen.

@@ -27,7 +27,7 @@ def flat(*rgb: int) -> np.ndarray:
 
 def shares(row: np.ndarray) -> dict[str, float]:
     """The shares of the terms in a row of a library."""
-    return dict(zip(TERMS, (3 * row[COLOURS] ** 2).tolist(), strict=True))
+    return dict(zip(TERMS, (9 * row[COLOURS] ** 2).tolist(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,11 @@ def test_long_texts_are_read_in_no_time() -> None:
 def test_a_text_without_colours_asks_as_ever(mini: Embedder) -> None:
     assert not mini.encode_query("an orange on a table")[768:].any()
     mug, red = mini.encode_query(["a mug", "a red mug"])
-    assert mug @ red == pytest.approx(1.25**-0.5, abs=1e-4)
-    assert red[COLOURS][TERMS.index("red")] == pytest.approx(0.5 * 1.25**-0.5, abs=1e-4)
+    assert mug @ red == pytest.approx(2**-0.5, abs=1e-4)
+    assert red[COLOURS][TERMS.index("red")] == pytest.approx(2**-0.5, abs=1e-4)
+    among_captions = mini.encode_query("a red mug", find="captions")
+    assert mug @ among_captions == pytest.approx(1.25**-0.5, abs=1e-4)
+    assert among_captions @ mini.encode("a red mug") == pytest.approx(1, abs=1e-4)
     both = mini.encode_query("a red and blue mug")
     assert both[COLOURS].nonzero()[0].tolist() == [TERMS.index("red"), TERMS.index("blue")]
     assert np.linalg.norm(both[768:]) == pytest.approx(np.linalg.norm(red[768:]), abs=1e-4)

@@ -39,12 +39,12 @@ def test_the_fingerprint_is_that_of_the_files():
     assert sum((FOLDER / name).stat().st_size for name in FILES) < 60e6
 
 
-def test_a_row_is_meaning_look_and_colours_of_equal_weight(embedder):
+def test_a_row_is_meaning_and_look_and_half_as_much_colours(embedder):
     row = embedder.encode(scene_picture())
     assert row.dtype == np.float32
     assert row.shape == (embedder.dim,) == (784,)
-    for part in np.split(row, [HALF, 2 * HALF]):
-        assert np.linalg.norm(part) == pytest.approx(3**-0.5, abs=1e-5)
+    for part, length in zip(np.split(row, [HALF, 2 * HALF]), (2 / 3, 2 / 3, 1 / 3), strict=True):
+        assert np.linalg.norm(part) == pytest.approx(length, abs=1e-5)
 
 
 def test_a_text_is_meaning_alone(embedder):
@@ -52,7 +52,7 @@ def test_a_text_is_meaning_alone(embedder):
         assert np.linalg.norm(row[:HALF]) == pytest.approx(1, abs=1e-5)
         assert not row[HALF:].any()
     np.testing.assert_array_equal(
-        embedder.encode("a red mug"), embedder.encode_query("a red mug", find="photos")
+        embedder.encode("a red mug"), embedder.encode_query("a red mug", find="captions")
     )
 
 
@@ -77,7 +77,7 @@ def test_a_question_weighs_its_parts_by_what_is_looked_for(embedder):
         assert np.linalg.norm(row[:HALF]) == pytest.approx(0.02, abs=1e-3)
     (row,) = embedder.query(box, "captions")
     assert not row[HALF:].any()
-    np.testing.assert_allclose(row[:HALF], embedder.encode(box)[:HALF] * 3**0.5, atol=1e-5)
+    np.testing.assert_allclose(row[:HALF], embedder.encode(box)[:HALF] * 1.5, atol=1e-5)
     (both,) = embedder.query({**box, "text": "a blue square"}, "regions")
     meaning = both[:HALF] / np.linalg.norm(both[:HALF])
     np.testing.assert_allclose(meaning, embedder.encode("a square")[:HALF], atol=1e-5)
@@ -143,7 +143,7 @@ def test_a_picture_without_a_prompt_is_asked_at_several_sizes_its_own_first(embe
     assert rows.shape == (4, 784)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(rows[0], embedder.encode_query(picture))
-    own = embedder.encode(picture)[HALF : 2 * HALF] * 3**0.5
+    own = embedder.encode(picture)[HALF : 2 * HALF] * 1.5
     assert rows[0, HALF : 2 * HALF] @ own == pytest.approx(1, abs=1e-3)
     assert (rows[1:, HALF : 2 * HALF] @ own < 0.99).all()
     assert len(embedder.query({"image": picture, "text": "at night"}, "regions")) == 4
@@ -245,7 +245,7 @@ def test_pictures_of_any_shape_are_documents_and_questions(embedder, size):
     questions = embedder.query(pixels, "regions")
     assert np.isfinite(questions).all()
     if max(size) >= 256:
-        assert questions[0, HALF : 2 * HALF] @ row[HALF : 2 * HALF] * 3**0.5 > 0.99
+        assert questions[0, HALF : 2 * HALF] @ row[HALF : 2 * HALF] * 1.5 > 0.99
     (scene,) = embedder.scenes([load(pixels, side=512)])
     for box in embedder.propose(scene, 32):
         assert box.within(size[1], size[0]) == box

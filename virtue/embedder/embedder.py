@@ -135,6 +135,12 @@ class Embedder(Encoder):
         return float(getattr(self.model, "cross_modal_weight", 1.0))
 
     @property
+    def same_picture(self) -> float:
+        """Dot product of two pictures as documents from which on they show the same. An asymmetric model has
+        an attribute of this name, by what other photos and copies reach."""
+        return float(getattr(self.model, "same_picture", 0.8))
+
+    @property
     def is_asymmetric(self) -> bool:
         """Whether a picture as a query has another vector than as a document."""
         return isinstance(self.model, AsymmetricModel)

@@ -48,9 +48,6 @@ its photo, so much for a region in which it found a thing, and so much times the
 the boxes of `virtue.evaluation.boxes`."""
 WHOLE = 0.008
 """By how much a full image has to score better than the box that fits best to be shown in its place."""
-SAME = 0.8
-"""Dot product of a query picture as a document and a full image from which on they show the same: another
-photo seldom reaches 0.75, a detail of it 0.6."""
 ALWAYS_RANKED = 10
 """Hits that are ranked however few are wanted, so that one hit depends on the same as ten."""
 
@@ -252,7 +249,7 @@ def _find_same_picture(
     document = EncodedQuery(embedder.encode(query.parts[0])[None], "image")
     whole = among_regions(regions.snapshot, document, "photos", regions.filter, regions.named, regions.copies)
     return whole.records.best(
-        lambda region: (region.is_full_image and whole.photo(region)) or None, count, SAME
+        lambda region: (region.is_full_image and whole.photo(region)) or None, count, embedder.same_picture
     )
 
 

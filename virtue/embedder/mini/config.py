@@ -25,7 +25,7 @@ class Config:
     """Settings on which stored vectors depend. Raise `pooling` when the code that pools changes them."""
 
     name: str = "mini"
-    pooling: int = 3
+    pooling: int = 4
     side: int = 512
     stride: int = 32
     top_classes: int = 50
