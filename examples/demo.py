@@ -1,4 +1,4 @@
-"""The demo behind `make demo`: index a dozen photos, ask three questions, write a report.
+"""The demo behind `make demo`: index a dozen photos, ask six questions, write a report.
 
 Each command is printed before it runs, so that it can be typed again.
 """
@@ -14,6 +14,7 @@ LIBRARY = Path("demo.virtue")
 REPORT = Path("demo.html")
 VIRTUE = Path(sys.executable).with_name("virtue")
 PHOTOS = HERE / "photos"
+SIGNS = HERE / "signs"
 GABLE = HERE / "query" / "gable.jpg"
 
 
@@ -27,8 +28,12 @@ def main() -> None:
     shutil.rmtree(LIBRARY, ignore_errors=True)
     library = ("--database", LIBRARY)
     box = ("--box", "250,160,190,190", GABLE)
-    run("Index a folder of photos", "index", PHOTOS, *library)
+    run("Index two folders of photos", "index", PHOTOS, SIGNS, *library)
     run("Words: what shows it, or is said to be it?", "search", "a cup of espresso", "--top", 3, *library)
+    regions = ("--find", "regions", "--top", 2)
+    run("A person, in a box that fits, by pictures alone", "search", "a man", *regions, *library)
+    run("A colour", "search", "an orange flower", *regions, *library)
+    run("What is written in a photo", "search", "conference centre", "--top", 1, *library)
     run(
         "A box drawn on a photo that is not in the library: where else is this gable?",
         "search", *box, "--top", 3, *library, "--html", REPORT,
