@@ -117,7 +117,9 @@ def test_a_text_without_colours_asks_as_ever(mini: Embedder) -> None:
     both = mini.encode_query("a red and blue mug")
     assert both[COLOURS].nonzero()[0].tolist() == [TERMS.index("red"), TERMS.index("blue")]
     assert np.linalg.norm(both[768:]) == pytest.approx(np.linalg.norm(red[768:]), abs=1e-4)
+    assert mini.text_baselines(red[None]) > mini.text_baselines(mug[None]) / 2**0.5
     alone = mini.encode_query("red")
+    np.testing.assert_allclose(mini.text_baselines(alone[None]), [0.6 / 3], atol=1e-4)
     assert not alone[:768].any() and alone[COLOURS][TERMS.index("red")] == 1
 
 

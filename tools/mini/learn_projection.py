@@ -4,7 +4,7 @@
 
 `tools.mini.training_pictures` says which packages supply the pictures, to be unpacked into the folders given
 here. Writes OUT, a .npz with look_centre and look_projection, and prints, as JSON, what the projection costs
-on pictures that it was not learnt from. Libraries made with another projection cannot be searched by pictures.
+on pictures that it was not learnt from. Libraries made with another projection are not searched by pictures.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class KnownModel:
 KNOWN_MODELS = tuple(
     KnownModel(*row)
     for row in (
-        (MINI, 784, 34_000_000, "Apache-2.0", "bundled, for any machine; regions from feature maps"),
+        (MINI, 784, 40_000_000, "Apache-2.0", "bundled, for any machine; regions from feature maps"),
         ("google/siglip2-base-patch16-224", 768, 1_500_000_000, "Apache-2.0", "best without a GPU"),
         ("google/siglip2-base-patch32-256", 768, 1_510_000_000, "Apache-2.0", "nearly as good, faster"),
         ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 512, 605_000_000, "MIT", "CLIP, small, English"),

@@ -221,7 +221,9 @@ class Mini:
 
     def text_baselines(self, vectors: np.ndarray) -> np.ndarray:
         nearest = (vectors[:, :MEANING] @ self._class_meanings.T).max(axis=1)
-        baselines: np.ndarray = np.float32(BASELINE / self.length) * nearest
+        # Something of each colour is in every library too.
+        colours = COLOURS * np.linalg.norm(vectors[:, MEANING + LOOK :], axis=1)
+        baselines: np.ndarray = np.float32(BASELINE / self.length) * (nearest + colours)
         return baselines
 
     def knows(self, text: str) -> bool:
