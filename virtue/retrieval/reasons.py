@@ -31,7 +31,7 @@ from virtue.store import CaptionRecord, RegionRecord
 NEARLY_BEST = 0.8
 """A picture is a further reason for a photo from this share of the best picture's score on, if that is above
 0."""
-READ = 0.2
+READ = 0.3
 """Share of the way from `match` to 1 from which on text that was read means what is asked for."""
 SAID: tuple[Via, ...] = ("caption", "ocr")
 ROUNDING = 1e-6
