@@ -322,7 +322,7 @@ def test_another_model_needs_leave(shelf: Shelf) -> None:
     shelf.photo("a.png")
     shelf.index()
     shelf.model = ColourModel("colours-2")
-    with pytest.raises(ModelMismatchError, match="not of 'colours': reindex it"):
+    with pytest.raises(ModelMismatchError, match="another version of the model 'colours': reindex it"):
         shelf.index()
 
 
