@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.library import Library
     from virtue.retrieval import Hit, Query
-    from virtue.retrieval.search import Goal as Find
+    from virtue.retrieval.checks import Goal as Find
     from virtue.retrieval.similar import Similar
     from virtue.store.records import Photo, Region, TextLine, VectorBlock
     from virtue.tasks.annotate_photos import Annotation
@@ -33,7 +33,7 @@ _HOMES = {
     "Annotation": "virtue.tasks.annotate_photos",
     "Box": "virtue.geometry",
     "Embedder": "virtue.embedder",
-    "Find": "virtue.retrieval.search:Goal",
+    "Find": "virtue.retrieval.checks:Goal",
     "Hit": "virtue.retrieval",
     "Library": "virtue.library",
     "Photo": "virtue.store.records",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from virtue.indexer import Estimate, Progress, Report
     from virtue.indexer.reach import MissingSummary
     from virtue.retrieval import Hit
-    from virtue.retrieval.search import Goal
+    from virtue.retrieval.checks import Goal
     from virtue.retrieval.similar import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
     from virtue.store.catalogue.filters import RowFilter
@@ -303,7 +303,7 @@ class Library:
 
     def _searcher(self) -> Embedder:
         """Returns what makes queries for the vectors that there are."""
-        from virtue.retrieval.search import choose_embedder
+        from virtue.retrieval.checks import choose_embedder
 
         with self.store.read() as snapshot:
             generation = snapshot.generation

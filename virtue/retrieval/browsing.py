@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from virtue.retrieval.checks import Goal, check_options, nothing_indexed
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.hits_of_records import caption_hit, full_box, region_hit
 from virtue.retrieval.photo_facts import add_facts
-from virtue.retrieval.search import Goal, check_options, nothing_indexed, row_filter
+from virtue.retrieval.search import row_filter
 from virtue.store import Store
 from virtue.store.catalogue.filters import RowFilter
 

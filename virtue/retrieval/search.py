@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError
+from virtue.retrieval.checks import Goal, check_not_empty, check_options, choose_embedder, nothing_indexed
 from virtue.retrieval.copies import Copies
 from virtue.retrieval.distinct_regions import DistinctRegions
 from virtue.retrieval.hit import Hit
@@ -21,15 +19,15 @@ from virtue.retrieval.query import Query
 from virtue.retrieval.query_vectors import EncodedQuery, depends_on_find, encode_query, locate_part
 from virtue.retrieval.ranked_records import Scored
 from virtue.retrieval.reasons import Reason, Reasons, find_reasons, show_photo, show_reason
-from virtue.retrieval.row_search import MinScore, RowSearch, among_captions, among_regions, regions_of
-from virtue.store import CaptionRecord, Generation, RegionRecord
+from virtue.retrieval.row_search import MinScore, RowSearch, among_captions, among_regions
+from virtue.retrieval.shown_boxes import fit_boxes, is_left_out
+from virtue.store import CaptionRecord, RegionRecord
 from virtue.store.catalogue.filters import RowFilter, parse_optional
 from virtue.store.records import Find
-from virtue.whole_numbers import read_whole
 
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
-    from virtue.store import Snapshot, Store
+    from virtue.store import Store
 
 T = TypeVar("T")
 
@@ -38,22 +36,8 @@ LOG = logging.getLogger("virtue")
 SLOW_SECONDS = 1.0
 """A search that takes longer is logged."""
 
-ROOMY = 0.4
-"""Power of a region's share of its photo by which a text's score is weighed among the regions of a photo in
-which no detector looked for things; chosen so that the boxes shown hold the things asked for in the example
-photos."""
-ROOM, DETECTED, OBJECTNESS = 0.016, 0.2, 0.3
-"""What is added to a text's score where a detector looked: so much times the logarithm of a region's share of
-its photo, so much for a region in which it found a thing, and so much times the objectness. Chosen on half of
-the boxes of `virtue.evaluation.boxes`."""
-WHOLE = 0.008
-"""By how much a full image has to score better than the box that fits best to be shown in its place."""
 ALWAYS_RANKED = 10
 """Hits that are ranked however few are wanted, so that one hit depends on the same as ten."""
-
-Goal = Literal["auto", "regions", "photos", "captions"]
-"""What a search finds."""
-GOALS: tuple[Goal, ...] = get_args(Goal)
 
 
 def search(
@@ -134,7 +118,7 @@ def search(
             found = page.cut(find_reasons(regions, captions, literal, match, page.ranked, min_score, same))
             hits = [show_photo(each) for each in found] if find == "photos" else _show(regions, found)
         if not hits:
-            _check_not_empty(snapshot, store, find)
+            check_not_empty(snapshot, store, find)
         hits = add_facts(snapshot, hits, filter.where if filter else None)
         if find != "captions":
             hits = copies.add_to(hits)
@@ -178,7 +162,7 @@ def _regions(search: RowSearch[RegionRecord], page: _Page, min_score: MinScore, 
     chosen: dict[Hashable, int] = {}
 
     def key(region: RegionRecord) -> Hashable:
-        photo = None if _is_left_out(region) else search.photo(region)
+        photo = None if is_left_out(region) else search.photo(region)
         if photo is None or not every:
             return photo
         # Of copies of one picture, the regions of the one that comes first.
@@ -188,53 +172,9 @@ def _regions(search: RowSearch[RegionRecord], page: _Page, min_score: MinScore, 
     threshold = search.threshold(min_score)
     found = page.cut(search.records.best(key, page.ranked, threshold))
     if search.query.kind == "text" and not every:
-        shown = _fit_boxes(search, [region for _, region in found])
+        shown = fit_boxes(search, [region for _, region in found])
         found = [scored._replace(record=shown[scored.record.photo_id]) for scored in found]
     return [region_hit(score, search.percentile(score), region) for score, region in found]
-
-
-def _is_left_out(region: RegionRecord) -> bool:
-    """Returns whether a region does not count where regions are looked for: a full image beside others."""
-    return region.is_full_image and not region.is_only_region
-
-
-def _fit_boxes(search: RowSearch[RegionRecord], best: Iterable[RegionRecord]) -> dict[int, RegionRecord]:
-    """Returns for each photo the region that shows best what a text asks for. The best row need not be that:
-    a paw says "dog" as well as the dog does, and windows differ by little more than noise. So a larger box is
-    preferred to a smaller one, and one around a thing that a detector found to any other.
-
-    Args:
-        best: the regions that photos were judged by.
-    """
-    judged = {region.photo_id: region for region in best}
-    regions: dict[int, list[Scored[RegionRecord]]] = {photo: [] for photo in judged}
-    for scored in regions_of(search, judged):
-        regions[scored.record.photo_id].append(scored)
-    return {photo: _fit_box(judged[photo], some) for photo, some in regions.items()}
-
-
-def _fit_box(best: RegionRecord, regions: Sequence[Scored[RegionRecord]]) -> RegionRecord:
-    """Returns the region of a photo that fits; the full image, if `best` is that, need not stay."""
-    has_things = any(region.objectness is not None for _, region in regions)
-
-    def worth(scored: Scored[RegionRecord]) -> float:
-        score, region = scored
-        share = region.box.area / (region.width * region.height)
-        if not has_things:
-            return score * share**ROOMY
-        sure = region.objectness
-        return score + ROOM * math.log(share) + (0 if sure is None else DETECTED + OBJECTNESS * sure)
-
-    boxes = [scored for scored in regions if not _is_left_out(scored.record)]
-    if not boxes or (_is_left_out(best) and not has_things):
-        return best
-    fitting = max(boxes, key=worth)
-    if fitting.score <= 0 and not has_things:
-        return best
-    if _is_left_out(best):
-        score = next(score for score, region in regions if region.row == best.row)
-        return best if score > fitting.score + WHOLE else fitting.record
-    return fitting.record
 
 
 def _find_same_picture(
@@ -261,7 +201,7 @@ def _show(regions: RowSearch[RegionRecord], found: list[Reasons]) -> list[Hit]:
         return record if reason.via == "picture" and isinstance(record, RegionRecord) else None
 
     if regions.query.kind == "text":
-        shown = _fit_boxes(regions, filter(None, (seen(each) for reasons in found for each in reasons)))
+        shown = fit_boxes(regions, filter(None, (seen(each) for reasons in found for each in reasons)))
         found = [
             [each._replace(record=shown[each.record.photo_id]) if seen(each) else each for each in reasons]
             for reasons in found
@@ -280,64 +220,3 @@ def _captions(search: RowSearch[CaptionRecord], page: _Page, min_score: MinScore
     threshold = search.threshold(min_score)
     found = page.cut(search.records.best(key, page.ranked, threshold))
     return [caption_hit(score, search.percentile(score), caption) for score, caption in found]
-
-
-# -- what can be wrong ------------------------------------------------------------------------------------
-
-
-def check_options(find: str, top: int, offset: int, min_score: MinScore = None) -> None:
-    """Raises InputError for an option that cannot be."""
-    if find not in GOALS:
-        raise InputError(f"cannot find {find!r}: choose one of {', '.join(GOALS)}")
-    read_whole("top", top, 1)
-    read_whole("offset", offset, 0)
-    if min_score not in (None, "auto") and not (isinstance(min_score, Real) and min_score == min_score):
-        raise InputError(f"the lowest score must be a number, or auto, not {min_score!r}")
-
-
-def choose_embedder(generation: Generation, embedder: Embedder) -> Embedder:
-    """Returns what makes queries for these vectors: the embedder, or what its model has for vectors of an
-    earlier version.
-
-    Raises:
-        ModelMismatchError: the vectors are of another model.
-        DamagedError: they are not as long as those of their model.
-    """
-    chosen = embedder.for_rows(generation.fingerprint)
-    if chosen is not None:
-        if generation.dim != chosen.dim:
-            raise DamagedError(
-                f"the library says that vectors of its model have {generation.dim} dimensions, and they have "
-                f"{chosen.dim}: it was tampered with"
-            )
-        return chosen
-    if generation.model == embedder.name:
-        raise ModelMismatchError(
-            f"this library was made with another version of the model {generation.model}: embed its photos "
-            "again",
-            hint="virtue reindex",
-        )
-    raise ModelMismatchError(
-        f"this library was made with the model {generation.model}, not with {embedder.name}: search it "
-        "with that one, or embed its photos again with this one",
-        hint=f"virtue reindex --model {embedder.name}",
-    )
-
-
-def _check_not_empty(snapshot: Snapshot, store: Store, find: Goal) -> None:
-    counts = snapshot.counts()
-    if not counts.regions:
-        raise nothing_indexed(store)
-    if find == "captions" and not counts.captions:
-        raise EmptyLibraryError(
-            "no photo in this library has a caption: put words into photo.txt beside photo.jpg, into the "
-            "photo's metadata, or into a file of captions, and index again",
-            hint="virtue index --captions FILE",
-        )
-
-
-def nothing_indexed(store: Store) -> EmptyLibraryError:
-    return EmptyLibraryError(
-        f"nothing is indexed in the library {store.folder}: index a folder of photos",
-        hint="virtue index FOLDER",
-    )

@@ -10,9 +10,10 @@ import numpy as np
 
 from virtue.embedder import Embedder
 from virtue.errors import InputError, VirtueError
+from virtue.retrieval.checks import choose_embedder
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.query import Part, Query
-from virtue.retrieval.search import choose_embedder, search
+from virtue.retrieval.search import search
 
 if TYPE_CHECKING:
     from virtue.embedder.model import Find

@@ -19,9 +19,9 @@ import numpy as np
 from virtue.errors import InputError, PictureError
 from virtue.paths import absolute, printable
 from virtue.pictures import SUFFIXES
+from virtue.retrieval.checks import choose_embedder, nothing_indexed
 from virtue.retrieval.one_file import are_copies, files_of, identify
 from virtue.retrieval.same_picture import look, same_picture
-from virtue.retrieval.search import choose_embedder, nothing_indexed
 from virtue.stopping import check_stop, checking
 from virtue.store import Snapshot, Store
 from virtue.store.catalogue.filters import RowFilter
