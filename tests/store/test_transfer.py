@@ -319,6 +319,13 @@ def changed(path: Path, column: str, values: Any, type: Any = None) -> None:
     pq.write_table(table.set_column(at, field, pa.array(values, field.type)), path)
 
 
+def test_rows_in_thousands_of_groups(tmp_path: Path) -> None:
+    path = export(tmp_path)
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table[:1]] * 1_200), path, row_group_size=1)
+    assert "its 1,200 rows are in 1,200 row groups: write it with groups of 4,096 rows" in refused(tmp_path)
+
+
 def test_columns_that_are_lacking(tmp_path: Path) -> None:
     path = export(tmp_path)
     pq.write_table(pq.read_table(path).drop_columns(["origin", "x0"]), path)

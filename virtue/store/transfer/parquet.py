@@ -43,6 +43,8 @@ FORMAT = 2
 """Counted up when an older virtue could not read what is written."""
 METADATA_KEY = b"virtue"
 """The key of the file's metadata: JSON with format, model, fingerprint, dim, roots."""
+MAX_SMALL_GROUPS, MIN_GROUP_ROWS = 1_000, 100
+"""Row groups that may hold fewer rows: each takes a millisecond to open, however little is in it."""
 BATCH_ROWS = 4096
 """Rows that are read or written at once."""
 MAX_LISTED = 5_000_000
@@ -315,6 +317,11 @@ def read_tables(path: Path, dim: int) -> Iterator[Any]:
     pa, pq = _import_pyarrow()
     schema = _schema(dim)
     with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
+        groups, rows = file.metadata.num_row_groups, file.metadata.num_rows
+        if groups > MAX_SMALL_GROUPS and rows < groups * MIN_GROUP_ROWS:
+            raise ValueError(
+                f"its {rows:,} rows are in {groups:,} row groups: write it with groups of {BATCH_ROWS:,} rows"
+            )
         there = [name for name in schema.names if name in file.schema_arrow.names]
         for batch in file.iter_batches(BATCH_ROWS, columns=there):
             table = pa.Table.from_batches([batch])
