@@ -8,7 +8,6 @@ by the hash of their names: constants are chosen on half a, and what they are wo
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,7 @@ import numpy as np
 from PIL import Image
 
 from virtue.errors import InputError
-from virtue.escaping import escape_stderr
-from virtue.evaluation.front_door import check_photos, indexed, print_answer, read_labels
+from virtue.evaluation.front_door import check_photos, indexed, make_parser, print_answer, read_labels
 from virtue.evaluation.rows import photo_paths
 
 GOOD = 0.5
@@ -95,10 +93,7 @@ def evaluate(
 
 
 def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--half", choices=("a", "b", "all"), default="all", help="half of the photos")
     parser.add_argument("--each", action="store_true", help="list every box")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from virtue.errors import InputError, VirtueError
+from virtue.escaping import escape_stderr
 
 DATA = Path(__file__).parent / "data"
 """What was labelled by hand: boxes, and the photos that queries should find, by name."""
@@ -116,6 +117,14 @@ def check_photos(labelled: set[str], photos: Sequence[Path]) -> None:
             f"{len(missing)} labelled photos are not there, {missing[0]} for one; "
             "virtue.evaluation.real_photos builds the set"
         )
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """Makes the parser of a command, whose complaints are safe to look at."""
+    escape_stderr()
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def print_answer(

@@ -18,14 +18,12 @@ the boxes of `virtue.evaluation.boxes` are in pixels of these files.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from PIL import Image
 
 from virtue.errors import InputError
-from virtue.escaping import escape_stderr
-from virtue.evaluation.front_door import print_answer
+from virtue.evaluation.front_door import make_parser, print_answer
 from virtue.pictures import SUFFIXES
 
 LONGEST_SIDE = 1280
@@ -126,10 +124,7 @@ def build(packages: Path, out: Path) -> dict[str, int]:
 
 
 def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--packages", type=Path, required=True, help="the folder they were unpacked into")
     print_answer(parser, lambda given: build(given.packages, given.out))

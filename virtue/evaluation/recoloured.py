@@ -6,7 +6,6 @@ plain ground, each dyed in four colours, and searches for "a red car" among the 
 
 from __future__ import annotations
 
-import argparse
 import random
 import tempfile
 from pathlib import Path
@@ -16,8 +15,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
 from virtue.errors import InputError
-from virtue.escaping import escape_stderr
-from virtue.evaluation.front_door import indexed, print_answer
+from virtue.evaluation.front_door import indexed, make_parser, print_answer
 from virtue.evaluation.sample_photos import SEED, SMALL, paste, plain_ground, stamps
 
 COLOURS = {"red": "#c81e1e", "yellow": "#ebcd28", "green": "#289632", "blue": "#2850c8"}
@@ -110,10 +108,7 @@ def evaluate(packages: Path, each: bool = False) -> dict[str, Any]:
 
 
 def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--packages", type=Path, required=True, help="the folder they were unpacked into")
     parser.add_argument("--each", action="store_true", help="list every query")
     print_answer(parser, lambda given: evaluate(given.packages, given.each))

@@ -21,8 +21,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from virtue.escaping import escape_stderr
-from virtue.evaluation.front_door import indexed, print_answer, read_labels
+from virtue.evaluation.front_door import indexed, make_parser, print_answer, read_labels
 from virtue.evaluation.rows import photo_paths
 from virtue.evaluation.sample_photos import SEED, crop
 
@@ -176,10 +175,7 @@ def evaluate(photos: Sequence[Path], fonts: Sequence[Path], count: int = PICTURE
 
 
 def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("photos", type=Path, help="grounds to write on")
     parser.add_argument("--fonts", type=Path, help="a folder of TrueType fonts; default: Pillow's own font")
     parser.add_argument("--pictures", type=int, default=PICTURES, help="pictures of eight words")

@@ -7,15 +7,13 @@ one may say either, which are passed over.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from virtue.escaping import escape_stderr
-from virtue.evaluation.front_door import check_photos, indexed, print_answer, read_labels
+from virtue.evaluation.front_door import check_photos, indexed, make_parser, print_answer, read_labels
 from virtue.evaluation.rows import photo_paths
 
 KINDS = ("people", "colours", "hypernyms")
@@ -61,10 +59,7 @@ def evaluate(folder: Path, labels: Sequence[dict[str, Any]], each: bool = False)
 
 
 def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("kind", choices=KINDS, help="which queries")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--each", action="store_true", help="list every query")

@@ -6,14 +6,12 @@ read in a photo, and names the photos that show no letters at all, where nothing
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from virtue.escaping import escape_stderr
-from virtue.evaluation.front_door import check_photos, indexed, print_answer, read_labels
+from virtue.evaluation.front_door import check_photos, indexed, make_parser, print_answer, read_labels
 from virtue.evaluation.rows import photo_paths
 
 
@@ -48,10 +46,7 @@ def evaluate(folder: Path, labels: dict[str, Any], each: bool = False) -> dict[s
 
 
 def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--each", action="store_true", help="list every query")
     print_answer(parser, lambda given: evaluate(given.folder, read_labels("written"), given.each))

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from virtue.errors import InputError, PromptError
-from virtue.indexer.user_annotations import FittedAnnotations, clip_box, read_as_windows, read_number
+from virtue.indexer.name_matching import read_as_windows
+from virtue.indexer.user_annotations import FittedAnnotations, clip_box, read_number
 from virtue.paths import printable
 from virtue.store import NewCaption, NewRegion
 

@@ -17,13 +17,14 @@ from virtue.indexer.captions import read_captions
 from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.embedding import PhotoEmbedder
 from virtue.indexer.interrupts import stopping_softly
+from virtue.indexer.name_matching import match_to_files
 from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, make_plan
 from virtue.indexer.reach import find_out_of_reach
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.roots import Options, Regions, Roots, parse_regions
-from virtue.indexer.user_annotations import AnnotationEntry, match_to_files
+from virtue.indexer.user_annotations import AnnotationEntry
 from virtue.indexer.walk import Walk, walk
 from virtue.indexer.workers import FILE_TIMEOUT, default_workers
 from virtue.paths import absolute, is_below, is_below_any, printable
