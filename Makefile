@@ -1,19 +1,28 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both make their own environment.
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
+# `make test PYTEST_FLAGS="--numprocesses auto --dist loadfile"` takes half as long on two cores that are free.
+PYTEST_FLAGS ?=
 DEMO := .venv/demo
 TEST := .venv/test
 AUDIT := .venv/audit
 LOWEST := .venv/lowest
 FAISS_GPU := .venv/faiss-gpu
 
-.PHONY: demo test check format bench audit lowest faiss-gpu clean
+.PHONY: demo test page page-check check format bench audit lowest faiss-gpu clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/demo.py
 
 test: $(TEST)/ready
-	$(TEST)/bin/python -m pytest
+	$(TEST)/bin/python -m pytest $(PYTEST_FLAGS)
+
+# The page of `virtue serve`, built from web/; page-check compares what is built with what is committed.
+page: $(TEST)/ready
+	$(TEST)/bin/python -m tools.page
+
+page-check: $(TEST)/ready
+	$(TEST)/bin/python -m tools.page --check
 
 check: $(TEST)/ready
 	$(TEST)/bin/ruff check .
@@ -47,7 +56,7 @@ lowest:
 	  --extra test --extra serve pyproject.toml -o $(LOWEST)/requirements.txt
 	VIRTUAL_ENV=$(LOWEST)/installed $(LOWEST)/tools/bin/uv pip install -q --only-binary :all: -r $(LOWEST)/requirements.txt
 	VIRTUAL_ENV=$(LOWEST)/installed $(LOWEST)/tools/bin/uv pip install -q --no-deps --editable .
-	$(LOWEST)/installed/bin/python -m pytest
+	$(LOWEST)/installed/bin/python -m pytest $(PYTEST_FLAGS)
 
 # FAISS's GPU build in the place of faiss-cpu, with the store's tests. Needs no card: it then finds none, and the
 # processor is used. More than 1 GB: the wheel brings CUDA's libraries.
@@ -61,13 +70,13 @@ faiss-gpu:
 	$(FAISS_GPU)/bin/python -m pytest tests/store
 
 # A real install of the built package, as a user gets it.
-$(DEMO)/ready: pyproject.toml $(shell find virtue -name '*.py')
+$(DEMO)/ready: pyproject.toml $(shell find virtue -name '*.py' -o -path '*/service/page/*' -type f)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "virtue needs Python 3.11 or newer: make PYTHON=python3.12 demo" >&2; exit 1; }
 	@echo "installing virtue into $(DEMO), which takes a minute or two"
 	test -d $(DEMO) || $(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/python -m pip install $(PIP_FLAGS) --upgrade --force-reinstall --no-deps .
-	$(DEMO)/bin/python -m pip install $(PIP_FLAGS) .
+	$(DEMO)/bin/python -m pip install $(PIP_FLAGS) '.[serve]'
 	touch $@
 
 # torch by its exact version: a range may draw several gigabytes of CUDA libraries where a CPU build is at hand.

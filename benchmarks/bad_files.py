@@ -1,12 +1,15 @@
-"""Indexes a folder of files that are broken in every way: `python -m benchmarks.bad_files`.
+"""Indexes files that are broken in every way, or odd: `python -m benchmarks.bad_files`.
 
-    python -m benchmarks.bad_files [--files 1000] [--seed 1]
+    python -m benchmarks.bad_files [--files 2000] [--seed 1]
 
-Pictures of every format with flipped bits, cut off, with headers that lie or parts in the wrong place; bombs
-of 30,000 x 30,000 pixels; empty files, folders called x.jpg, links that lead nowhere, names in no encoding.
-Prints one JSON object. A fault is: `virtue index` ends with another status than 0, a decoder that dies or
-hangs, or a file that is neither indexed nor named with a reason. The exit status is 1 if there was a fault,
-or if all processes together held more than 1.5 GB at any moment.
+Half are pictures of every format with flipped bits, cut off, with headers that lie or parts in the wrong
+place; bombs of 30,000 x 30,000 pixels; empty files, folders called x.jpg, links that lead nowhere, names in
+no encoding. The others are sound, with odd metadata, texts, profiles, modes, names and sidecars
+(`benchmarks.odd_files`), and one in forty is a table of annotations or captions, indexed by a command of its
+own. Prints one JSON object. A fault is: `virtue index` ends with another status than 0 (or, for a table that
+it refuses by name, 2), a decoder that dies or hangs, or a file that is neither indexed nor named with a
+reason. The exit status is 1 if there was a fault, or if all processes together held more than 1.5 GB at any
+moment.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.odd_files import KINDS, TABLES, image
 from benchmarks.watched import watch
-from virtue.store import Store
+from virtue.store import open_store
 
 BOMB = 30_000
 MEMORY_MB = 1500
@@ -37,35 +41,44 @@ LOST = ("reading it ended the decoder", "reading it took more than")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder, library = Path(scratch) / "photos", Path(scratch) / "library"
         folder.mkdir()
-        kinds = make_files(os.fsencode(folder), options.files, random.Random(options.seed))
+        chance, tables = random.Random(options.seed), options.files // 40
+        kinds = make_files(os.fsencode(folder), options.files // 2, chance)
+        odd = make_odd_files(os.fsencode(folder), options.files - len(kinds) - tables, chance)
         command = [sys.executable, "-m", "virtue", "index", str(folder), "--database", str(library)]
         done = watch([*command, "--quiet"])
-        with Store.open(library, create=True) as store, store.read() as snapshot:
+        with open_store(library, create=True) as store, store.read() as snapshot:
             files = snapshot.files()
         again = watch([*command, "--json"])
+        table_kinds, refused, table_faults = index_tables(Path(scratch), tables, chance)
+    kinds |= odd
     problems = {path: state.problem for path, state in files.items() if state.problem}
     indexed = [path for path, state in files.items() if state.hash]
     forgotten = [path for path in kinds if path not in files]
     lost = {path: reason for path, reason in problems.items() if reason.startswith(LOST)}
-    crashes = [run.stderr[-2000:] for run in (done, again) if run.status != 0]
+    crashes = [run.stderr[-2000:] for run in (done, again) if run.status != 0] + table_faults
+    unsound = Counter(f"{odd[path]}: {plain(problems[path])}" for path in odd if path in problems)
     figures = {
         "benchmark": "bad_files",
-        "files": len(kinds),
+        "files": len(kinds) + tables,
         "indexed": len(indexed),
         "named_with_a_reason": len(problems),
         "neither": len(forgotten),
+        "odd": len(odd),
+        "odd_and_named": dict(unsound.most_common()),
+        "tables": tables,
+        "tables_refused_by_name": refused,
         "crashes": len(crashes),
         "decoders_lost": len(lost),
         "peak_mb": round(done.peak_mb),
         "seconds": round(done.seconds, 1),
         "seconds_again": round(again.seconds, 2),
-        "kinds": dict(Counter(kinds.values()).most_common()),
+        "kinds": dict(Counter([*kinds.values(), *table_kinds]).most_common()),
         "reasons": dict(Counter(map(plain, problems.values())).most_common(12)),
         "what": [*crashes, *map(repr, forgotten[:20]), *map(repr, list(lost.items())[:20])],
         "seed": options.seed,
@@ -117,6 +130,51 @@ def make_files(folder: bytes, count: int, chance: random.Random) -> dict[bytes, 
     return kinds
 
 
+def make_odd_files(folder: bytes, count: int, chance: random.Random) -> dict[bytes, str]:
+    """Path of a picture -> what is odd about it; what lies beside it has no entry of its own."""
+    kinds: dict[bytes, str] = {}
+    for number in range(count):
+        kind = list(KINDS)[number % len(KINDS)]
+        stem = os.path.join(folder, b"odd%05d" % number)
+        made = KINDS[kind](chance)
+        for end, content in made.items():
+            write(stem + os.fsencode(end), content)
+        kinds[stem + os.fsencode(next(iter(made)))] = kind
+    return kinds
+
+
+def index_tables(scratch: Path, count: int, chance: random.Random) -> tuple[list[str], int, list[str]]:
+    """Indexes three photos with tables, one after the other; returns their kinds, how many were refused by
+    name, and what went wrong."""
+    photos, used, refused, faults = scratch / "three", [], 0, []
+    photos.mkdir()
+    for name in "abc":
+        image(chance).save(photos / f"{name}.jpg")
+    for number in range(count):
+        kind = list(TABLES)[number % len(TABLES)]
+        option, make = TABLES[kind]
+        table = scratch / f"table{number}"
+        table.write_bytes(make(chance))
+        words = [
+            "index",
+            photos,
+            "--database",
+            scratch / "tables",
+            option,
+            table,
+            "--regions",
+            "none",
+            "--no-ocr",
+        ]
+        done = watch([sys.executable, "-m", "virtue", *map(str, words)])
+        used.append(kind)
+        refused += done.status == 2
+        is_named = done.status == 2 and table.name in done.stderr
+        if not (done.status == 0 or is_named) or "Traceback" in done.stderr or "a mistake in" in done.stderr:
+            faults.append(f"{kind}: status {done.status}: {done.stderr[-2000:]}")
+    return used, refused, faults
+
+
 def write(path: bytes, content: bytes) -> int:
     with open(path, "wb") as stream:
         return stream.write(content)
@@ -157,7 +215,26 @@ def make_originals(chance: random.Random) -> dict[str, bytes]:
     }
     originals = {name: saved(*how) for name, how in made.items()}
     heic = Path(__file__).parent.parent / "tests" / "data" / "turned.heic"
-    return originals | {"heic": heic.read_bytes()}
+    return originals | {"heic": heic.read_bytes()} | make_raw_and_jxl(image)
+
+
+def make_raw_and_jxl(image: Image.Image) -> dict[str, bytes]:
+    """What the extra `formats` reads; harmed like all else."""
+    import imagecodecs
+
+    from tests.raw_files import make_dng
+
+    pixels, thumbnail = np.asarray(image), image.resize((160, 120))
+    jpeg = saved(image, "JPEG", {})
+    return {
+        "dng": make_dng(image),
+        "nef": make_dng(image, thumbnail=thumbnail, orientation=6),
+        "cr2": make_dng(image.crop((0, 0, 641, 481)), taken=None),
+        "jxl": imagecodecs.jpegxl_encode(pixels, level=90),
+        "jxl-lossless": imagecodecs.jpegxl_encode(pixels, lossless=True, usecontainer=True),
+        "jxl-deep": imagecodecs.jpegxl_encode(pixels.astype(np.uint16) * 257, lossless=True),
+        "jxl-jpeg": imagecodecs.jpegxl_encode_jpeg(jpeg, usecontainer=True),
+    }
 
 
 def saved(image: Image.Image, format: str, options: dict[str, object]) -> bytes:

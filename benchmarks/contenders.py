@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from virtue.cpu import usable_cores
-from virtue.store import Store
+from virtue.store import open_store
 from virtue.store.ann import index_search
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads
 from virtue.store.ann.training import lists_for
@@ -105,7 +105,7 @@ class Virtue(Contender):
             return self.data.tuning["text"]
 
         self._open = ExitStack()
-        store = self._open.enter_context(Store.open(self.data.folder / "library"))
+        store = self._open.enter_context(open_store(self.data.folder / "library"))
         with store.write("benchmark") as writer:
             writer.refresh_indexes(max_scanned_floats=0, texts=texts)
         self.tune_seconds = time.monotonic() - began - self.build_seconds
@@ -239,7 +239,7 @@ CONTENDERS: dict[str, type[Contender]] = {
 def weighed(name: str, folder: Path) -> dict[str, float]:
     """What this process grows by when it loads a contender and searches it, past what any search of the
     library needs."""
-    store = Store.open(folder / "library")
+    store = open_store(folder / "library")
     with store.read() as snapshot:
         dim = snapshot.mapped_rows("regions").shape[1]
         queries = np.random.default_rng(0).standard_normal((SEARCHES, 1, dim)).astype(np.float32)
@@ -255,7 +255,7 @@ def weighed(name: str, folder: Path) -> dict[str, float]:
 
 
 def _load_virtue(folder: Path, dim: int) -> Callable[[np.ndarray], Any]:
-    store = Store.open(folder / "library")
+    store = open_store(folder / "library")
 
     def search(query: np.ndarray) -> Any:
         with store.read() as snapshot:

@@ -176,19 +176,19 @@ def measure_index(card: Card) -> dict[str, Any]:
 def measure_search(card: Card) -> dict[str, Any]:
     """Milliseconds of an exact search of rows in the card's memory, and of the processor's scan."""
     from tests.store.clustered import DIM, add, vectors
-    from virtue.store import Store
+    from virtue.store import open_store
 
     photos = 200 if card.tiny else 20_000  # of 20 regions each
     queries = vectors(8, 7)
     found: dict[str, Any] = {"dim": DIM}
     with tempfile.TemporaryDirectory() as scratch:
-        with Store.open(Path(scratch) / "library", create=True) as store, store.write("benchmark") as writer:
+        with open_store(Path(scratch) / "library", create=True) as store, store.write("benchmark") as writer:
             writer.generation("mini", "fingerprint", DIM)
             for first in range(0, photos, 1_000):
                 add(writer, first, min(1_000, photos - first))
         best: dict[str, list[Any]] = {}
         for place in (str(card.device), None):
-            with Store.open(Path(scratch) / "library", vectors_device=place) as store:
+            with open_store(Path(scratch) / "library", vectors_device=place) as store:
                 taken, best[place or "processor"] = [], []
                 for query in [queries[0], *queries]:  # the first brings the rows there
                     with store.read() as snapshot:

@@ -31,7 +31,7 @@ from virtue.indexer.walk import walk
 from virtue.indexer.workers import Pool, default_workers
 from virtue.pictures import Picture
 from virtue.resizing import WholeCells
-from virtue.store import Store
+from virtue.store import open_store
 from virtue.vector_math import unit_rows
 
 SHARES = (2.0, 1.0, 0.5)
@@ -136,7 +136,7 @@ def measure_decoding(folder: Path) -> float:
 
 
 def measure_index(folder: Path, library: Path, model: WaitingModel) -> float:
-    with Store.open(library, create=True) as store:
+    with open_store(library, create=True) as store:
         began = time.perf_counter()
         report = index(store, model, folder)
         seconds = time.perf_counter() - began

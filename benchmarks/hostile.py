@@ -207,11 +207,11 @@ def _be_virtue(words: list[str], told: int) -> None:
 def _grow_and_index(folder: Path) -> None:
     """Adds made-up vectors of the same model, and an index, for which there would be too few of them."""
     from virtue.geometry import Box
-    from virtue.store import EmbeddedPhoto, FileRecord, NewRegion, PhotoInfo, Store
+    from virtue.store import EmbeddedPhoto, FileRecord, NewRegion, PhotoInfo, open_store
 
     rng = np.random.default_rng(1)
     boxes = tuple(NewRegion(Box(n, 0, n + 10, 10), "proposal") for n in range(20))
-    with Store.open(folder) as store, store.write("benchmark") as writer:
+    with open_store(folder) as store, store.write("benchmark") as writer:
         assert writer.target is not None
         dim = writer.target.dim
         photos = []
@@ -462,8 +462,8 @@ def _import_all() -> None:
     import virtue.indexer
     import virtue.library
     import virtue.retrieval
+    import virtue.store.folder_writer
     import virtue.store.transfer.importing
-    import virtue.store.writer
 
     assert pyarrow.parquet and sqlalchemy and virtue.cli
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from virtue.geometry import Box
-from virtue.store import EmbeddedPhoto, FileRecord, NewRegion, PhotoInfo, Store
+from virtue.store import EmbeddedPhoto, FileRecord, NewRegion, PhotoInfo, Store, open_store
 from virtue.store import layout as names
 from virtue.store.ann import index_search, pca
 from virtue.store.ann.faiss_runtime import faiss, faiss_threads
@@ -30,7 +30,7 @@ def fill(folder: Path, chunks: Iterable[np.ndarray], dim: int) -> float:
     """A library whose regions have these vectors, in this order; the seconds that storing them took."""
     seconds = 0.0
     number = 0
-    with Store.open(folder, create=True) as store, store.write("benchmark") as writer:
+    with open_store(folder, create=True) as store, store.write("benchmark") as writer:
         writer.generation("made up", "made up", dim)
         for chunk in chunks:
             began = time.monotonic()
@@ -64,7 +64,7 @@ class LibraryFigures:
         self._folder = folder
 
     def measured(self, queries: np.ndarray, repetitions: int) -> dict[str, float]:
-        with Store.open(self._folder) as store:
+        with open_store(self._folder) as store:
             whole, search, kernels = [], [], []
             for _ in range(repetitions):
                 whole.append(self._whole(store, queries))

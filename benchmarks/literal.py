@@ -26,7 +26,7 @@ from virtue.retrieval.copies import Copies
 from virtue.retrieval.literal import LiteralQuery
 from virtue.retrieval.query_vectors import EncodedQuery
 from virtue.retrieval.row_search import among_captions, among_regions
-from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, open_store
 from virtue.store.catalogue import token_tables
 from virtue.tokens import tokenize
 
@@ -89,7 +89,7 @@ def write(folder: Path, captions: list[str], with_tokens: bool) -> tuple[float, 
         if not with_tokens:
             for name in ("put_captions", "put_names", "purge"):
                 stack.enter_context(mock.patch.object(token_tables, name, lambda *_: None))
-        store = stack.enter_context(Store.open(folder, create=True))
+        store = stack.enter_context(open_store(folder, create=True))
         began = time.perf_counter()
         with store.write("benchmark") as writer:
             writer.generation("made up", "made up", DIM)
@@ -123,7 +123,7 @@ def look(folder: Path, texts: list[str], searches: int) -> dict[str, float]:
     queries = [tokenize(text)[: 1 + number % 5] for number, text in enumerate(texts[::step])]
     times = []
     vector = np.zeros((1, DIM), np.float32)
-    with Store.open(folder, read_only=True) as store:
+    with open_store(folder, read_only=True) as store:
         for tokens in [*queries[:5], *queries]:
             with store.read() as snapshot:
                 encoded = EncodedQuery(vector, "text")

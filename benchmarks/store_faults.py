@@ -38,7 +38,7 @@ from typing import Any, TypeVar
 from benchmarks import shelf, store_readers
 from benchmarks.shelf import WORTH, State
 from virtue.errors import LockedError
-from virtue.store import Store
+from virtue.store import Store, open_store
 from virtue.store import layout as names
 from virtue.store.catalogue import database, migrate
 from virtue.store.catalogue.form import TOKEN_TABLES
@@ -130,7 +130,7 @@ def _compacted(state: State, k: int) -> State:
 
 
 def _with_dead_rows(folder: Path) -> None:
-    with Store.open(folder) as store, store.write("prepare") as writer:
+    with open_store(folder) as store, store.write("prepare") as writer:
         shelf.put(writer, _photos(0, 40, 5))
         shelf.put(writer, _photos(0, 40))
 
@@ -175,7 +175,7 @@ WORKS = {
 def work(name: str, folder: Path, said: Connection) -> None:
     """The child: says how many steps are done."""
     said.send(0)
-    store = _in_turn(partial(Store.open, folder))
+    store = _in_turn(partial(open_store, folder))
     for k in range(WORKS[name].steps):
         _in_turn(partial(WORKS[name].step, store, k))
         said.send(k + 1)
@@ -186,7 +186,7 @@ def append_beside(folder: Path, is_current: bool, said: Connection) -> None:
     current is brought up to date by who opens it first."""
     if not is_current:
         said.send(0)
-    store = _in_turn(partial(Store.open, folder))
+    store = _in_turn(partial(open_store, folder))
     if is_current:
         said.send(0)
     for k in itertools.count():
@@ -233,7 +233,7 @@ class Trial:
         self.template, self.folder = scratch / f"{name}-template", scratch / name
         self.faults: list[str] = []
         self.killed = self.within = self.suspended = self.beside = 0
-        with Store.open(self.template, create=True) as store, store.write("prepare") as writer:
+        with open_store(self.template, create=True) as store, store.write("prepare") as writer:
             writer.generation("made up", "made up", shelf.DIM)
             shelf.put(writer, self.work.start)
             writer.refresh_indexes(max_scanned_floats=WORTH)
@@ -298,7 +298,7 @@ class Trial:
             others = _appended(others, OTHERS + k)
         following_others = _appended(others, OTHERS + beside_done)
         first_of_others = min(following_others)
-        with Store.open(self.folder) as store:
+        with open_store(self.folder) as store:
             for moment in ("as it was left", "after the next writer"):
                 with store.read() as snapshot:
                     found, wrong = shelf.held(snapshot)

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks import shelf
 from benchmarks.shelf import WORTH, State
-from virtue.store import Store, Writer
+from virtue.store import Writer, open_store
 
 FORKS = multiprocessing.get_context("forkserver")
 WORK = ("add", "add", "edit", "edit", "forget", "index", "compact", "model")
@@ -37,7 +37,7 @@ CLOSE = 1e-3
 def measured(folder: Path, seconds: float, readers: int, seed: int) -> dict[str, Any]:
     library = folder / "library"
     folder.mkdir()
-    with Store.open(library, create=True) as store, store.write("prepare") as writer:
+    with open_store(library, create=True) as store, store.write("prepare") as writer:
         writer.generation("made up", "0", shelf.DIM)
         start: State = dict.fromkeys(range(40), 0)
         shelf.put(writer, start)
@@ -59,7 +59,7 @@ def measured(folder: Path, seconds: float, readers: int, seed: int) -> dict[str,
 
 
 def _verified(library: Path) -> list[Any]:
-    with Store.open(library) as store:
+    with open_store(library) as store:
         return store.verify()
 
 
@@ -73,7 +73,7 @@ def write(folder: Path, state: State, until: float, seed: int) -> None:
     what readers see."""
     chance = random.Random(seed)
     model, following = 0, len(state)
-    with open(folder / "versions", "w") as notes, Store.open(folder / "library") as store:
+    with open(folder / "versions", "w") as notes, open_store(folder / "library") as store:
 
         def note() -> None:
             with store.read() as snapshot:
@@ -120,7 +120,7 @@ def read(folder: Path, number: int, until: float, seed: int) -> None:
     chance = random.Random(f"{seed} {number}")
     with open(folder / f"answers-{number}", "w") as notes:
         while time.time() < until:
-            with Store.open(folder / "library") as store:
+            with open_store(folder / "library") as store:
                 for _ in range(300):
                     with store.read() as snapshot:
                         assert snapshot.generation is not None

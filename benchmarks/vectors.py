@@ -44,7 +44,7 @@ import numpy as np
 from benchmarks.contenders import CONTENDERS, Contender, Data, Kind, Peak, Virtue, weighed
 from benchmarks.library import LibraryFigures, fill
 from benchmarks.synthetic import Photos
-from virtue.store import Store
+from virtue.store import open_store
 from virtue.store.ann.tuning import true_best
 
 KINDS: tuple[Kind, ...] = ("image", "text")
@@ -82,7 +82,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     with Peak() as peak:
         filling = fill(library, chunks, dim)
     say(f"it took {peak.bytes / 1e9:.2f} GB of memory")
-    with Store.open(library) as store, store.read() as snapshot, Peak() as peak:
+    with open_store(library) as store, store.read() as snapshot, Peak() as peak:
         stored = snapshot.mapped_rows("regions")
         say("searching exactly")
         judges = {kind: queries[kind][1] for kind in KINDS}

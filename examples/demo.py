@@ -51,6 +51,8 @@ def main() -> None:
     print(f"\nThe hits of the drawn box, with pictures: {REPORT.absolute()}")
     print(f"\n# Now photos of your own:\n$ {VIRTUE} index ~/Pictures")
     print(f"$ {VIRTUE} search 'a dog' --html hits.html")
+    print("\n# And with a box in the hand: a page in the browser, on the library of this demo")
+    print(f"$ {VIRTUE} serve --database {shlex.quote(str(LIBRARY))}")
 
 
 main()

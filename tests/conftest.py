@@ -6,10 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Read when Milvus's client is imported: else a test that starts a process with closed streams aborts.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+from tests.milvus_server import SmallMilvus, running_milvus
+from tests.postgres_server import Server, running_server
+
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -78,3 +88,38 @@ def demo_library(tmp_path_factory: pytest.TempPathFactory, example_photos: Path)
 def photos(tmp_path: Path, example_photos: Path) -> Path:
     """A folder of photos of one's own, to change as one likes."""
     return Path(shutil.copytree(example_photos, tmp_path / "photos"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL of this run's own."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def milvus() -> Iterator[SmallMilvus]:
+    """A small Milvus of this run's own."""
+    with running_milvus() as server:
+        yield server
+
+
+@pytest.fixture(params=["folder", "postgres", "milvus"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where each store may keep a library."""
+    if request.param == "folder":
+        return tmp_path / "library"
+    address: str = request.getfixturevalue("postgres").make_database()
+    return address if request.param == "postgres" else request.getfixturevalue("milvus").extend(address)
+
+
+@pytest.fixture
+def database(postgres: Server) -> str:
+    """The address of an empty database, with a password in it."""
+    return postgres.make_database()
+
+
+@pytest.fixture
+def with_milvus(database: str, milvus: SmallMilvus) -> str:
+    """The address of an empty database with its vectors in Milvus, with passwords in it."""
+    return milvus.extend(database)

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.store import clustered
 from virtue import Hit, Library
 from virtue.errors import InputError
-from virtue.store import Store
+from virtue.store import open_store
 
 BEFORE = ROOT / "tests" / "data" / "before"
 ANSWERS = json.loads((BEFORE / "answers.json").read_text())
@@ -108,7 +108,7 @@ def test_an_export_from_before_is_imported_and_answers_as_it_did(
 
 def test_an_index_from_before_finds_what_it_found(tmp_path: Path) -> None:
     folder = shutil.copytree(BEFORE / "indexed", tmp_path / "indexed")
-    with Store.open(folder) as store, store.read() as snapshot:
+    with open_store(folder) as store, store.read() as snapshot:
         for then in json.loads((BEFORE / "rows.json").read_text()):
             queries = clustered.vectors(2, 900 + then["seed"])[: 1 + then["seed"] % 2]
             if then["how"] == "exact":

@@ -35,7 +35,8 @@ def test_killed_writers_lose_nothing_and_readers_beside_one_are_right() -> None:
 def test_bad_files_are_indexed_or_named() -> None:
     figures = measured("bad_files", "--files", 200)
     assert (figures["crashes"], figures["neither"]) == (0, 0), figures["what"]
-    assert figures["indexed"] + figures["named_with_a_reason"] == 200
+    assert figures["indexed"] + figures["named_with_a_reason"] + figures["tables"] == 200
+    assert figures["odd"] > 90 and figures["tables"] == 5
     assert figures["peak_mb"] < 1500
 
 
@@ -98,3 +99,30 @@ def test_without_a_card_nothing_is_measured_and_one_sentence_says_so() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("there is no card of CUDA here: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_service_bears_many_clients_while_decoders_die_and_an_index_runs():
+    soak = measured("service", "--only", "soak", "--soak-seconds", 4, "--soak-clients", 12)["soak"]
+    assert (soak["server_errors"], soak["wrong"]) == (0, 0), soak["what"]
+    assert soak["decoders_killed"] > 0 and soak["index_runs"] > 0
+    assert sum(soak["descriptors_left"].values()) <= 32, "connections of SQLite: one a thread"
+
+
+def test_a_service_keeps_to_its_openapi_document():
+    words = ["--only", "contract", "--contract-seconds", 15, "--contract-phases", "fuzzing"]
+    contract = measured("service", *words)["contract"]
+    assert (contract["faults"], contract["errors"]) == ([], []), contract
+    assert contract["cases"] > 50
+
+
+def test_stores_find_the_same_and_more_processes_do_more() -> None:
+    """Few rows are read one by one in both."""
+    figures = measured("machines", "--regions", 3000, "--queries", 5)
+    assert figures["unequal_scores"] == 0
+    searches = figures["folder"]["searches"] + figures["postgresql"]["searches"]
+    assert [(each["recall"], each["rows"]) for each in searches if each["allowed"] != "0.1 %"] == [
+        (1, 10)
+    ] * 16
+    words = ["--photos", 5000, "--ms-a-photo", 50, "--processes", 1, 10]
+    alone, ten = measured("lease_queue", *words)["runs"]
+    assert 5 * alone["photos_a_second"] < ten["photos_a_second"] <= 200

@@ -19,7 +19,7 @@ from tests.conftest import Run
 from virtue import Library
 from virtue.cli import app
 from virtue.geometry import Box
-from virtue.store import Store
+from virtue.store import open_store
 from virtue.store.catalogue.fields import FIELDS
 
 KEYS = {
@@ -404,7 +404,7 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(photos: Path, home: Path) -> No
         assert process.stderr
         assert process.stderr.read().endswith(b"interrupted; what was done is kept\n")
     assert process.returncode == 130
-    with Store.open("lib") as store, store.read() as snapshot:
+    with open_store("lib") as store, store.read() as snapshot:
         kept = snapshot.counts().photos
     assert 0 < kept < 21 * 13
     with Library("lib") as library:
@@ -415,7 +415,7 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(photos: Path, home: Path) -> No
 def committed(library: Path) -> bool:
     if not (library / "catalogue.db").exists():
         return False
-    with Store.open(library) as store, store.read() as snapshot:
+    with open_store(library) as store, store.read() as snapshot:
         return snapshot.counts().photos > 0
 
 
@@ -512,7 +512,8 @@ def test_a_search_imports_nothing_it_does_not_need(demo_library: Path) -> None:
         "from virtue.cli import main\n"
         "try: main(['search', 'a dog', '-d', sys.argv[1]])\n"
         "except SystemExit as end: assert not end.code\n"
-        "heavy = {'torch', 'sqlalchemy', 'alembic', 'faiss', 'rich', 'transformers'}\n"
+        "heavy = {'torch', 'sqlalchemy', 'alembic', 'faiss', 'rich', 'transformers', 'PIL'}\n"
+        "heavy |= {'multiprocessing', 'concurrent.futures'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(
@@ -578,7 +579,7 @@ def test_a_small_library_needs_no_tuning(virtue: Run, demo_library: Path) -> Non
 def indexed_library(demo_library: Path, tmp_path: Path) -> Path:
     """As if its few hundred rows were too many to be read one by one."""
     folder = Path(shutil.copytree(demo_library, tmp_path / "indexed.virtue"))
-    with Store.open(folder) as store, store.write("test") as writer:
+    with open_store(folder) as store, store.write("test") as writer:
         writer.refresh_indexes(max_scanned_floats=0)
     return folder
 

@@ -18,6 +18,8 @@ from virtue.store.catalogue.fields import FIELDS
 from virtue.store.catalogue.filters import parse
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+SERVER = "postgresql://photos@db.example/photos"
+"""What the pages call a library in PostgreSQL."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -42,10 +44,14 @@ def place(home: Path, tmp_path: Path, photos: Path, demo_library: Path) -> dict[
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_of_the_pages_works(page: Path, place: dict[str, str]) -> None:
+def test_every_command_of_the_pages_works(
+    page: Path, place: dict[str, str], request: pytest.FixtureRequest
+) -> None:
     for block in blocks(page, "sh"):
         for line in block.splitlines():
             command = line.split("   #")[0].strip()
+            if SERVER in command:
+                command = command.replace(SERVER, request.getfixturevalue("database"))
             done = subprocess.run(command, shell=True, env=place, capture_output=True, check=False)
             # Nothing found (1) is an answer too; an error (2) is a page that lies.
             assert done.returncode in (0, 1), f"{page.name}: {command}\n{done.stderr.decode()}"
@@ -62,7 +68,8 @@ def test_every_program_of_the_pages_works(page: Path, place: dict[str, str]) -> 
 def test_every_command_and_option_is_documented_and_has_help() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
     commands = dict(typer.main.get_command(app).commands)
-    commands |= {f"models {name}": command for name, command in commands["models"].commands.items()}
+    for group in ("models", "build", "evaluate"):
+        commands |= {f"{group} {name}": command for name, command in commands[group].commands.items()}
     for name, command in commands.items():
         assert f"virtue {name}" in text, f"virtue {name} is on no page"
         assert command.help, f"virtue {name} has no help"

@@ -17,12 +17,12 @@ from tests.indexer.shelf import Shelf
 from virtue import Library
 from virtue.embedder import Embedder
 from virtue.errors import InputError
-from virtue.store import Store
+from virtue.store import open_store
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         shelf = Shelf(tmp_path, store)
         for number in range(3):
             shelf.photo(f"{number}.png", (number * 80, 10, 20))

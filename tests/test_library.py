@@ -14,13 +14,13 @@ from tests.conftest import Run
 from virtue import Library
 from virtue.errors import ModelError
 from virtue.indexer import Progress
-from virtue.store import Store
+from virtue.store import open_store
 
 INTRUDER = """
 import sys, time
 from pathlib import Path
 from virtue.errors import LockedError
-from virtue.store import Store
+from virtue.store import Store, open_store
 from virtue.store.layout import LOCK_NOTE
 
 folder, command = Path(sys.argv[1]), sys.argv[2]
@@ -32,7 +32,7 @@ def holder():
 print("waiting", flush=True)
 while command not in holder() and not folder.with_suffix(".over").exists():
     time.sleep(0.001)
-with Store.open(folder) as store:
+with open_store(folder) as store:
     while True:
         try:
             with store.write("the intruder"):
@@ -101,7 +101,7 @@ def test_a_failed_reindex_leaves_searches_as_they_were(library: Path) -> None:
 
 def test_progress_tells_every_stage(library: Path) -> None:
     events: list[Progress] = []
-    with Store.open(library) as store, store.write("test") as writer:
+    with open_store(library) as store, store.write("test") as writer:
         writer.refresh_indexes(max_scanned_floats=0)
     with Library(library) as opened:
         opened.index(rehash=True, progress=events.append)
@@ -115,7 +115,7 @@ def test_progress_tells_every_stage(library: Path) -> None:
 
 
 def test_old_keywords_still_work(library: Path, tmp_path: Path) -> None:
-    with Store.open(library) as store, store.write("test") as writer:
+    with open_store(library) as store, store.write("test") as writer:
         writer.refresh_indexes(max_scanned_floats=0)
     said: list[tuple[str, int, int]] = []
     events: list[Progress] = []

@@ -10,6 +10,7 @@ from virtue.escaping import escape_record
 from virtue.telemetry import turn_off_telemetry
 
 if TYPE_CHECKING:
+    from virtue.client import Client
     from virtue.embedder import Embedder
     from virtue.errors import VirtueError
     from virtue.geometry import Box, Point, Prompt
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Annotation": "virtue.tasks.annotate_photos",
     "Box": "virtue.geometry",
+    "Client": "virtue.client",
     "Embedder": "virtue.embedder",
     "Find": "virtue.retrieval.checks:Goal",
     "Hit": "virtue.retrieval",
@@ -52,6 +54,7 @@ _HOMES = {
 __all__ = [
     "Annotation",
     "Box",
+    "Client",
     "Embedder",
     "Find",
     "Hit",

@@ -10,12 +10,12 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from virtue.commands import keeping, model_commands
+from virtue.commands import building, evaluating, keeping, model_commands, serving, training_command
 from virtue.commands.options import (
     ERROR,
     FOUND,
@@ -36,12 +36,17 @@ from virtue.commands.options import (
     Workers,
     choose_model,
     flag,
+    is_on_command_line,
     library_at,
     option,
+    takes_database,
 )
 from virtue.display.streams import OutputError, ReaderGone, guard_streams, note, silence_stdout
 from virtue.errors import InputError, VirtueError
 from virtue.paths import printable, quote
+
+if TYPE_CHECKING:
+    from virtue.library import IndexOptions
 
 Goal = Literal["auto", "regions", "photos", "captions"]
 
@@ -54,6 +59,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+OF_LISTING = (
+    "paths", "regions", "exclude", "follow_links", "ocr", "annotations", "captions", "rehash", "watch",
+    "model", "max_pixels",
+)  # fmt: skip
+"""What `index` takes that lists photos, and `index --join` does not."""
 
 
 def one_expression(context: typer.Context, value: list[str] | None) -> list[str] | None:
@@ -89,6 +101,8 @@ def print_version(wanted: bool) -> None:
 
 @app.callback()
 def every_command(
+    context: typer.Context,
+    database: Database = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -97,6 +111,8 @@ def every_command(
     ] = False,
 ) -> None:
     """Finds things in pictures: by words, by a picture, or by a box drawn on one."""
+    if database is not None and not takes_database(context):
+        raise InputError(f"virtue {context.invoked_subcommand} takes no --database: leave it out")
 
 
 @app.command()
@@ -111,14 +127,15 @@ def init(
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: name one that exists")
     is_new = not (folder / NAME).exists()
-    with Library.create(folder / NAME) as library:
+    with Library.create(folder / NAME):
         made = "made" if is_new else "there is a library in"
-        note(f"{made} {printable(os.fspath(library.folder))}; next: virtue index {quote(os.fspath(folder))}")
+        note(f"{made} {printable(os.fspath(folder / NAME))}; next: virtue index {quote(os.fspath(folder))}")
     return FOUND
 
 
 @app.command()
 def index(
+    context: typer.Context,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(metavar="PATH", help="Photos, or folders of photos. None: those indexed before."),
@@ -163,37 +180,55 @@ def index(
         option("--captions", metavar="FILE", help="CSV or JSONL: path, caption, optional x, y, w, h."),
     ] = None,
     rehash: Annotated[bool, option("--rehash", help="Open files of unchanged size and time too.")] = False,
+    join: Annotated[
+        bool,
+        flag(
+            "--join", help="Help another index with its photos, in PostgreSQL, until none is left; no PATH."
+        ),
+    ] = False,
     offline: Offline = False,
     device: Device = None,
     dtype: Dtype = "auto",
     max_pixels: MaxPixels = None,
     workers: Workers = None,
     strict: Annotated[bool, option("--strict", help="Exit status 2 if a file could not be read.")] = False,
+    watch: Annotated[
+        bool, flag("--watch", help="Go on: index whatever changes in the folders, until Ctrl-C.")
+    ] = False,
     as_json: SummaryAsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Index photos: themselves, the regions inside them, their captions."""
-    from virtue.display.console import IndexProgress, print_report
+    from virtue.display.console import IndexProgress, print_report, watch_and_print
 
-    with (
-        library_at(
-            database, embedder=choose_model(model, max_pixels), offline=offline, dtype=dtype, device=device
-        ) as library,
-        IndexProgress(quiet) as progress,
-    ):
-        report = library.index(
-            paths or (),
-            regions=regions,
-            exclude=exclude or (),
-            follow_links=follow_links,
-            ocr=ocr,
-            annotations=annotations,
-            captions=captions,
-            rehash=rehash,
-            workers=workers,
-            progress=progress,
+    if join and any(is_on_command_line(context, name) for name in OF_LISTING):
+        raise InputError(
+            "--join does what another index has listed, with the options of that: leave out PATH and options"
         )
+    options: IndexOptions = {
+        "regions": regions,
+        "exclude": exclude or (),
+        "follow_links": follow_links,
+        "ocr": ocr,
+        "annotations": annotations,
+        "captions": captions,
+        "rehash": rehash,
+        "workers": workers,
+    }
+    with library_at(
+        database, embedder=choose_model(model, max_pixels), offline=offline, dtype=dtype, device=device
+    ) as library:
+        if join:
+            with IndexProgress(quiet, "waiting for other processes") as progress:
+                report = library.join(workers=workers, progress=progress)
+            print_report(report, as_json=as_json, quiet=quiet)
+            return ERROR if strict and (report.problems or report.unread) else FOUND
+        if watch:
+            watch_and_print(library, paths or (), options, as_json=as_json, quiet=quiet)
+            return FOUND
+        with IndexProgress(quiet) as progress:
+            report = library.index(paths or (), progress=progress, **options)
     print_report(report, as_json=as_json, quiet=quiet)
     is_lacking = report.problems or report.known_problems or report.unread
     return ERROR if strict and is_lacking else FOUND
@@ -426,7 +461,7 @@ def status(
         elif forgotten:
             print_forgotten(snapshot.forgotten(), as_json=as_json)
         else:
-            print_status(library.folder, snapshot, as_json=as_json)
+            print_status(library.name, snapshot, as_json=as_json)
     return FOUND
 
 
@@ -439,9 +474,14 @@ for command, name in (
     (keeping.merge, "merge"),
     (keeping.moved, "moved"),
     (keeping.forget, "forget"),
+    (serving.serve, "serve"),
+    (serving.mcp, "mcp"),
+    (training_command.train, "train"),
 ):
     app.command(name)(command)
+app.add_typer(building.build, name="build")
 app.add_typer(model_commands.models, name="models")
+app.add_typer(evaluating.evaluate, name="evaluate")
 app.command()(model_commands.convert)
 
 

@@ -9,6 +9,7 @@ and says what to do next.
     ├── ModelError                     a model that is missing or cannot do what is asked
     ├── StoppedError                   the caller's `stop` was set
     ├── InternalError                  a mistake in virtue itself
+    ├── ServiceError                   a service that does not answer, or not as it should
     └── StoreError                     a library on disk
         ├── LibraryNotFoundError       there is none here
         ├── EmptyLibraryError          there is one, with nothing in it to search
@@ -17,6 +18,8 @@ and says what to do next.
         ├── SchemaError                it was written by a newer virtue
         └── ModelMismatchError         its vectors are of another model
 """
+
+from __future__ import annotations
 
 from virtue.escaping import escape
 
@@ -63,6 +66,10 @@ class InternalError(VirtueError):
     pass
 
 
+class ServiceError(VirtueError):
+    pass
+
+
 class StoreError(VirtueError):
     pass
 
@@ -88,4 +95,17 @@ class SchemaError(StoreError):
 
 
 class ModelMismatchError(StoreError):
-    pass
+    @classmethod
+    def of(cls, made_with: str, asked_for: str) -> ModelMismatchError:
+        """Says that a library made with one model was opened with another, by their names; the same name:
+        another version of it."""
+        if made_with == asked_for:
+            return cls(
+                f"the library holds vectors of another version of the model {made_with!r}: reindex it",
+                hint="virtue reindex",
+            )
+        return cls(
+            f"the library holds vectors of the model {made_with!r}, not of {asked_for!r}: use it with "
+            "that one, or reindex it with this one",
+            hint=f"virtue reindex --model {asked_for}",
+        )

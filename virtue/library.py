@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from virtue.added_pictures import folder_of, is_folder
-from virtue.errors import InputError, LibraryNotFoundError, LockedError, ModelError
-from virtue.location import locate
-from virtue.paths import absolute, is_below
+from virtue.errors import InputError, LibraryNotFoundError, LockedError, ModelError, StoreError
+from virtue.location import hide_secrets, locate
+from virtue.paths import absolute, is_below, printable
 from virtue.stopping import check_stop, with_stop
 from virtue.whole_numbers import read_whole
 
@@ -53,12 +54,26 @@ class SearchOptions(TypedDict, total=False):
     where: str | Sequence[str] | None
 
 
+class IndexOptions(TypedDict, total=False):
+    """The options of `Library.index` that say what is indexed, and how."""
+
+    regions: str | int | None
+    exclude: Sequence[str]
+    follow_links: bool | None
+    ocr: bool | None
+    annotations: str | os.PathLike[str] | None
+    captions: str | os.PathLike[str] | None
+    rehash: bool
+    workers: int | None
+
+
 class Library:
-    """A folder of vectors and metadata, searched with the model that made it. Threads may share it.
+    """Vectors and metadata of photos, searched with the model that made them. Threads may share it.
 
     Args:
-        folder: where it lives; None: `$VIRTUE_DATABASE`, the nearest `.virtue/`, or the user's data
-            folder. Made by the first `index`.
+        folder: where it lives, or the address of a database in PostgreSQL ("postgresql://HOST/DATABASE"),
+            which many may write to at once (docs/machines.md). None: `$VIRTUE_DATABASE`, the nearest
+            `.virtue/`, or the user's data folder. Made by the first `index`.
         embedder: the model, or its name. None: the one the library was made with, if it is on this machine,
             for a new library the bundled `mini`. Loaded when first needed.
         offline: download no model, not even one that you name.
@@ -97,7 +112,8 @@ class Library:
                 raise InputError(f"device={device!r} comes too late for an Embedder: load it on that device")
         self._dtype, self._device = dtype, device
         self._offline = offline
-        self.folder: Path = locate(folder)
+        self._location = locate(folder)
+        self.folder = None if isinstance(self._location, str) else self._location
         self._read_only = read_only
         self._vectors_device = vectors_device or hold
         self._model = embedder
@@ -154,8 +170,8 @@ class Library:
         from virtue.indexer import index
 
         progress = with_stop(_with_say(progress, say), stop)
-        store, embedder, named = self._open(create=True), self.embedder, _as_list(paths)
-        with store.write("virtue index") as writer:
+        store, embedder, named = self._open(create=True), self.embedder, as_list(paths)
+        with store.write("virtue index") as writer, writer.sharing(fills=True):
             report = index(
                 store,
                 embedder,
@@ -174,6 +190,82 @@ class Library:
             self._refresh(writer, progress)
             self._read_texts(writer, report, [absolute(path) for path in named], ocr, workers, progress)
         return report
+
+    def join(
+        self,
+        *,
+        workers: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Report:
+        """Helps `index` of another process, on any machine, with a library in PostgreSQL: embeds files that
+        it has listed, and reads the text in them, until none is left. Any number may help; what one that ends
+        has not done, another does.
+
+        Args:
+            workers, progress, stop: as of `index`.
+
+        Returns:
+            What this process did.
+
+        Raises:
+            StoreError: the library lies in a folder, where one process indexes at a time.
+            ModelMismatchError: the library's vectors are of another model.
+        """
+        from virtue.indexer import Report, join
+        from virtue.indexer.joining import wait_for_model
+
+        if self.folder is not None:
+            raise StoreError(
+                f"the library {printable(os.fspath(self.folder))} is a folder, into which one process "
+                "indexes at a time: to share the work, name a library in PostgreSQL"
+            )
+        progress = with_stop(progress, stop)
+        store = self._open()
+        with store.write("virtue index --join") as writer, writer.sharing(fills=False):
+            if not wait_for_model(store, writer, progress):
+                return Report()
+            report, took_over = join(store, writer, self.embedder, workers=workers, progress=progress)
+            if took_over:
+                self._refresh(writer, progress)
+        return report
+
+    def watch(
+        self,
+        paths: PathLike | Iterable[PathLike] = (),
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+        **options: Unpack[IndexOptions],
+    ) -> Generator[Report]:
+        """Indexes folders, and then those of them in which something changed, again and again: when nothing
+        more has changed for a second or two, or something has for a quarter of a minute. The model stays
+        loaded, and the library is free for other writers in between.
+
+        Yields a report of each run, also if it found nothing to do. What keeps it from its work (another
+        process is writing, a folder is gone) is a warning of a report of its own, and it waits. A file that
+        cannot be read is a problem once it has stayed as it is for five seconds.
+
+        Args:
+            paths, progress: as of `index`.
+            stop: set by another thread, it ends the iterator; what was committed stays.
+            options: as of `index`, for the first run; later ones do as the folders were last indexed.
+
+        Raises:
+            InputError: a path does not exist at the beginning, or an option or file cannot be used.
+            ModelMismatchError: the library's vectors are of another model, perhaps from now on.
+        """
+        from virtue.tasks.watch_folders import watch_folders
+
+        store, named = self._open(create=True), as_list(paths)
+        workers = options.get("workers")
+
+        def run(changed: Sequence[bytes] | None) -> Report:
+            if changed is None:
+                return self.index(named, progress=progress, stop=stop, **options)
+            return self.index(changed, workers=workers, progress=progress, stop=stop)
+
+        yield from watch_folders(store, [absolute(path) for path in named], run, stop)
 
     def add(
         self,
@@ -604,7 +696,7 @@ class Library:
             from virtue.tasks.forget_photos import forget_matching
 
             return forget_matching(self.store, where, photo_ids)
-        named = [absolute(path) for path in _as_list(paths)]
+        named = [absolute(path) for path in as_list(paths)]
         if undo:
             from virtue.tasks.forget_photos import undo_forget
 
@@ -626,7 +718,7 @@ class Library:
 
     def roots_below(self, paths: PathLike | Iterable[PathLike]) -> list[bytes]:
         """Returns the folders that were indexed by name, at these paths or below them."""
-        named = [absolute(path) for path in _as_list(paths)]
+        named = [absolute(path) for path in as_list(paths)]
         with self.store.read() as snapshot:
             roots = [root.path for root in snapshot.roots()]
         return [root for root in roots if not is_folder(root) and any(is_below(root, path) for path in named)]
@@ -720,9 +812,18 @@ class Library:
         manifest, photos = read_parquet(Path(file), text_checks())
         return self._take_in("virtue import", manifest, photos, str(file))
 
-    def merge(self, other: str | os.PathLike[str]) -> ImportSummary:
-        """Adds the photos of another library, which is not changed. Photos and paths that this one has
-        already stay as they are.
+    def merge(
+        self,
+        other: str | os.PathLike[str],
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> ImportSummary:
+        """Adds the photos of another library, in a folder or on a server, which is not changed. Photos and
+        paths that this one has already stay as they are, so that a merge that was interrupted goes on.
+
+        Args:
+            progress, stop: as of `index`.
 
         Raises:
             InputError: it is the same library, or holds what none does; then nothing was changed.
@@ -735,7 +836,8 @@ class Library:
         from virtue.tasks.repair import text_checks
 
         self._require_writable("virtue merge")
-        with read_library(Path(other), self.folder, text_checks()) as (manifest, photos):
+        source, told = locate(other), _report_merging(with_stop(progress, stop))
+        with read_library(source, self._location, text_checks(), told) as (manifest, photos):
             photos = take_pictures(photos, self._open(create=True))
             return self._take_in("virtue merge", manifest, photos, str(other))
 
@@ -785,6 +887,13 @@ class Library:
         return faults
 
     @property
+    def name(self) -> str:
+        """What the library is called: its absolute folder, or its address on a server, without a password."""
+        if self.folder is not None:
+            return str(self.folder.absolute())
+        return hide_secrets(str(self._location))
+
+    @property
     def store(self) -> Store:
         return self._open()
 
@@ -822,10 +931,13 @@ class Library:
     def _open(self, *, create: bool = False) -> Store:
         with self._opening:
             if self._store is None:
-                from virtue.store import Store
+                from virtue.store import open_store
 
-                self._store = Store.open(
-                    self.folder, create=create, read_only=self._read_only, vectors_device=self._vectors_device
+                self._store = open_store(
+                    self._location,
+                    create=create,
+                    read_only=self._read_only,
+                    vectors_device=self._vectors_device,
                 )
                 if not self._read_only:
                     _follow_folder(self._store)
@@ -846,8 +958,8 @@ class Library:
 def _follow_folder(store: Store) -> None:
     """Notes where the pictures are that were added, if the library's folder was moved or copied with them. If
     another process is writing, a later opening does."""
-    folder = folder_of(store.folder)
-    if not os.path.isdir(folder):
+    folder = None if store.folder is None else folder_of(store.folder)
+    if folder is None or not os.path.isdir(folder):
         return
     with store.read() as snapshot:
         was = next((root.path for root in snapshot.roots() if is_folder(root.path)), folder)
@@ -856,7 +968,7 @@ def _follow_folder(store: Store) -> None:
             writer.move(was, folder)
 
 
-def _as_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
+def as_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
     """Returns the paths, of which one alone may be given.
 
     Raises:
@@ -866,6 +978,19 @@ def _as_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
     if any(path in ("", b"") for path in several):
         raise InputError("a path is empty: name a photo or a folder")
     return several
+
+
+def _report_merging(progress: Callable[[Progress], None] | None) -> ProgressCallback:
+    """Returns what a merge tells how far it is."""
+    began = time.monotonic()
+
+    def report(what: str, done: int, total: int) -> None:
+        if progress:
+            from virtue.indexer import Progress
+
+            progress(Progress("merging", done, total, 0, time.monotonic() - began, what))
+
+    return report
 
 
 def _report_indexes(progress: Callable[[Progress], None] | None) -> ProgressCallback | None:

@@ -28,8 +28,8 @@ def open_session(path: Path, threads: int | None) -> InferenceSession:
     options.inter_op_num_threads = 1
     # Threads that wait by spinning take the cores from the workers that decode.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Photos come in many shapes: plans and arenas kept for each would only grow.
+    # Photos come in many shapes: plans kept for each would only grow. The arena does not: threads share it,
+    # where malloc keeps a heap for each.
     options.enable_mem_pattern = False
-    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

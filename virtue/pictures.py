@@ -1,7 +1,8 @@
 """Bytes, a path or something in memory -> an upright RGB picture, within limits.
 
-Reads JPEG, PNG, WebP, GIF (first frame), BMP, TIFF, HEIC and AVIF. The one place that decodes: what
-was indexed and what is asked go the same way, so equal bytes give equal pixels.
+Reads JPEG, PNG, WebP, GIF (first frame), BMP, TIFF, HEIC and AVIF, and RAW (`raw`) and JPEG XL (`jpeg_xl`)
+with the extra `formats`. The one place that decodes: what was indexed and what is asked go the same way, so
+equal bytes give equal pixels.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ import io
 import os
 import re
 import stat
-import struct
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,8 +33,11 @@ from PIL import (
 )
 
 from virtue.errors import PictureError, PromptError, UnreadableError
+from virtue.jpeg_xl import MAX_PIXELS as MAX_JPEG_XL
+from virtue.jpeg_xl import JxlImage, is_jpeg_xl
 from virtue.paths import printable
-from virtue.pixels import convert_to_srgb, converter, fit, lay_on_white, resize
+from virtue.pixels import DAMAGE, convert_to_srgb, converter, fit, lay_on_white, resize
+from virtue.raw import RawImage, is_raw
 from virtue.resizing import Resizing
 from virtue.transparency import OPAQUE, fill_transparent
 
@@ -46,7 +48,7 @@ MAX_WEBP = 64_000_000
 MAX_SCANNED = 20_000_000_000
 """Pixels that all scans of a JPEG may go over: encoders make some ten scans, and a few bytes ask for one."""
 MAX_DECLARED = 180_000_000
-"""Pixels of a JPEG that is decoded at a reduced scale, so that few of them are ever held."""
+"""Pixels of a JPEG that is decoded at a reduced scale, or of a RAW, so that few of them are ever held."""
 
 _PLUGINS = (
     JpegImagePlugin, PngImagePlugin, WebPImagePlugin, GifImagePlugin, BmpImagePlugin, TiffImagePlugin,
@@ -54,35 +56,6 @@ _PLUGINS = (
 )  # fmt: skip
 """Importing one registers its format. Without this Pillow would import its forty others to look for it."""
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".avif",
-    )
-)
-"""File name endings of pictures, in lower case."""
-
-DAMAGE = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
-    AssertionError, EOFError, RuntimeError, MemoryError, struct.error, zlib.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
-"""What Pillow and its plugins raise, by their sources and by fuzzing, on files that lie."""
-
 _ASKED_BY_CONTENT = (errno.EINVAL, errno.EOVERFLOW)
 """What systems answer to a file's own wrong numbers, such as a place before its beginning."""
 
@@ -167,7 +140,7 @@ def load_cutout(source: Source, *, side: int | None = None, crop: bool = True) -
 
 
 def _decode_cutout(image: Image.Image, side: int | None, crop: bool) -> Picture:
-    if not image.has_transparency_data or image.width * image.height > MAX_DECODED:
+    if not image.has_transparency_data or image.width * image.height > _max_pixels(image):
         return decode(image, side)
     with _own_limits(), _translate_errors():
         _show_invisible(image)
@@ -242,19 +215,27 @@ def open_image(source: File) -> Iterator[ImageFile.ImageFile]:
     """
     with _own_limits(), _translate_errors(), _stream(source) as stream:
         head = stream.read(16)
-        stream.seek(0)
         if not head:
             raise PictureError("the file is empty (0 bytes)")
-        formats = FORMATS
-        if head[4:8] == b"ftyp":
-            _register_heif()
-            _check_heif_items(stream.read())
-            stream.seek(0)
-            formats = (*FORMATS, "HEIF")
-        if head[:2] in (b"II", b"MM"):
-            _silence_libtiff()
-        with Image.open(stream, formats=formats) as image:
+        with _open(stream, head) as image:
             yield image
+
+
+def _open(stream: IO[bytes], head: bytes) -> ImageFile.ImageFile:
+    if is_jpeg_xl(head):
+        return JxlImage(stream)
+    if is_raw(stream, head):
+        return RawImage(stream)
+    stream.seek(0)
+    formats = FORMATS
+    if head[4:8] == b"ftyp":
+        _register_heif()
+        _check_heif_items(stream.read())
+        stream.seek(0)
+        formats = (*FORMATS, "HEIF")
+    if head[:2] in (b"II", b"MM"):
+        _silence_libtiff()
+    return Image.open(stream, formats=formats)
 
 
 def decode(image: Image.Image, side: int | None = None, *, keep_alpha: bool = False) -> Picture:
@@ -264,13 +245,9 @@ def decode(image: Image.Image, side: int | None = None, *, keep_alpha: bool = Fa
         PictureError: with the reason alone.
     """
     with _own_limits(), _translate_errors():
-        declared = image.size
-        reducible = isinstance(image, JpegImagePlugin.JpegImageFile) and not image.info.get("progressive")
-        # libjpeg keeps all coefficients of a progressive JPEG, whatever the scale it is decoded at
-        if declared[0] * declared[1] > (MAX_DECLARED if reducible else MAX_DECODED):
-            raise _too_large(declared, MAX_DECLARED if reducible else MAX_DECODED)
-        if isinstance(image, WebPImagePlugin.WebPImageFile) and declared[0] * declared[1] > MAX_WEBP:
-            raise _too_large(declared, MAX_WEBP)
+        declared = _original_size(image)
+        if declared[0] * declared[1] > (limit := _max_pixels(image)):
+            raise _too_large(declared, limit)
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             _check_scans(image)
         if side is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -281,7 +258,10 @@ def decode(image: Image.Image, side: int | None = None, *, keep_alpha: bool = Fa
         held = image.size
         image.load()
         _show_invisible(image)
-        if not isinstance(image, JpegImagePlugin.JpegImageFile) or held == declared:
+        if isinstance(image, RawImage):
+            declared, long = image.original_size, max(image.size)
+            side = long if side is None else min(side, long)
+        elif held == declared:
             declared = image.size  # Pillow turns a TIFF upright while loading it
         upright = _orientation(image)
         alpha = None
@@ -301,6 +281,23 @@ def decode(image: Image.Image, side: int | None = None, *, keep_alpha: bool = Fa
         return Picture(np.asarray(rgb), *declared, alpha=None if alpha is None else np.asarray(alpha))
 
 
+def _original_size(image: Image.Image) -> tuple[int, int]:
+    return image.original_size if isinstance(image, RawImage) else image.size
+
+
+def _max_pixels(image: Image.Image) -> int:
+    """Returns how many pixels an image of its kind may have."""
+    if isinstance(image, WebPImagePlugin.WebPImageFile):
+        return MAX_WEBP
+    if isinstance(image, JxlImage):
+        return MAX_JPEG_XL
+    if isinstance(image, RawImage):
+        return MAX_DECLARED if image.is_mosaic else MAX_DECODED
+    # libjpeg keeps all coefficients of a progressive JPEG, whatever the scale it is decoded at
+    is_reducible = isinstance(image, JpegImagePlugin.JpegImageFile) and not image.info.get("progressive")
+    return MAX_DECLARED if is_reducible else MAX_DECODED
+
+
 def _may_be_transparent(image: Image.Image) -> bool:
     """Returns whether a part of a decoded image may be transparent: screenshots have alpha too."""
     if "A" in image.getbands():
@@ -311,16 +308,21 @@ def _may_be_transparent(image: Image.Image) -> bool:
 @lru_cache(maxsize=1)
 def reader() -> str:
     """Names what reads pictures here, with its versions: what one cannot read, another may."""
+    from importlib.metadata import PackageNotFoundError, version
+
     import pi_heif
     import PIL
     from PIL import features
 
     from virtue import __version__
 
+    packages = [f"virtue {__version__}", f"Pillow {PIL.__version__}", f"pi-heif {pi_heif.__version__}"]
     codecs = [f"{name} {features.version(name)}" for name in ("avif", "webp", "libtiff", "jpg")]
-    return f"virtue {__version__}, Pillow {PIL.__version__}, pi-heif {pi_heif.__version__}, " + ", ".join(
-        codecs
-    )
+    extras = []
+    for name in ("rawpy", "imagecodecs"):
+        with suppress(PackageNotFoundError):
+            extras.append(f"{name} {version(name)}")
+    return ", ".join(packages + codecs + extras)
 
 
 def estimate_memory(image: Image.Image, side: int | None) -> int:
@@ -332,6 +334,10 @@ def estimate_memory(image: Image.Image, side: int | None) -> int:
         return min(16 * reduced[0] * reduced[1], 6 * width * height)
     if isinstance(image, WebPImagePlugin.WebPImageFile):
         return 17 * width * height
+    if isinstance(image, JxlImage):
+        return 30 * width * height
+    if isinstance(image, RawImage):
+        return 20 * width * height  # of a mosaic, these are a quarter of its places
     return 8 * width * height if image.mode in ("I", "F", "CMYK") else 6 * width * height
 
 
@@ -358,6 +364,16 @@ def _orientation(image: Image.Image) -> Image.Transpose | None:
         image.info.update(xmp)
 
 
+def orientation_of(image: Image.Image) -> int:
+    """Returns how the pixels of an opened file are turned upright (EXIF's 1 to 8), as `decode` does it. Of a
+    TIFF this is known until it is decoded."""
+    original = image.info.get("original_orientation")  # of a HEIC, which comes upright
+    if original in _TURNS:
+        return int(original)
+    turn = _orientation(image)
+    return next((number for number, each in _TURNS.items() if each == turn), 1)
+
+
 def _check_planes(image: Image.Image) -> None:
     """Raises PictureError for a TIFF that Pillow would read as noise."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -371,6 +387,9 @@ def _check_planes(image: Image.Image) -> None:
         raise PictureError(
             f"a TIFF of {max(depth)} bits with separate planes: store it with interleaved ones"
         )
+    is_ycbcr = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 6
+    if is_ycbcr and len(depth) == 3 and any("RGBX" in (tile.args or ()) for tile in image.tile):
+        raise PictureError("a TIFF of uncompressed YCbCr, which Pillow reads from version 13 on: update it")
 
 
 def _show_invisible(image: Image.Image) -> None:
@@ -400,8 +419,8 @@ def _check_scans(image: JpegImagePlugin.JpegImageFile) -> None:
 
 
 def _decode_mask(image: Image.Image) -> np.ndarray:
-    if image.width * image.height > MAX_DECODED:
-        raise _too_large(image.size, MAX_DECODED)
+    if image.width * image.height > (limit := min(_max_pixels(image), MAX_DECODED)):
+        raise _too_large(image.size, limit)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         _check_scans(image)
     _check_planes(image)
@@ -487,7 +506,8 @@ def _translate_errors() -> Iterator[None]:
         raise
     except Image.UnidentifiedImageError:
         raise PictureError(
-            "not a picture that virtue can read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF), or damaged"
+            "not a picture that virtue can read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF, JPEG XL, RAW), "
+            "or damaged"
         ) from None
     except (MemoryError, Image.DecompressionBombError):
         raise UnreadableError("there is not enough memory to decode it") from None

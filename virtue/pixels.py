@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -11,6 +13,13 @@ from PIL import Image, ImageCms
 
 MAX_STRIP_PIXELS = 4_000_000
 """Pixels converted at a time, so that a conversion never doubles the memory of a large picture."""
+
+DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
+    AssertionError, EOFError, RuntimeError, MemoryError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow and its plugins raise, by their sources and by fuzzing, on files that lie."""
 
 COLOUR_STEPS = 9
 """Values of each channel at which a colour profile is tried."""

@@ -14,7 +14,7 @@ from tests.conftest import EXAMPLES, Run
 from tests.indexer.colours import ColourModel
 from virtue import Embedder, Library, Photo
 from virtue.errors import InputError, LockedError
-from virtue.store import Store
+from virtue.store import open_store
 
 
 def content(name: str) -> bytes:
@@ -180,7 +180,7 @@ def test_a_moved_library_opens_while_another_process_writes(shop: Library, tmp_p
     shop.close()
     os.rename(shop.folder, tmp_path / "moved")
     with (
-        Store.open(tmp_path / "moved") as store,
+        open_store(tmp_path / "moved") as store,
         store.write("another program"),
         Library(tmp_path / "moved") as library,
     ):

@@ -12,7 +12,7 @@ from tests.indexer.colours import ColourModel
 from virtue import Library, Progress
 from virtue.errors import StoppedError
 from virtue.indexer import index
-from virtue.store import Store
+from virtue.store import open_store
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_indexing_stops_and_keeps_what_was_done(tmp_path: Path, many: Path) -> N
 @pytest.mark.usefixtures("small_commits")
 def test_a_reindex_that_was_stopped_goes_on_where_it_was(tmp_path: Path, many: Path) -> None:
     stop = threading.Event()
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         index(store, ColourModel(), [many], regions=0)
 
     def tell(progress: Progress) -> None:
@@ -86,7 +86,7 @@ def test_similar_export_and_tune_stop(library: Library, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         library.export_parquet(tmp_path / "photos.parquet", stop=stop)
     assert not list(tmp_path.glob("photos.parquet*"))
-    with Store.open(library.folder) as store, store.write("test") as writer:
+    with open_store(library.folder) as store, store.write("test") as writer:
         writer.refresh_indexes(max_scanned_floats=0)
     with pytest.raises(StoppedError):
         library.tune(stop=stop)

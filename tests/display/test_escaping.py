@@ -300,8 +300,9 @@ def test_a_download_escapes_what_the_hub_says_and_clears_its_bars(
         ["forget", NASTY, "-d", "LIBRARY"],
         ["models", "pull", NASTY],
         ["init", NASTY],
-        ["-m", "virtue.evaluation.texts", NASTY],
-        ["-m", "virtue.evaluation.details", ".", NASTY],
+        ["evaluate", "texts", NASTY, "--quiet"],
+        ["evaluate", "scar", NASTY],
+        ["-m", "virtue.evaluation.sample_photos", ".", "--packages", ".", NASTY],
     ],
     ids=lambda words: words[words[0] == "-m"] if words[0] != NASTY else "command",
 )

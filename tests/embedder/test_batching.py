@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from virtue.embedder.batching import Budget, room_on
@@ -15,7 +15,6 @@ from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.errors import ModelError
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 30)), st.integers(1, 100))
 def test_batches_keep_the_order_and_the_limit(members: list[int], limit: int) -> None:
     batches: list[list[int]] = []
@@ -96,7 +95,6 @@ def test_what_has_failed_is_not_tried_again() -> None:
     assert card.tried == [8, 16, 32, 16, 16, 16, 16, 12]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 100), st.integers(0, 200))
 def test_nothing_is_lost_however_little_fits(memory: int, limit: int, count: int) -> None:
     card = Card(memory)

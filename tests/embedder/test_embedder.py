@@ -119,3 +119,19 @@ def test_what_is_looked_for_must_be_known(embedder):
 def test_a_bad_input_is_named_before_anything_is_returned(embedder, tmp_path):
     with pytest.raises(PictureError, match=r"gone\.jpg"):
         embedder.encode(["a cat", tmp_path / "gone.jpg"])
+
+
+def test_a_prepared_picture_gives_the_same_vectors_and_the_work_is_done_once(embedder, gable, monkeypatch):
+    prepared = embedder.prepare(str(gable))
+    points = [(340, 250, 1), (100, 400, 0)]
+    drawn = [{"box": (250, 160, 440, 350)}, {"points": points}, {"box": (0, 0, 90, 90), "text": "at night"}]
+    wanted = [embedder.query({"image": gable, **each}) for each in drawn]
+    whole = embedder.query({"image": gable})
+    assert np.array_equal(embedder.query(prepared), whole)
+    work = []
+    monkeypatch.setattr(embedder.model, "scenes", lambda pictures: work.extend(pictures) or [])
+    for each, vectors in zip(drawn, wanted, strict=True):
+        assert np.array_equal(embedder.query({"image": prepared, **each}), vectors)
+    assert work == []
+    with pytest.raises(PictureError, match="no such file"):
+        embedder.prepare("nothing.jpg")

@@ -222,7 +222,7 @@ def test_a_vector_does_not_depend_on_its_batch(embedder):
     np.testing.assert_allclose(embedder.encode(inputs[::-1])[::-1], together, atol=1e-5)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     st.lists(st.text("abcdefghij éß日🙂", min_size=1, max_size=60).filter(str.strip), min_size=1, max_size=6)
 )

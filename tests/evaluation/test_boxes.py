@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import pytest
 from PIL import Image, ImageDraw
@@ -35,19 +33,22 @@ def test_the_overlap_of_two_boxes_is_intersection_over_union():
     assert boxes.overlap((0, 0, 10, 10), (20, 20, 1, 1)) == 0
 
 
-def test_shown_boxes_are_compared_photo_by_photo(folder):
+def test_shown_boxes_are_compared_photo_by_photo(folder, tmp_path, monkeypatch):
     labels = [label("disc.png", "a ball"), label("square.png", "a crate", coco=False)]
-    found = boxes.evaluate(folder, labels, each=True)
-    assert (found["photos"], found["boxes"], found["half"]) == (2, 2, "all")
+    found = boxes.evaluate(folder, labels, each=True, cache=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(boxes, "indexed", None)  # known: nothing is indexed again
+        assert boxes.evaluate(folder, labels, each=True, cache=tmp_path).as_json() == found.as_json()
+    assert (found.facts["photos"], found.figures["mean_iou"].queries, found.facts["half"]) == (2, 2, "all")
     overlaps = []
-    for row, expected in zip(found["each"], labels, strict=True):
+    for row, expected in zip(found.facts["each"], labels, strict=True):
         assert (row["photo"], row["words"]) == (expected["photo"], expected["words"])
         overlaps.append(boxes.overlap(expected["box"], row["shown"]))
         assert row["iou"] == round(overlaps[-1], 3)
-    assert found["mean_iou"] == pytest.approx(sum(overlaps) / 2, abs=0.001)
-    assert found["share_half"] == sum(overlap >= 0.5 for overlap in overlaps) / 2
-    assert found["of_coco"]["mean_iou"] == found["each"][0]["iou"]
-    assert found["others"]["boxes"] == 1
+    assert found.figures["mean_iou"].value == pytest.approx(sum(overlaps) / 2, abs=0.001)
+    assert found.figures["share_half"].value == sum(overlap >= 0.5 for overlap in overlaps) / 2
+    assert found.figures["of_coco_mean_iou"].value == found.facts["each"][0]["iou"]
+    assert found.figures["others_mean_iou"].queries == 1
 
 
 def test_halves_part_photos_and_never_a_photo():
@@ -104,10 +105,16 @@ def test_photos_are_gathered_from_packages_by_their_places_in_them(tmp_path):
         find_photos(packages)
 
 
-def test_the_command_prints_one_object_or_says_what_is_wrong(folder):
-    command = [sys.executable, "-m", "virtue.evaluation.boxes", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert json.loads(done.stdout or "null") is None
-    assert "virtue.evaluation.real_photos" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_commands_print_figures_or_say_what_is_wrong(virtue, folder):
+    done = virtue("evaluate", "boxes", folder)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"virtue.evaluation.real_photos" in done.stderr and b"Traceback" not in done.stderr
+    done = virtue("evaluate", "details", folder, "--count", 4, "--regions", 4, "--json")
+    found = json.loads(done.stdout)
+    assert found["name"] == "details" and found["model"] == "mini" and len(found["fingerprint"]) == 32
+    assert found["command"].split()[-5:] == ["--count", "4", "--regions", "4", "--json"]
+    assert 0 <= found["recall@1"]["low"] <= found["recall@1"]["value"] <= found["recall@1"]["high"] <= 1
+    assert found["recall@1"]["queries"] == 4
+    done = virtue("evaluate", "cutouts", folder, "--count", 1)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"| round_recall@5 |" in done.stdout and b"`virtue evaluate cutouts" in done.stdout

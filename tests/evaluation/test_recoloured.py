@@ -35,14 +35,16 @@ def test_a_dyed_thing_keeps_its_outline_and_its_shades():
 
 def test_pictures_of_each_thing_in_four_colours_are_ranked(packages):
     found = recoloured.evaluate(packages, each=True)
-    assert found["pictures"] == 8
-    assert [row["words"] for row in found["each"][:2]] == ["a red bus", "a yellow bus"]
-    assert sorted({row["words"].split()[-1] for row in found["each"]}) == ["bus", "truck"]
-    places = [row["place"] for row in found["each"]]
+    assert found.facts["pictures"] == 8
+    assert [row["words"] for row in found.facts["each"][:2]] == ["a red bus", "a yellow bus"]
+    assert sorted({row["words"].split()[-1] for row in found.facts["each"]}) == ["bus", "truck"]
+    places = [row["place"] for row in found.facts["each"]]
     assert all(1 <= place <= 8 for place in places)
-    assert found["recall@1"] == sum(place == 1 for place in places) / 8
-    assert found["recall@5"] == sum(place <= 5 for place in places) / 8
-    assert found["right_of_four"] == sum(row["right_of_four"] for row in found["each"]) / 8
+    assert found.figures["recall@1"].value == sum(place == 1 for place in places) / 8
+    assert found.figures["recall@5"].value == sum(place <= 5 for place in places) / 8
+    assert (
+        found.figures["right_of_four"].value == sum(row["right_of_four"] for row in found.facts["each"]) / 8
+    )
 
 
 def test_stamps_that_are_not_there_are_named(packages):

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import average_precision_score
 
 from virtue.errors import InputError
 from virtue.evaluation import words
@@ -32,20 +34,35 @@ def test_average_precision_counts_what_is_not_found():
     assert words.average_precision([], 3) == 0
 
 
-def test_queries_rank_all_photos(folder):
+def test_average_precision_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        right = rng.random(12) < 0.4
+        right[rng.integers(12)] = True
+        at = (np.flatnonzero(right) + 1).tolist()
+        wanted = average_precision_score(right, -np.arange(12))
+        assert words.average_precision(at, int(right.sum())) == pytest.approx(wanted)
+
+
+def test_queries_rank_all_photos(folder, tmp_path, monkeypatch):
     labels = [
         {"words": "an orange", "right": ["a.png", "b.png", "c.png"]},
         {"words": "a zebra", "right": ["b.png"], "either": ["a.png", "c.png"]},
     ]
-    found = words.evaluate(folder, labels, each=True)
-    assert (found["photos"], found["queries"]) == (3, 2)
-    assert found["recall@1"] == found["recall@5"] == found["mean_average_precision"] == 1
-    assert [row["first"] for row in found["each"]] == [1, 1]
+    found = words.evaluate(folder, "people", labels, each=True, cache=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(words, "indexed", None)  # known: nothing is indexed again
+        assert words.evaluate(folder, "people", labels, True, cache=tmp_path).as_json() == found.as_json()
+    assert (found.name, found.facts["photos"]) == ("people", 3)
+    assert {name: (figure.value, figure.queries) for name, figure in found.figures.items()} == dict.fromkeys(
+        ("recall@1", "recall@5", "mean_average_precision"), (1, 2)
+    )
+    assert [row["first"] for row in found.facts["each"]] == [1, 1]
 
 
 def test_labels_of_photos_that_are_not_there_are_named(folder):
     with pytest.raises(InputError, match=r"zebra\.png"):
-        words.evaluate(folder, [{"words": "a zebra", "right": ["a.png"], "either": ["zebra.png"]}])
+        words.evaluate(folder, "people", [{"words": "a zebra", "right": ["a.png"], "either": ["zebra.png"]}])
 
 
 @pytest.mark.parametrize(("kind", "least"), [("people", 20), ("colours", 30), ("hypernyms", 30)])

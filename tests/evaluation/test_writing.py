@@ -60,26 +60,34 @@ def test_what_is_written_is_labelled_once():
     assert len(set(labels["without_text"])) == len(labels["without_text"]) >= 40
 
 
-def test_photos_without_text_have_no_captions(folder):
+def test_photos_without_text_have_no_captions(folder, tmp_path, monkeypatch):
     labels = {"queries": [{"words": "a cloud", "photo": "sky.png"}], "without_text": ["noise.png", "sky.png"]}
-    found = written.evaluate(folder, labels, each=True)
-    assert (found["photos"], found["queries"], found["without_text"]) == (2, 1, 2)
-    assert found["among_five"] == 1
-    assert found["each"][0]["place"] in (1, 2)
-    assert found["misread"] == {}
+    found = written.evaluate(folder, labels, each=True, cache=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(written, "indexed", None)  # known: nothing is indexed again
+        assert written.evaluate(folder, labels, each=True, cache=tmp_path).as_json() == found.as_json()
+    assert found.figures["recall@5"].value == found.figures["recall@5"].queries == 1
+    misread = found.figures["misread_without_text"]
+    assert (misread.value, misread.queries) == (0, 2)
+    assert found.facts["each"][0]["place"] in (1, 2)
+    assert (found.facts["photos"], found.facts["misread"]) == (2, {})
     with pytest.raises(InputError, match=r"sea\.png"):
         written.evaluate(folder, {"queries": [], "without_text": ["sea.png"]})
 
 
-def test_words_that_are_read_count_and_others_are_named(folder, monkeypatch):
+def test_words_that_are_read_count_and_others_are_named(folder, tmp_path, monkeypatch):
     drawn = [*rendered_words.pages(sorted(folder.iterdir()), [], count=1)]
     hidden = rendered_words.Page("plain", Image.new("RGB", (640, 480), "white"), ["hidden"])
     monkeypatch.setattr(rendered_words, "pages", lambda *_: [*drawn, hidden])
     monkeypatch.setattr(rendered_words, "screens", lambda _: [])
-    found = rendered_words.evaluate([], [])
-    assert (found["words"], found["plain"]["words"]) == (9, 9)
-    assert found["read"] == found["plain"]["read"] == 9 - len(found["missed"]) >= 8
-    assert ["plain", "hidden"] in found["missed"]
+    found = rendered_words.evaluate([], [], cache=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(rendered_words, "indexed", None)  # known: nothing is indexed again
+        assert rendered_words.evaluate([], [], cache=tmp_path).as_json() == found.as_json()
+    missed = found.facts["missed"]
+    for figure in (found.figures["read"], found.figures["plain_read"]):
+        assert (figure.queries, figure.value) == (9, pytest.approx(1 - len(missed) / 9))
+    assert ["plain", "hidden"] in missed and len(missed) <= 1
 
 
 def test_a_photo_is_found_by_what_is_written_in_it(folder, tmp_path):
@@ -91,8 +99,15 @@ def test_a_photo_is_found_by_what_is_written_in_it(folder, tmp_path):
         "queries": [{"words": word, "photo": "letters.png"} for word in page.words[:2]],
         "without_text": ["noise.png", "sky.png", "letters.png"],
     }
-    found = written.evaluate(tmp_path, labels, each=True)
-    assert found["first"] == 2
-    assert [row["place"] for row in found["each"]] == [1, 1]
-    assert set(found["misread"]) == {"letters.png"}
-    assert page.words[0].lower() in " ".join(found["misread"]["letters.png"]).lower()
+    kept = tmp_path / "kept"
+    found = written.evaluate(tmp_path, labels, each=True, cache=kept)
+    # The words that were read are not kept: they are read again.
+    assert written.evaluate(tmp_path, labels, each=True, cache=kept).as_json() == found.as_json()
+    assert (
+        page.words[0].lower().encode() not in b"".join(file.read_bytes() for file in kept.iterdir()).lower()
+    )
+    assert found.figures["recall@1"].value == 1
+    assert [row["place"] for row in found.facts["each"]] == [1, 1]
+    assert set(found.facts["misread"]) == {"letters.png"}
+    assert found.figures["misread_without_text"].value == pytest.approx(1 / 3)
+    assert page.words[0].lower() in " ".join(found.facts["misread"]["letters.png"]).lower()

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.indexer.shelf import Shelf
-from virtue.store import Store
+from virtue.store import open_store
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         yield Shelf(tmp_path, store)
         assert store.verify() == []

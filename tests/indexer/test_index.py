@@ -20,7 +20,7 @@ from tests.indexer.shelf import Shelf
 from tests.store.builders import every_vector
 from virtue.errors import InputError, LockedError, ModelMismatchError
 from virtue.indexer import Progress, index
-from virtue.store import FileRecord, Store, compaction
+from virtue.store import FileRecord, open_store, records
 
 
 def test_photos_become_regions_with_vectors(shelf: Shelf) -> None:
@@ -263,7 +263,8 @@ def test_bad_files_cost_themselves_alone_and_are_not_tried_again(shelf: Shelf) -
         "empty.jpg": "the file is empty (0 bytes)",
         "folder.jpg": "a folder, not a picture",
         "link.png": "a link that leads nowhere",
-        "text.webp": "not a picture that virtue can read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF), "
+        "text.webp": "not a picture that virtue can read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF, "
+        "JPEG XL, RAW), "
         "or damaged",
         "pipe.tif": "not a regular file",
     }
@@ -340,7 +341,7 @@ def test_an_empty_pattern_ends_what_was_left_out(shelf: Shelf) -> None:
 def test_rows_are_dropped_by_themselves_once_most_are_dead(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "MIN_DEAD_ROWS", 4)
+    monkeypatch.setattr(records, "MIN_DEAD_ROWS", 4)
     shelf.photo("a.png", "red")
     shelf.photo("b.png", "blue")
     shelf.index(regions=0)
@@ -355,7 +356,7 @@ def test_rows_are_dropped_by_themselves_once_most_are_dead(
 def test_dead_rows_that_cannot_be_dropped_are_a_warning(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "MIN_DEAD_ROWS", 1)
+    monkeypatch.setattr(records, "MIN_DEAD_ROWS", 1)
     shelf.photo("a.png", "red")
     shelf.index(regions=0)
     for number in range(3):
@@ -396,14 +397,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 sys.path.insert(0, {tests!r})
 from tests.indexer.colours import ColourModel
 from virtue.indexer import index
-from virtue.store import Store
+from virtue.store import Store, open_store
 
 class Slow(ColourModel):
     def scenes(self, pictures):
         time.sleep(0.2 * len(pictures))
         return super().scenes(pictures)
 
-with Store.open({library!r}) as store:
+with open_store({library!r}) as store:
     def told(progress):
         if progress.stage == "indexing":
             print(progress.done, flush=True)
@@ -475,7 +476,7 @@ def test_reading_a_library_while_it_is_indexed_shows_the_last_commit(shelf: Shel
     with shelf.store.read() as before:
         shelf.index()
         assert before.counts().photos == 1
-    with Store.open(shelf.store.folder) as other, other.read() as after:
+    with open_store(shelf.store.folder) as other, other.read() as after:
         assert after.counts().photos == 2
 
 
@@ -489,7 +490,7 @@ def test_a_model_that_runs_in_several_threads_gives_the_same(shelf: Shelf) -> No
     expected = {path: state.hash for path, state in shelf.files().items()}
     with shelf.store.read() as snapshot:
         rows = np.sort(every_vector(snapshot, "regions"), axis=0)
-    with Store.open(shelf.folder / "other", create=True) as other:
+    with open_store(shelf.folder / "other", create=True) as other:
         assert index(other, ThreadedModel(), shelf.photos, workers=2).indexed == 50
         with other.read() as snapshot:
             found = snapshot.files()

@@ -259,7 +259,7 @@ FULL = saved(exif=exif(), xmp=XMP)
 
 
 @pytest.mark.filterwarnings("ignore:.*EXIF data:UserWarning", "ignore:Trunc|Tag data|Metadata:UserWarning")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(20, len(FULL) - 400), st.integers(0, 255)), min_size=1, max_size=30))
 def test_damaged_metadata_never_fails(flips: list[tuple[int, int]]) -> None:
     content = bytearray(FULL)

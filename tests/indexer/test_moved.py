@@ -14,16 +14,16 @@ from tests.indexer.shelf import Shelf
 from tests.store.builders import DIM, file, filled, found, photo
 from virtue import Library
 from virtue.errors import InputError
-from virtue.store import Store
+from virtue.store import open_store
 
 
 def paths(folder: Path) -> list[bytes]:
-    with Store.open(folder) as store, store.read() as snapshot:
+    with open_store(folder) as store, store.read() as snapshot:
         return sorted(snapshot.files())
 
 
 def roots(folder: Path) -> list[bytes]:
-    with Store.open(folder) as store, store.read() as snapshot:
+    with open_store(folder) as store, store.read() as snapshot:
         return [root.path for root in snapshot.roots()]
 
 
@@ -109,7 +109,7 @@ names = st.binary(min_size=1, max_size=3).filter(lambda name: not set(name) & se
 places = st.lists(names, min_size=1, max_size=3).map(lambda parts: b"/" + b"/".join(parts))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(places, unique=True, min_size=1, max_size=8), places, places)
 def test_paths_of_any_bytes_move_as_python_would_move_them(
     tmp_path_factory: pytest.TempPathFactory, lying: list[bytes], old: bytes, new: bytes

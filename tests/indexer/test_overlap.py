@@ -13,7 +13,7 @@ from PIL import Image
 from tests.indexer.colours import ColourModel
 from virtue.indexer import commit_queue, index, model_threads, workers
 from virtue.pictures import Picture
-from virtue.store import Store, Writer
+from virtue.store import Writer, open_store
 
 BATCH, PHOTOS = 6, 30
 TIMEOUT = 60
@@ -70,7 +70,7 @@ def test_a_batch_is_embedded_while_the_next_is_decoded_and_the_last_committed(
 
     monkeypatch.setattr(workers._Room, "take", take_noted)
     monkeypatch.setattr(Writer, "commit", commit_beside)
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         report = index(store, Waiting(), photos, workers=1)
         assert (report.indexed, report.problems) == (PHOTOS, [])
         assert store.verify() == []

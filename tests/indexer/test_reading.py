@@ -21,8 +21,11 @@ from tests.conftest import Run
 from tests.indexer.colours import ColourModel
 from virtue import Box, Embedder, Hit, Library, Photo, Progress
 from virtue.embedder.model import Item
-from virtue.errors import InputError, StoppedError
+from virtue.errors import InputError, ModelError, StoppedError
+from virtue.indexer import Report, index
+from virtue.indexer.reading import read_texts
 from virtue.reader import Reader
+from virtue.reader.reader import FOLDER
 
 SIGNS = {
     "parking.png": ("NO PARKING", "Fire lane"),
@@ -212,13 +215,14 @@ def test_what_was_read_before_an_interruption_is_kept(
 
 
 def test_another_thread_stops_it(library: Library, fruit: Path) -> None:
-    stop = threading.Event()
+    stop, before = threading.Event(), set(threading.enumerate())
     with pytest.raises(StoppedError):
         library.index(
             fruit, regions=0, stop=stop, progress=lambda step: stop.set() if step.stage == "reading" else None
         )
     assert library.count() == len(WORDS)
-    assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
+    mine = set(threading.enumerate()) - before
+    assert not [thread for thread in mine if "ThreadPoolExecutor" in thread.name]
     library.index()
     assert None not in texts(library).values()
 
@@ -356,6 +360,42 @@ def test_a_file_that_cannot_be_read_costs_itself_and_is_tried_again(library: Lib
     report = library.index()
     assert (report.read, report.unread) == (1, 0)
     assert read_captions(library) == ALL
+
+
+def index_with(library: Library, photos: Path, reader: Reader) -> Report:
+    """Indexes a folder, and reads the text in it with this reader."""
+    store = Library.create(library.folder).store
+    with store.write("test") as writer:
+        report = index(store, library.embedder, photos, regions=0, writer=writer)
+        read_texts(store, writer, library.embedder, report, reader=reader)
+    return report
+
+
+def test_a_picture_in_which_the_reader_fails_costs_itself(
+    library: Library, signs: Path, tmp_path: Path
+) -> None:
+    # A reader that knows capitals alone: its list of characters ends before the small letters.
+    folder = tmp_path / "reader"
+    shutil.copytree(FOLDER, folder)
+    network = (folder / "recognition.onnx").read_bytes()
+    end = network.rindex(b"\nZ\n") + 2
+    (folder / "recognition.onnx").write_bytes(network[:end] + network[end:].replace(b"\n", b" "))
+    draw(signs / "capitals.png", "ENTRY")
+    report = index_with(library, signs, Reader(folder))
+    assert (report.read, report.unread) == (2, 3)
+    assert texts(library) == {name: None for name in SIGNS} | {"blank.png": [], "capitals.png": ["ENTRY"]}
+    (warning,) = report.warnings
+    assert warning.startswith("the text in 3 photos could not be read now, such as in ")
+    assert ".png (the reader failed in it: IndexError: list index out of range): the next indexing" in warning
+    report = library.index()
+    assert (report.read, report.unread) == (3, 0)
+    assert set(read_captions(library)) == {*ALL, ("capitals.png", "ENTRY")}
+
+
+def test_a_reader_without_its_files_ends_the_run(library: Library, signs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"detection\.onnx"):
+        index_with(library, signs, Reader(tmp_path / "nothing"))
+    assert library.index().read == 4
 
 
 SPOILED = """

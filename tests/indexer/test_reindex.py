@@ -186,10 +186,10 @@ KILLED = """
 import sys
 from tests.indexer.colours import ColourModel
 from virtue.indexer import reindex
-from virtue.store import Store
+from virtue.store import Store, open_store
 def tell(progress):
     print(progress.done, flush=True)
-with Store.open(sys.argv[1]) as store:
+with open_store(sys.argv[1]) as store:
     reindex(store, ColourModel("colours-2"), workers=1, progress=tell)
 """
 
@@ -216,14 +216,14 @@ def test_killed_it_goes_on_too(shelf: Shelf, lines: int) -> None:
 SEARCHING = """
 import sys
 import numpy as np
-from virtue.store import Store
+from virtue.store import Store, open_store
 queries = np.eye(8, dtype=np.float32)[:4]
 def answer(store):
     with store.read() as snapshot:
         ranked = snapshot.search("regions", queries, 10)
         paths = [region.path for region in snapshot.regions(ranked.rows)]
         return snapshot.generation.fingerprint, (paths, ranked.scores.round(5).tolist())
-with Store.open(sys.argv[1]) as store:
+with open_store(sys.argv[1]) as store:
     print("reading", flush=True)
     known, answers = {}, 0
     while not (store.folder / "stop").exists():
@@ -262,8 +262,8 @@ import resource, sys
 from tests.indexer.colours import ColourModel
 from virtue.errors import StoreError
 from virtue.indexer import reindex
-from virtue.store import Store
-with Store.open(sys.argv[1]) as store:
+from virtue.store import Store, open_store
+with open_store(sys.argv[1]) as store:
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
     try:
         reindex(store, ColourModel("colours-2"), workers=1)

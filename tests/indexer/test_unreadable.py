@@ -18,7 +18,7 @@ from tests.indexer.test_workers import children
 from tests.store.hardship import POSIX, POWERLESS
 from virtue.errors import InputError
 from virtue.indexer import Progress, reindex
-from virtue.store import Store
+from virtue.store import open_store
 
 pytestmark = POSIX
 
@@ -262,12 +262,12 @@ def test_a_sub_folder_that_cannot_be_looked_at_keeps_what_is_below_it(
         done = virtue(*command, before=POWERLESS)
         (photos / "above").chmod(0o755)
         assert "folder that cannot be" in done.stderr.decode()
-        with Store.open(tmp_path / "lib", read_only=True) as store, store.read() as snapshot:
+        with open_store(tmp_path / "lib", read_only=True) as store, store.read() as snapshot:
             counts = snapshot.counts()
         assert (counts.photos, counts.missing) == (2, 0)
         assert counts.problems >= 1
     assert virtue(*command).returncode == 0
-    with Store.open(tmp_path / "lib", read_only=True) as store, store.read() as snapshot:
+    with open_store(tmp_path / "lib", read_only=True) as store, store.read() as snapshot:
         assert (snapshot.counts().missing, snapshot.counts().problems) == (0, 0)
 
 
@@ -290,7 +290,7 @@ def test_a_repair_that_would_lose_vectors_changes_nothing(virtue: Run, tmp_path:
         assert done.returncode == 1
         assert "nothing was repaired, since the files of" in done.stdout.decode()
         assert (tmp_path / "lib" / "regions-1.f16").read_bytes() == before
-        with Store.open(tmp_path / "lib", read_only=True) as store, store.read() as snapshot:
+        with open_store(tmp_path / "lib", read_only=True) as store, store.read() as snapshot:
             assert snapshot.counts().regions == snapshot.counts().photos
     assert virtue("verify", "--repair", "-d", "lib", before=POWERLESS).returncode == 0
     assert virtue("verify", "-d", "lib").returncode == 0

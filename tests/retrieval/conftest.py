@@ -23,6 +23,7 @@ from virtue.store import (
     NewRegion,
     PhotoInfo,
     Store,
+    open_store,
 )
 
 COLOURS = {
@@ -132,7 +133,7 @@ def embedder() -> Embedder:
 @pytest.fixture
 def fill(tmp_path: Path, embedder: Embedder) -> Iterator[Fill]:
     """Paints photos into files and stores them with their regions and captions."""
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
 
         def run(*photos: Painted) -> Store:
             with store.write("test") as writer:

@@ -10,7 +10,7 @@ import pytest
 from tests.retrieval.conftest import Fill, Painted
 from virtue.embedder import Embedder
 from virtue.retrieval import search
-from virtue.store import Store
+from virtue.store import Store, open_store
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def store(fill: Fill) -> Store:
 
 def test_a_library_that_is_opened_is_logged(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "virtue"):
-        Store.open(store.folder, read_only=True).close()
+        open_store(store.folder, read_only=True).close()
     assert [record.getMessage() for record in caplog.records] == [
         f"opened the library {store.folder} to read only"
     ]

@@ -46,7 +46,7 @@ def test_a_copy_is_the_same_picture(kind: str) -> None:
 @given(
     scale=st.floats(0.4, 1), quality=st.integers(60, 95), smooth=st.sampled_from(SMOOTH), page=st.booleans()
 )
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 def test_a_copy_of_any_size_is_the_same_picture(
     scale: float, quality: int, smooth: Image.Resampling, page: bool
 ) -> None:
@@ -60,7 +60,7 @@ def test_a_copy_of_any_size_is_the_same_picture(
     scale=st.floats(0.5, 1),
     quality=st.integers(50, 95),
 )
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 def test_a_receipt_with_another_digit_is_not(seed: int, digit: str, scale: float, quality: int) -> None:
     one, other = receipt(seed), receipt(seed, digit)
     if one.tobytes() != other.tobytes():

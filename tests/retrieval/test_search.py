@@ -18,7 +18,7 @@ from virtue.embedder.model import Item
 from virtue.errors import EmptyLibraryError, InputError, ModelMismatchError, PromptError
 from virtue.retrieval import Hit, Query, search
 from virtue.retrieval.calibration_queries import CalibrationQueries
-from virtue.store import Store
+from virtue.store import Store, open_store
 
 MUG = Painted("mug.png", "white", [("red", (10, 10, 30, 30)), ("blue", (40, 10, 70, 50))], ["a mug of tea"])
 SEA = Painted("sea.png", "blue", [("cyan", (0, 0, 80, 20))])
@@ -455,7 +455,7 @@ def test_as_many_hits_as_asked_for_if_the_library_has_them(
     assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     query=st.lists(st.sampled_from([*COLOURS, "dog", "tea", "mug"]), min_size=1, max_size=3).map(" ".join),
     find=st.sampled_from(["regions", "photos", "captions"]),
@@ -580,7 +580,7 @@ def test_auto_leaves_none_that_a_number_would_not(zoo: Store, embedder: Embedder
 
 
 def test_an_empty_library_says_how_to_fill_it(tmp_path: Path, embedder: Embedder) -> None:
-    with Store.open(tmp_path / "empty", create=True) as store:
+    with open_store(tmp_path / "empty", create=True) as store:
         with pytest.raises(EmptyLibraryError, match="nothing is indexed") as caught:
             search(store, embedder, "red")
         assert caught.value.hint == "virtue index FOLDER"
@@ -599,11 +599,13 @@ def test_a_library_without_captions_says_where_they_come_from(fill: Fill, embedd
 def test_a_library_of_another_model_says_what_helps(store: Store) -> None:
     newer, other = ColourModel(), ColourModel()
     newer.fingerprint = "colours-2"
-    with pytest.raises(ModelMismatchError, match=r"another version of the model colours") as caught:
+    with pytest.raises(
+        ModelMismatchError, match=r"another version of the model 'colours': reindex it"
+    ) as caught:
         search(store, Embedder(newer), "red")
     assert caught.value.hint == "virtue reindex"
     other.fingerprint, other.name = "clip-1", "clip"
-    with pytest.raises(ModelMismatchError, match=r"colours, not with clip") as caught:
+    with pytest.raises(ModelMismatchError, match=r"'colours', not of 'clip'") as caught:
         search(store, Embedder(other), "red")
     assert caught.value.hint == "virtue reindex --model clip"
 
@@ -629,7 +631,7 @@ def test_one_version_of_the_library_answers(fill: Fill, embedder: Embedder) -> N
     counts: list[int] = []
 
     def forget() -> None:
-        with Store.open(store.folder) as other, other.write("test") as writer:
+        with open_store(store.folder) as other, other.write("test") as writer:
             for i in range(8):
                 writer.forget([bytes(folder) + f"/{i}.png".encode()])
 

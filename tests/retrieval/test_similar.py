@@ -24,7 +24,7 @@ from tests.store.hardship import POSIX
 from virtue import Library
 from virtue.errors import EmptyLibraryError, InputError, PictureError
 from virtue.retrieval.similar import Similar, similar
-from virtue.store import PhotoInfo, Store
+from virtue.store import PhotoInfo, open_store
 
 PHOTOS = EXAMPLES / "photos"
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_compared_is_said(library: Library, tmp_path: Path) -> No
 
 
 def test_a_file_that_is_gone_is_no_duplicate(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             writer.commit([photo(1)], [file("/a.jpg", 1), file("/b.jpg", 1), file("/c.jpg", 1)])
@@ -305,7 +305,7 @@ def test_what_is_no_file_does_not_hang(virtue: Run, one_photo: Path) -> None:
     assert done.returncode == 2 and b"pipe.jpg: not a regular file" in done.stderr
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60), centres=st.integers(1, 20))
 def test_all_pictures_of_near_hashes_are_found(
     tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, centres: int
@@ -318,7 +318,7 @@ def test_all_pictures_of_near_hashes_are_found(
         bits = rng.choice(64, rng.integers(0, 9), replace=False)
         hashes.append(int(rng.choice(around)) ^ sum(1 << int(bit) for bit in bits))
     sizes = rng.integers(1, 5, count).tolist()
-    with Store.open(tmp_path_factory.mktemp("library"), create=True) as store:
+    with open_store(tmp_path_factory.mktemp("library"), create=True) as store:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             infos = [PhotoInfo(name(n), sizes[n], 9, phash=hashes[n]) for n in range(count)]

@@ -12,7 +12,7 @@ from tests.retrieval.conftest import Fill, Painted
 from virtue import Box, Embedder, Library
 from virtue.errors import EmptyLibraryError, InputError
 from virtue.retrieval import Hit, search
-from virtue.store import Store
+from virtue.store import Store, open_store
 
 # Regions of 8, 25, 20 and 8 per cent of their photos.
 MUG = Painted("mug.png", "white", [("red", (10, 10, 30, 30)), ("blue", (40, 10, 70, 50))], ["a mug of tea"])
@@ -108,7 +108,7 @@ def test_what_is_no_filter_is_said_even_where_nothing_is_indexed(
         search(store, embedder, "red", where="ratng >= 4")
     with pytest.raises(InputError, match="expected a field, found the end"):
         search(store, embedder, "red", where="")
-    with Store.open(tmp_path / "empty", create=True) as empty:
+    with open_store(tmp_path / "empty", create=True) as empty:
         with pytest.raises(InputError, match="no field"):
             search(empty, embedder, "red", where="ratng >= 4")
         with pytest.raises(EmptyLibraryError, match="index a folder of photos"):

@@ -22,6 +22,7 @@ from virtue.store import (
     RegionRecord,
     Snapshot,
     Store,
+    open_store,
 )
 from virtue.store import layout as names
 from virtue.store.catalogue.filters import FullImages, RowFilter, parse
@@ -83,9 +84,9 @@ def broken(path: bytes | str, problem: str = "it ends too early") -> FileRecord:
     return FileRecord(os.fsencode(path), 3, 4, None, problem=problem)
 
 
-def filled(folder: Path, count: int = 3, **options: Any) -> Store:
+def filled(folder: Path | str, count: int = 3, **options: Any) -> Store:
     """A new library with photos 0 to count - 1 at /photos/N.jpg."""
-    store = Store.open(folder, create=True)
+    store = open_store(folder, create=True)
     with store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         photos = [photo(n, **options) for n in range(count)]
@@ -139,6 +140,7 @@ LATER = {
     "0007": (),
     "0008": (),
     "0009": (),
+    "0010": (),
 }
 """The tables that each released schema did not have yet."""
 
@@ -162,7 +164,8 @@ def as_of(revision: str, folder: Path) -> None:
     with closing(sqlite3.connect(folder / names.CATALOGUE)) as plain, plain:
         for table in LATER[revision]:
             plain.execute(f"DROP TABLE {table}")
-        plain.execute("ALTER TABLE files DROP COLUMN ctime_ns")
+        for column in ("beside", "ctime_ns") if revision < "0010" else ("beside",):
+            plain.execute(f"ALTER TABLE files DROP COLUMN {column}")
         if revision < "0004":
             plain.execute("CREATE TABLE kept AS SELECT * FROM files")
             plain.execute("DROP TABLE files")

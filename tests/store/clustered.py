@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.store.builders import file, name
 from virtue.geometry import Box
-from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo, Snapshot, Store, Writer
+from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo, Snapshot, Store, Writer, open_store
 from virtue.store.catalogue.filters import RowFilter
 
 DIM = 32
@@ -61,7 +61,7 @@ def add(writer: Writer, first: int, count: int, **options: Any) -> None:
 
 def indexed(folder: Path, count: int = 150, **options: Any) -> Store:
     """A new library of that many photos, with an index."""
-    store = Store.open(folder, create=True)
+    store = open_store(folder, create=True)
     with store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         add(writer, 0, count, **options)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.store.builders import DIM, name, vectors
 from virtue.geometry import Box
-from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store, open_store
 from virtue.store.records import Kind
 
 NASTY = "'; DROP TABLE photos; --"
@@ -118,8 +118,8 @@ def embedded(shot: Shot) -> EmbeddedPhoto:
     return EmbeddedPhoto(shot.info, "auto", tuple(shot.regions), rows, tuple(shot.captions), said)
 
 
-def stored(folder: Path, made: list[Shot]) -> Store:
-    store = Store.open(folder, create=True)
+def stored(folder: Path | str, made: list[Shot]) -> Store:
+    store = open_store(folder, create=True)
     with store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         for shot in made:

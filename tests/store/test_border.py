@@ -21,7 +21,7 @@ from tests.store.test_transfer import held, rich
 from virtue import Library
 from virtue.errors import ModelMismatchError, VirtueError
 from virtue.geometry import Box
-from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, open_store
 
 METADATA = b"virtue"
 
@@ -92,7 +92,7 @@ def test_what_an_export_says_of_itself_is_checked(tmp_path: Path, odd: str) -> N
 
 
 def test_other_dimensions_of_the_same_model_are_another_model(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "wide", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "wide", create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", 2 * DIM)
         writer.commit([photo(0, dim=2 * DIM)], [file("/0.jpg", 0)])
     with Library(tmp_path / "wide") as wide:
@@ -272,7 +272,7 @@ def of_vectors(rows: np.ndarray) -> EmbeddedPhoto:
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 3.0])
 def test_vectors_that_are_none_are_not_merged(tmp_path: Path, value: float) -> None:
     """With a checksum that fits them."""
-    with Store.open(tmp_path / "one", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "one", create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         writer.commit([of_vectors(vectors(1, 1))], [file("/0.jpg", 0)])
     rows = np.full((1, DIM), value, "<f2")
@@ -288,7 +288,7 @@ def test_what_a_library_holds_is_merged(tmp_path: Path) -> None:
         photo(0, given=1, captions=[NewCaption("", "sidecar"), NewCaption("b", "file", 2)]),
         info=PhotoInfo(name(0), 100, 80, "", "\u202e", -90.0, 180.0, 0, ("", "x" * 1000), (1 << 64) - 1),
     )
-    with Store.open(tmp_path / "one", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "one", create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         writer.commit([embedded], [FileRecord(b"/\xff\n/\x1b", 0, -(1 << 63), "", name(0))])
     with Library(tmp_path / "two") as two:

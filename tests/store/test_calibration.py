@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.store.builders import DIM, every_vector, file, filled, photo, vectors
-from virtue.store import NewCaption, Store
+from virtue.store import NewCaption, Store, open_store
 from virtue.store import layout as names
 from virtue.store.calibration import QUANTILE_LEVELS, SampleQueries, ScoreDistribution
 from virtue.store.records import Find, QueryKind
@@ -128,7 +128,7 @@ def test_one_photo_has_nothing_to_be_alike_to(tmp_path: Path) -> None:
 
 
 def test_an_empty_library_has_nothing_to_measure(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         assert not refreshed(store)
         with store.read() as snapshot:
             assert not snapshot.is_calibration_due()

@@ -20,7 +20,7 @@ from tests.store.clustered import WORTH, add, indexed, no_warnings, recall
 from tests.store.clustered import vectors as clustered
 from tests.store.hardship import POSIX, killed
 from virtue.errors import DamagedError, InputError
-from virtue.store import CaptionUpdate, NewCaption, NewRegion, Store
+from virtue.store import CaptionUpdate, NewCaption, NewRegion, Store, open_store
 from virtue.store import layout as names
 
 SAID = [NewCaption("a", "sidecar"), NewCaption("b", "file")]
@@ -79,11 +79,11 @@ def test_a_library_of_which_all_was_dropped_can_be_filled_again(tmp_path: Path) 
 
 
 def test_an_empty_library_has_nothing_to_drop(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "library", create=True) as store, store.write("test") as writer:
         assert (writer.compact().dead, writer.compact().bytes) == (0, 0)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.sampled_from(["add", "again", "forget", "compact", "missing"]), max_size=10), st.randoms())
 def test_any_history_holds_the_same_with_and_without_compaction(
     tmp_path_factory: pytest.TempPathFactory, history: list[str], chance: random.Random
@@ -236,7 +236,7 @@ def test_an_index_is_made_anew_of_what_is_left(tmp_path: Path) -> None:
 
 
 def test_a_reader_keeps_its_version_while_rows_move_under_it(tmp_path: Path) -> None:
-    with filled(tmp_path / "library", 30) as store, Store.open(store.folder) as other:
+    with filled(tmp_path / "library", 30) as store, open_store(store.folder) as other:
         with store.read() as early, other.read() as late:
             before = sorted(found(early))
             with store.write("test") as writer:
@@ -296,8 +296,8 @@ def test_the_catalogue_gets_smaller_too(tmp_path: Path) -> None:
 COMPACTING = """
 import sys
 from tests.store.builders import file, photo
-from virtue.store import Store
-with Store.open(sys.argv[1]) as store, store.write("test") as writer:
+from virtue.store import Store, open_store
+with open_store(sys.argv[1]) as store, store.write("test") as writer:
     number = int(sys.argv[2])
     print(number, flush=True)
     while True:
@@ -318,7 +318,7 @@ def test_a_killed_compaction_loses_and_doubles_nothing(tmp_path: Path) -> None:
     for _ in range(8):
         said = killed(COMPACTING, folder, number, after=chance.random() * 0.3)
         number = max([number, *map(int, said)])
-        with Store.open(folder) as store:
+        with open_store(folder) as store:
             with store.write("test"):
                 pass
             assert store.verify() == []
@@ -335,8 +335,8 @@ def test_a_killed_compaction_loses_and_doubles_nothing(tmp_path: Path) -> None:
 FILLING = """
 import resource, sys
 from virtue.errors import StoreError
-from virtue.store import Store
-with Store.open(sys.argv[1]) as store, store.write("test") as writer:
+from virtue.store import Store, open_store
+with open_store(sys.argv[1]) as store, store.write("test") as writer:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
     try:
         writer.compact()
@@ -368,8 +368,8 @@ def test_a_full_disk_leaves_the_library_as_it_was(tmp_path: Path, limit: int) ->
 READING = """
 import sys, time
 from tests.store.builders import found
-from virtue.store import Store
-with Store.open(sys.argv[1]) as store:
+from virtue.store import Store, open_store
+with open_store(sys.argv[1]) as store:
     with store.read() as snapshot:
         first = sorted(found(snapshot))
     print("reading", flush=True)

@@ -18,7 +18,7 @@ from tests.store.clustered import DIM, WORTH, add, indexed, no_warnings, photos,
 from tests.store.devices import DEVICES
 from virtue import Library
 from virtue.errors import StoreError
-from virtue.store import Snapshot, Store
+from virtue.store import Snapshot, Store, open_store
 from virtue.store.catalogue.filters import RowFilter, parse
 from virtue.store.records import Ranked
 from virtue.store.vectors import exact, gpu_rows
@@ -50,7 +50,7 @@ def alike(query: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("place", DEVICES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.one_of(st.integers(0, 40), st.sampled_from([1023, 1024, 1025, 5000])),
     dim=st.sampled_from([3, 8, 96, 768]),
@@ -155,7 +155,7 @@ def test_only_what_is_new_is_brought_over(place: str, monkeypatch: pytest.Monkey
 
 
 def held(folder: Path, place: str) -> Store:
-    return Store.open(folder, vectors_device=place)
+    return open_store(folder, vectors_device=place)
 
 
 def compared(ours: Snapshot, theirs: Snapshot, seed: int, **options: Any) -> None:
@@ -248,7 +248,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     indexed(tmp_path / "library", 20).close()
     for name in ("cuda:99", "nothing", "meta"):
         with pytest.raises(StoreError, match=f"there is no device '{name}' here: use one of cpu"):
-            Store.open(tmp_path / "library", vectors_device=name)
+            open_store(tmp_path / "library", vectors_device=name)
 
 
 @pytest.mark.parametrize("place", DEVICES)
@@ -265,8 +265,8 @@ def test_a_program_holds_its_library(place: str, demo_library: Path) -> None:
 def test_who_holds_nothing_loads_no_torch(tmp_path: Path) -> None:
     indexed(tmp_path / "library", 20).close()
     program = (
-        "import sys, numpy; from virtue.store import Store\n"
-        "with Store.open(sys.argv[1]) as store, store.read() as snapshot:\n"
+        "import sys, numpy; from virtue.store import Store, open_store\n"
+        "with open_store(sys.argv[1]) as store, store.read() as snapshot:\n"
         "    snapshot.search('regions', numpy.ones(32), 5)\n"
         "print('torch' in sys.modules)"
     )

@@ -16,14 +16,14 @@ import pytest
 from tests.store.builders import DIM, SETTINGS, file, filled, found, name, photo, scored, vectors
 from tests.store.hardship import POSIX, killed
 from virtue.errors import DamagedError, InternalError
-from virtue.store import NewCaption, Store
+from virtue.store import NewCaption, open_store
 from virtue.store import layout as names
 
 WRITING = """
 import sys
 from tests.store.builders import DIM, SETTINGS, file, photo
-from virtue.store import NewCaption, Store
-with Store.open(sys.argv[1], create=True) as store, store.write("test") as writer:
+from virtue.store import NewCaption, Store, open_store
+with open_store(sys.argv[1], create=True) as store, store.write("test") as writer:
     writer.generation("mini", "fingerprint", 8)
     number = int(sys.argv[2])
     while True:
@@ -42,7 +42,7 @@ def test_a_killed_writer_loses_and_doubles_nothing(tmp_path: Path) -> None:
     for _ in range(10):
         said = killed(WRITING, folder, count, after=chance.random() * 0.1)
         acknowledged = int(said[-1]) + 1 if said else count + 1
-        with Store.open(folder) as store:
+        with open_store(folder) as store:
             with store.read() as snapshot:
                 count = snapshot.counts().photos
                 assert acknowledged <= count <= acknowledged + 1
@@ -66,8 +66,8 @@ FILLING = """
 import resource, sys
 from tests.store.builders import file, photo
 from virtue.errors import StoreError
-from virtue.store import Store
-with Store.open(sys.argv[1], create=True) as store, store.write("test") as writer:
+from virtue.store import Store, open_store
+with open_store(sys.argv[1], create=True) as store, store.write("test") as writer:
     writer.generation("mini", "fingerprint", 8)
     writer.commit([photo(0)], [file("/0.jpg", 0)])
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_the_last_commit(tmp_path: Path, limit: int, again: b
     assert (done.returncode, done.stderr) == (0, "")
     assert re.match(f"the disk of the library {folder} (is full|fails).* committed is safe", done.stdout)
     count = 2 if again else 1
-    with Store.open(folder) as store:
+    with open_store(folder) as store:
         with store.read() as snapshot:
             assert sorted(found(snapshot)) == sorted(_expected(count))
         assert store.verify() == []
@@ -133,7 +133,7 @@ def test_checksums_go_on_where_the_last_commit_ended(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_is_found_and_mended(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             count = 6000
@@ -256,7 +256,7 @@ def test_a_damaged_page_of_the_catalogue_is_told(tmp_path: Path, table: str) -> 
     content = bytearray(catalogue.read_bytes())
     content[4096 * (page - 1) : 4096 * page] = random.Random(1).randbytes(4096)
     catalogue.write_bytes(content)
-    with Store.open(tmp_path / "library") as store:
+    with open_store(tmp_path / "library") as store:
         faults = store.verify()
         assert {(fault.kind, fault.repairable) for fault in faults} == {("catalogue", False)}
         with pytest.raises(DamagedError, match="from a backup"), store.write("test") as writer:

@@ -16,8 +16,8 @@ import pytest
 from tests.store.builders import DIM, file, filled, found, photo
 from tests.store.hardship import POSIX, unwritable
 from virtue.errors import DamagedError, LibraryNotFoundError, StoreError
-from virtue.store import Store, mounts
 from virtue.store import layout as names
+from virtue.store import mounts, open_store
 
 MOUNTS = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -54,14 +54,14 @@ def test_a_network_mount_is_refused_unless_it_is_only_read(
     table.write_bytes(b"30 27 0:40 / %s rw - nfs4 nas:/export rw\n" % os.fsencode(tmp_path.resolve()))
     monkeypatch.setattr(mounts, "MOUNTS", table)
     with pytest.raises(StoreError, match=r"network mount or shared folder \(nfs4\).*open it read-only"):
-        Store.open(tmp_path / "library")
+        open_store(tmp_path / "library")
     with pytest.raises(StoreError, match="network mount"):
-        Store.open(tmp_path / "new", create=True)
-    with Store.open(tmp_path / "library", read_only=True) as store, store.read() as snapshot:
+        open_store(tmp_path / "new", create=True)
+    with open_store(tmp_path / "library", read_only=True) as store, store.read() as snapshot:
         assert len(found(snapshot)) == 6
     (tmp_path / "library" / "catalogue.db-wal").write_bytes(b"changes")
     with pytest.raises(StoreError, match=r"changes in catalogue\.db-wal that cannot be read from here"):
-        Store.open(tmp_path / "library", read_only=True)
+        open_store(tmp_path / "library", read_only=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's table of mounts")
@@ -84,49 +84,49 @@ def test_folders_that_machines_share_count_as_network_mounts(
 
 def test_a_library_that_is_not_there_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(LibraryNotFoundError, match=r"no library in .*nowhere") as caught:
-        Store.open(tmp_path / "nowhere")
+        open_store(tmp_path / "nowhere")
     assert caught.value.hint == "virtue index PATH"
     assert not (tmp_path / "nowhere").exists()
     with pytest.raises(LibraryNotFoundError, match="no library"):
-        Store.open(tmp_path)
+        open_store(tmp_path)
 
 
 def test_a_file_is_no_library(tmp_path: Path) -> None:
     file = tmp_path / "photo.jpg"
     file.write_bytes(b"x")
     with pytest.raises(LibraryNotFoundError, match="is a file"):
-        Store.open(file)
+        open_store(file)
     with pytest.raises(StoreError, match="is a file"):
-        Store.open(file, create=True)
+        open_store(file, create=True)
 
 
 def test_a_library_never_moves_in_with_other_files(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(StoreError, match=r"holiday\.jpg"):
-        Store.open(tmp_path, create=True)
+        open_store(tmp_path, create=True)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
 def test_making_a_library_that_was_half_made_succeeds(tmp_path: Path) -> None:
     (tmp_path / names.UNFINISHED).write_bytes(b"half")
     (tmp_path / names.LOCK).touch()
-    with Store.open(tmp_path, create=True) as store, store.read() as snapshot:
+    with open_store(tmp_path, create=True) as store, store.read() as snapshot:
         assert snapshot.counts().photos == 0
     assert not (tmp_path / names.UNFINISHED).exists()
 
 
 def test_making_a_library_twice_keeps_the_first(tmp_path: Path) -> None:
     filled(tmp_path / "library").close()
-    with Store.open(tmp_path / "library", create=True) as store, store.read() as snapshot:
+    with open_store(tmp_path / "library", create=True) as store, store.read() as snapshot:
         assert snapshot.counts().photos == 3
 
 
 def test_any_folder_name_will_do(tmp_path: Path) -> None:
     folder = tmp_path / "100% ?mine=#1 é \udcff"
     filled(folder).close()
-    with Store.open(folder) as store, store.read() as snapshot:
+    with open_store(folder) as store, store.read() as snapshot:
         assert len(found(snapshot)) == 6
-    with Store.open(folder, read_only=True) as store, store.read() as snapshot:
+    with open_store(folder, read_only=True) as store, store.read() as snapshot:
         assert len(found(snapshot)) == 6
 
 
@@ -135,7 +135,7 @@ def test_a_catalogue_of_rubbish_is_told_so(tmp_path: Path, size: int) -> None:
     filled(tmp_path / "library").close()
     (tmp_path / "library" / names.CATALOGUE).write_bytes(random.Random(size).randbytes(size))
     with pytest.raises(DamagedError, match=r"catalogue .* damaged .*put catalogue\.db back from a backup"):
-        Store.open(tmp_path / "library")
+        open_store(tmp_path / "library")
 
 
 def test_another_database_is_told_so(tmp_path: Path) -> None:
@@ -154,25 +154,25 @@ def test_another_database_is_told_so(tmp_path: Path) -> None:
             other.execute(sql)
         for read_only in (False, True):
             with pytest.raises(DamagedError, match=r"catalogue .* damaged \(it is another database\)"):
-                Store.open(folder, read_only=read_only)
+                open_store(folder, read_only=read_only)
 
 
 def test_a_lost_catalogue_is_told_so(tmp_path: Path) -> None:
     filled(tmp_path / "library").close()
     (tmp_path / "library" / names.CATALOGUE).unlink()
     with pytest.raises(DamagedError, match=r"lost its catalogue\.db"):
-        Store.open(tmp_path / "library")
+        open_store(tmp_path / "library")
 
 
 READING = """
 import os, sys
 import numpy as np
-from virtue.store import Store
+from virtue.store import Store, open_store
 from virtue.errors import StoreError
 
 def read(read_only):
     try:
-        with Store.open(sys.argv[1], read_only=read_only) as store, store.read() as snapshot:
+        with open_store(sys.argv[1], read_only=read_only) as store, store.read() as snapshot:
             rows = snapshot.search("regions", np.ones((1, 8)), 50).rows
             print("found", len(snapshot.regions(rows)))
     except StoreError as error:
@@ -208,7 +208,7 @@ def _read(folder: Path) -> list[str]:
 def test_reading_only_leaves_no_trace(tmp_path: Path) -> None:
     filled(tmp_path / "library").close()
     before = sorted(path.name for path in (tmp_path / "library").iterdir())
-    with Store.open(tmp_path / "library", read_only=True) as store, store.read() as snapshot:
+    with open_store(tmp_path / "library", read_only=True) as store, store.read() as snapshot:
         assert len(found(snapshot)) == 6
     assert sorted(path.name for path in (tmp_path / "library").iterdir()) == before
 
@@ -216,17 +216,17 @@ def test_reading_only_leaves_no_trace(tmp_path: Path) -> None:
 def test_a_library_that_takes_the_place_of_another_is_not_written_to(tmp_path: Path) -> None:
     """A backup that is put back while an index run goes on: its rows must not get into the other's files."""
     folder, backup, away = tmp_path / "library", tmp_path / "backup", tmp_path / "away"
-    with Store.open(folder, create=True) as store, store.write("test") as writer:
+    with open_store(folder, create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         writer.commit([photo(1), photo(2)], [file("/1.jpg", 1), file("/2.jpg", 2)])
     shutil.copytree(folder, backup)
-    with Store.open(backup) as other, other.write("test") as writer:
+    with open_store(backup) as other, other.write("test") as writer:
         writer.commit([photo(n) for n in range(3, 9)], [file(f"/{n}.jpg", n) for n in range(3, 9)])
 
     def content() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".db", ".f16")}
 
-    with Store.open(folder) as store:
+    with open_store(folder) as store:
         with pytest.raises(StoreError, match="replaced by another"), store.write("test") as writer:
             writer.commit([photo(20)], [file("/20.jpg", 20)])
             folder.rename(away)
@@ -239,10 +239,10 @@ def test_a_library_that_takes_the_place_of_another_is_not_written_to(tmp_path: P
             pass
     assert content() == before
     for place, photos in ((folder, 8), (away, 3)):
-        with Store.open(place) as store, store.read() as snapshot:
+        with open_store(place) as store, store.read() as snapshot:
             assert snapshot.faults() == []
             assert snapshot.counts().photos == photos
-    with Store.open(folder) as store:
+    with open_store(folder) as store:
         with pytest.raises(StoreError, match="not there any more"), store.write("test") as writer:
             folder.rename(backup)
             writer.commit([photo(21)], [file("/21.jpg", 21)])
@@ -254,7 +254,7 @@ def test_a_library_that_takes_the_place_of_another_is_not_written_to(tmp_path: P
 def test_a_library_that_is_overwritten_is_not_written_to(tmp_path: Path, has_log: bool, batches: int) -> None:
     """A backup that is copied over the files while an index run goes on: SQLite's log must stay out of it."""
     folder, backup = tmp_path / "library", tmp_path / "backup"
-    with Store.open(folder, create=True) as store, store.write("test") as writer:
+    with open_store(folder, create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         writer.commit([photo(1), photo(2)], [file("/1.jpg", 1), file("/2.jpg", 2)])
         if has_log:
@@ -263,7 +263,7 @@ def test_a_library_that_is_overwritten_is_not_written_to(tmp_path: Path, has_log
         shutil.copytree(folder, backup)
     assert (backup / f"{names.CATALOGUE}-wal").exists() == has_log
     with (
-        Store.open(folder) as store,
+        open_store(folder) as store,
         store.read(),
         pytest.raises(StoreError, match="was overwritten"),
         store.write("test") as writer,
@@ -275,7 +275,7 @@ def test_a_library_that_is_overwritten_is_not_written_to(tmp_path: Path, has_log
             if not path.name.startswith("writer"):
                 shutil.copy2(path, folder / path.name)  # as `cp -a` does
         writer.commit([photo(900)], [file("/900.jpg", 900)])
-    with Store.open(folder) as store:
+    with open_store(folder) as store:
         assert store.verify() == []
         with store.write("test") as writer:
             writer.commit([photo(3)], [file("/3.jpg", 3)])
@@ -285,7 +285,7 @@ def test_a_library_that_is_overwritten_is_not_written_to(tmp_path: Path, has_log
 
 
 def test_a_catalogue_that_others_touch_or_settle_is_not_taken_for_overwritten(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "library", create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         catalogue = tmp_path / "library" / names.CATALOGUE
         for number in range(30):
@@ -293,6 +293,6 @@ def test_a_catalogue_that_others_touch_or_settle_is_not_taken_for_overwritten(tm
             os.utime(catalogue)
             with closing(sqlite3.connect(catalogue)) as other:
                 other.execute(f"PRAGMA wal_checkpoint({('PASSIVE', 'FULL', 'TRUNCATE')[number % 3]})")
-    with Store.open(tmp_path / "library") as store, store.read() as snapshot:
+    with open_store(tmp_path / "library") as store, store.read() as snapshot:
         assert len(snapshot.files()) == 30
         assert snapshot.faults() == []

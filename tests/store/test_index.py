@@ -24,7 +24,7 @@ from tests.store.clustered import (
     texts,
     vectors,
 )
-from virtue.store import Store
+from virtue.store import Store, open_store
 from virtue.store.catalogue.filters import RowFilter, parse
 from virtue.store.records import SearchParams
 
@@ -40,7 +40,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(library: Path) -> Iterator[Store]:
-    with no_warnings(), Store.open(library, read_only=True) as opened:
+    with no_warnings(), open_store(library, read_only=True) as opened:
         yield opened
 
 
@@ -117,7 +117,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_only_matching_rows_appear(larger: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("virtue.store.vectors.exact.MAX_GATHERED_ROWS", 50)
-    with Store.open(larger) as store, store.read() as snapshot:
+    with open_store(larger) as store, store.read() as snapshot:
         filter, allowed = RowFilter(parse(where)), matching(snapshot, "regions", where)
         for query in vectors(20, 991):
             ranked = snapshot.search("regions", query, 10, filter)
@@ -170,14 +170,14 @@ def test_rows_that_are_gone_never_appear(tmp_path: Path) -> None:
 
 
 def test_small_libraries_have_no_index_and_do_not_load_faiss(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "library", create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         add(writer, 0, 20)
         assert writer.refresh_indexes() == []
         assert writer.tune() == []
     program = (
-        "import sys, numpy; from virtue.store import Store\n"
-        "with Store.open(sys.argv[1]) as store:\n"
+        "import sys, numpy; from virtue.store import Store, open_store\n"
+        "with open_store(sys.argv[1]) as store:\n"
         "    with store.write('x') as writer: writer.refresh_indexes()\n"
         "    with store.read() as s: assert len(s.search('regions', numpy.ones(32), 5).rows) == 5\n"
         "    assert store.verify() == []\n"
@@ -191,7 +191,7 @@ def test_small_libraries_have_no_index_and_do_not_load_faiss(tmp_path: Path) -> 
 
 
 def test_captions_have_an_index_of_their_own(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             add(writer, 0, 650, captions=True)

@@ -30,7 +30,7 @@ from tests.store.clustered import (
     vectors,
 )
 from tests.store.hardship import POSIX, killed
-from virtue.store import Store
+from virtue.store import Store, open_store
 from virtue.store import layout as names
 from virtue.store.ann.segments import IndexRecord, find_index
 
@@ -159,7 +159,7 @@ def test_a_damaged_index_is_told_and_passed_by_and_made_anew(tmp_path: Path, har
         flipped = content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
         first.write_bytes({"flipped": flipped, "short": content[:middle], "empty": b""}[harm])
     said = "damaged" if harm == "flipped" else "gone"
-    with Store.open(tmp_path / "library") as store:
+    with open_store(tmp_path / "library") as store:
         with store.read() as snapshot:
             with pytest.warns(UserWarning, match=f"{first.name} of the library .* is {said}.*--repair"):
                 snapshot.search("regions", vectors(1, 1), 10)
@@ -196,7 +196,7 @@ def test_an_index_that_is_lost_altogether_is_trained_again(tmp_path: Path) -> No
 
 
 def test_a_reader_keeps_its_version_while_the_index_is_swapped(tmp_path: Path) -> None:
-    with no_warnings(), indexed(tmp_path / "library", 100) as store, Store.open(store.folder) as other:
+    with no_warnings(), indexed(tmp_path / "library", 100) as store, open_store(store.folder) as other:
         query = vectors(1, 906)
         with store.read() as early, other.read() as late:
             expected = early.search("regions", query, 10).rows.tolist()
@@ -226,7 +226,7 @@ def test_threads_share_an_index(tmp_path: Path) -> None:
                     if snapshot.search("regions", query, 10).rows.tolist() != expected[number]:
                         wrong.append(number)
 
-        with Store.open(store.folder) as opened:
+        with open_store(store.folder) as opened:
             threads = [threading.Thread(target=search) for _ in range(8)]
             for thread in threads:
                 thread.start()
@@ -238,8 +238,8 @@ def test_threads_share_an_index(tmp_path: Path) -> None:
 GROWING = """
 import sys
 from tests.store.clustered import WORTH, add
-from virtue.store import Store
-with Store.open(sys.argv[1]) as store, store.write("test") as writer:
+from virtue.store import Store, open_store
+with open_store(sys.argv[1]) as store, store.write("test") as writer:
     number = int(sys.argv[2])
     print("ready", flush=True)
     while True:
@@ -258,7 +258,7 @@ def test_a_killed_upkeep_loses_nothing(tmp_path: Path) -> None:
     count = 40
     for _ in range(6):
         said = killed(GROWING, folder, count, after=chance.random() * 0.6, lines=2)
-        with no_warnings(), Store.open(folder) as store:
+        with no_warnings(), open_store(folder) as store:
             with store.read() as snapshot:
                 photos = snapshot.counts().photos
                 assert photos >= max(count + 20, int(said[-1]) if said else 0)
@@ -274,8 +274,8 @@ FILLING = """
 import resource, sys
 from tests.store.clustered import WORTH, add
 from virtue.errors import StoreError
-from virtue.store import Store
-with Store.open(sys.argv[1]) as store, store.write("test") as writer:
+from virtue.store import Store, open_store
+with open_store(sys.argv[1]) as store, store.write("test") as writer:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     try:
         writer.refresh_indexes(max_scanned_floats=WORTH)
@@ -305,7 +305,7 @@ def test_a_disk_too_full_for_an_index_leaves_the_library_as_it_was(tmp_path: Pat
 
 
 def test_training_is_tuned_by_itself_for_each_kind_of_query(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store:
+    with open_store(tmp_path / "library", create=True) as store:
         with store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             add(writer, 0, 150)
@@ -355,11 +355,11 @@ def test_queries_to_tune_with_must_fit(tmp_path: Path, queries: np.ndarray) -> N
 
 
 def test_a_library_of_the_first_schema_gets_indexes(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "library", create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         add(writer, 0, 60, captions=True)
     as_of("0001", tmp_path / "library")
-    with Store.open(tmp_path / "library") as store:
+    with open_store(tmp_path / "library") as store:
         with store.read() as snapshot:
             assert snapshot.counts().captions == 60
             before = snapshot.exact("regions", vectors(1, 911), 10).rows.tolist()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.store.builders import DIM, as_of, file, filled, photo, vectors
 from virtue.errors import DamagedError
-from virtue.store import CaptionUpdate, NewCaption, PhotoInfo, Store
+from virtue.store import CaptionUpdate, NewCaption, PhotoInfo, Store, open_store
 from virtue.store import layout as names
 from virtue.store.records import Field
 
@@ -37,7 +37,7 @@ def holds(store: Store, text: bytes) -> bool:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store.open(tmp_path / "library", create=True)
+    store = open_store(tmp_path / "library", create=True)
     with store.write("test") as writer:
         writer.generation("m", "f", DIM)
         for number in range(4):
@@ -147,7 +147,7 @@ def test_a_writer_that_fails_leaves_what_there_was(store: Store) -> None:
 
 def test_readers_see_all_of_a_commit_or_nothing(store: Store) -> None:
     def write() -> None:
-        with Store.open(store.folder) as other, other.write("test") as writer:
+        with open_store(store.folder) as other, other.write("test") as writer:
             for number in range(10, 30):
                 captions = tuple(NewCaption(f"shared {n}", "sidecar") for n in range(3))
                 writer.commit([photo(number, captions=captions)], [file(f"/photos/{number}.jpg", number)])
@@ -164,14 +164,14 @@ def test_readers_see_all_of_a_commit_or_nothing(store: Store) -> None:
 
 
 def test_a_library_that_is_only_read_is_searched_too(store: Store) -> None:
-    with Store.open(store.folder, read_only=True) as reader:
+    with open_store(store.folder, read_only=True) as reader:
         assert found(reader, "caption", "pompeii") == ["greek coins from pompeii"]
 
 
 def test_libraries_of_the_schema_before_get_them(tmp_path: Path) -> None:
     filled(tmp_path / "library", 3, captions=SAID).close()
     as_of("0005", tmp_path / "library")
-    with Store.open(tmp_path / "library") as store:
+    with open_store(tmp_path / "library") as store:
         assert len(found(store, "caption", "pompeii")) == 3
         assert sound(store)
 
@@ -193,7 +193,7 @@ DAMAGE = {
 def test_damage_is_found_and_mended_and_searches_go_on(store: Store, damage: str) -> None:
     with closing(sqlite3.connect(store.folder / names.CATALOGUE)) as plain, plain:
         plain.execute(DAMAGE[damage])
-    with Store.open(store.folder) as store:
+    with open_store(store.folder) as store:
         faults = store.verify()
         assert [(fault.kind, fault.repairable) for fault in faults] == [("tokens", True)]
         if "structure" in damage or "settings" in damage:

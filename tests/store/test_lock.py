@@ -13,13 +13,13 @@ import pytest
 
 from tests.store.builders import filled
 from virtue.errors import LockedError
-from virtue.store import Store
 from virtue.store import layout as names
+from virtue.store import open_store
 
 HOLDING = """
 import sys, time
-from virtue.store import Store
-with Store.open(sys.argv[1]) as store, store.write("virtue index /photos"):
+from virtue.store import Store, open_store
+with open_store(sys.argv[1]) as store, store.write("virtue index /photos"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -27,7 +27,7 @@ with Store.open(sys.argv[1]) as store, store.write("virtue index /photos"):
 
 def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
     folder = tmp_path / "library"
-    with filled(folder) as store, Store.open(folder) as other, store.write("virtue forget /x"):
+    with filled(folder) as store, open_store(folder) as other, store.write("virtue forget /x"):
         with pytest.raises(LockedError) as caught, other.write("virtue index"):
             pass
         with other.read() as snapshot:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.store.builders import DIM, broken, file, found, name, photo, scored, vectors
 from virtue.errors import InputError
 from virtue.paths import is_below
-from virtue.store import CaptionUpdate, EmbeddedPhoto, NewCaption, Store
+from virtue.store import CaptionUpdate, EmbeddedPhoto, NewCaption, open_store
 
 PHOTOS = st.integers(0, 5)
 PATHS = st.sampled_from([b"/a/1.jpg", b"/a/2.jpg", b"/a/b/3.jpg", b"/ab/4.jpg", b"/c/\xff\n5.jpg"])
@@ -55,7 +55,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.store = Store.open(self.folder / "library", create=True)
+        self.store = open_store(self.folder / "library", create=True)
         self.model = Model()
         self.seed = 0
 
@@ -170,7 +170,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.store = Store.open(self.folder / "library")
+        self.store = open_store(self.folder / "library")
 
     @rule()
     def change_model(self) -> None:
@@ -236,4 +236,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestMachine.settings = settings(max_examples=25, stateful_step_count=20)

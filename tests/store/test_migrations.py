@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 
 from tests.store.builders import LATER, as_of, filled, found
 from virtue.errors import SchemaError
-from virtue.store import Store
 from virtue.store import layout as names
+from virtue.store import open_store
 from virtue.store.catalogue import database, form
 
 
@@ -42,7 +42,7 @@ def test_migrating_from_nothing_makes_what_a_new_library_has(tmp_path: Path) -> 
     filled(tmp_path / "library").close()
     expected = _schema(tmp_path / "library")
     _unmake(tmp_path / "library")
-    Store.open(tmp_path / "library").close()
+    open_store(tmp_path / "library").close()
     assert _schema(tmp_path / "library") == expected
 
 
@@ -52,7 +52,7 @@ def test_every_released_schema_is_brought_up_to_date_with_its_data(tmp_path: Pat
         before = found(snapshot), snapshot.files(), snapshot.counts().captions
     expected = _schema(tmp_path / "library")
     as_of(revision, tmp_path / "library")
-    with Store.open(tmp_path / "library") as store:
+    with open_store(tmp_path / "library") as store:
         with store.read() as snapshot:
             assert (found(snapshot), snapshot.files(), snapshot.counts().captions) == before
         assert store.verify() == []
@@ -76,8 +76,8 @@ def test_an_old_catalogue_is_copied_before_it_is_migrated(tmp_path: Path) -> Non
         plain.execute("CREATE TABLE treasure (text)")
         plain.execute("INSERT INTO treasure VALUES ('gold')")
     with pytest.raises(SchemaError, match=r"older virtue.*open it once for writing"):
-        Store.open(tmp_path / "library", read_only=True)
-    Store.open(tmp_path / "library").close()
+        open_store(tmp_path / "library", read_only=True)
+    open_store(tmp_path / "library").close()
     with closing(sqlite3.connect(tmp_path / "library" / names.BACKUP)) as copy:
         assert copy.execute("SELECT text FROM treasure").fetchall() == [("gold",)]
         assert copy.execute("SELECT count(*) FROM alembic_version").fetchone() == (0,)
@@ -90,7 +90,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
         plain.execute("CREATE TABLE regions (mine)")
     before = _schema(tmp_path / "library")
     with pytest.raises(Exception, match="regions already exists"):
-        Store.open(tmp_path / "library")
+        open_store(tmp_path / "library")
     assert _schema(tmp_path / "library") == before
 
 
@@ -100,7 +100,7 @@ def test_a_newer_catalogue_is_refused_politely(tmp_path: Path) -> None:
         plain.execute("UPDATE alembic_version SET version_num = '9999'")
     for read_only in (False, True):
         with pytest.raises(SchemaError, match=r"newer virtue .*9999.*upgrade"):
-            Store.open(tmp_path / "library", read_only=read_only)
+            open_store(tmp_path / "library", read_only=read_only)
 
 
 def test_a_new_library_needs_no_migration(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from tests.store.clustered import REGIONS, WORTH, add, texts, vectors
 from virtue.errors import LockedError
-from virtue.store import Store
+from virtue.store import open_store
 from virtue.store.calibration import SampleQueries
 from virtue.store.records import Find, QueryKind
 
 
 def test_readers_see_every_step_of_one_turn(tmp_path: Path) -> None:
     folder = tmp_path / "library"
-    with Store.open(folder, create=True) as store, Store.open(folder, read_only=True) as reader:
+    with open_store(folder, create=True) as store, open_store(folder, read_only=True) as reader:
         versions: list[int] = []
 
         def look() -> int:
@@ -28,7 +28,7 @@ def test_readers_see_every_step_of_one_turn(tmp_path: Path) -> None:
 
         def tuning_texts() -> np.ndarray:
             assert look() == 100 * REGIONS
-            with Store.open(folder) as other, pytest.raises(LockedError), other.write("other"):
+            with open_store(folder) as other, pytest.raises(LockedError), other.write("other"):
                 pass
             return texts(60, 1)
 
@@ -64,7 +64,7 @@ def test_readers_see_every_step_of_one_turn(tmp_path: Path) -> None:
 
 def test_what_is_written_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "virtue")
-    with Store.open(tmp_path / "library", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "library", create=True) as store, store.write("test") as writer:
         writer.generation("clip", "f", vectors(1, 1).shape[1])
         add(writer, 0, 100)
         writer.refresh_indexes(max_scanned_floats=WORTH)

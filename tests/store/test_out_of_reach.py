@@ -14,7 +14,7 @@ from tests.store.builders import DIM, file, filled, found, photo
 from tests.store.hardship import POSIX, unwritable
 from virtue import Library
 from virtue.errors import StoreError, VirtueError
-from virtue.store import Store
+from virtue.store import open_store
 from virtue.store.writer import Writer
 
 WORKS: dict[str, Callable[[Library, Path], object]] = {
@@ -41,7 +41,7 @@ def shelf(place: Path) -> Path:
 
 
 def held(folder: Path) -> list[tuple[bytes, float]]:
-    with Store.open(folder) as store, store.read() as snapshot:
+    with open_store(folder) as store, store.read() as snapshot:
         assert store.verify() == []
         return sorted(found(snapshot))
 
@@ -72,7 +72,7 @@ CHANGES: dict[str, Callable[[Writer], object]] = {
 def test_a_folder_that_vanishes_under_a_writer(tmp_path: Path, change: str) -> None:
     folder = shelf(tmp_path)
     before = held(folder)
-    with Store.open(folder) as store:
+    with open_store(folder) as store:
         with pytest.raises(StoreError, match=str(folder)), store.write("test") as writer:
             folder.rename(tmp_path / "unmounted")
             CHANGES[change](writer)

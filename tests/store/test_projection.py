@@ -10,7 +10,7 @@ import pytest
 
 from tests.store.builders import file, name
 from tests.store.clustered import BOXES, RECALL, REGIONS, WORTH, no_warnings, recall, vectors
-from virtue.store import EmbeddedPhoto, PhotoInfo, Store, Writer
+from virtue.store import EmbeddedPhoto, PhotoInfo, Store, Writer, open_store
 from virtue.store.ann import pca
 from virtue.store.records import SearchParams
 
@@ -32,7 +32,7 @@ def add(writer: Writer, first: int, count: int) -> None:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """3,000 rows, in an index that was extended until two of its files were merged."""
     folder = tmp_path_factory.mktemp("wide") / "library"
-    with no_warnings(), Store.open(folder, create=True) as opened:
+    with no_warnings(), open_store(folder, create=True) as opened:
         with opened.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             for first, count in ((0, 130), (130, 5), (135, 5), (140, 5), (145, 5)):
@@ -90,7 +90,7 @@ def test_columns_stay_where_all_of_them_matter() -> None:
 
 
 def test_what_is_added_later_is_shortened_as_the_rest(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "library", create=True) as store, store.write("test") as writer:
         writer.generation("mini", "fingerprint", DIM)
         add(writer, 0, 100)
         before = (store.folder / "index-1.faiss").read_bytes()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.builders import DIM, file, filled, photo, vectors
-from virtue.store import Store
+from virtue.store import open_store
 from virtue.store.vectors.exact import DecodedRows, decode, scan
 
 
@@ -21,7 +21,7 @@ def test_every_finite_half_is_decoded_exactly() -> None:
     assert (np.signbit(decode(halves)) == np.signbit(halves)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.one_of(st.integers(0, 30), st.sampled_from([4095, 4096, 4097, 9000])),
     k=st.integers(1, 4),
@@ -80,7 +80,7 @@ def test_top_may_exceed_the_rows(tmp_path: Path) -> None:
 
 
 def test_an_empty_library_has_nothing_to_find(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store, store.read() as snapshot:
+    with open_store(tmp_path / "library", create=True) as store, store.read() as snapshot:
         assert snapshot.generation is None
         assert snapshot.search("regions", vectors(1, 1), 5).rows.tolist() == []
         assert snapshot.regions([0, 1]) == []

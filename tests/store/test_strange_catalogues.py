@@ -17,7 +17,7 @@ from tests.store import clustered
 from tests.store.builders import DIM, QUERY, as_of, file, filled, photo
 from tests.store.hardship import POSIX
 from virtue.errors import DamagedError, StoreError
-from virtue.store import NewCaption, Snapshot, Store
+from virtue.store import NewCaption, Snapshot, open_store
 from virtue.store.calibration import SampleQueries
 
 
@@ -51,7 +51,7 @@ STRANGE = {
     "tokens that are gone": (["DROP TABLE caption_tokens"], "it lacks the table caption_tokens"),
     "a table of FTS5 that is gone": (["DROP TABLE name_tokens_data"], "it lacks the table name_tokens_data"),
     "a view that says which schema it is": (
-        ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0010' version_num"],
+        ["DROP TABLE alembic_version", "CREATE VIEW alembic_version AS SELECT '0011' version_num"],
         "it is another database",
     ),
     "a column that is computed": (
@@ -75,7 +75,7 @@ def test_a_catalogue_of_another_form_is_not_opened(tmp_path: Path, strange: str,
     statements, said = STRANGE[strange]
     change(tmp_path / "lib", *statements)
     with pytest.raises(DamagedError, match=said):
-        Store.open(tmp_path / "lib", read_only=read_only)
+        open_store(tmp_path / "lib", read_only=read_only)
 
 
 def test_an_old_catalogue_of_another_form_is_not_migrated(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_old_catalogue_of_another_form_is_not_migrated(tmp_path: Path) -> Non
         change(folder, sql)
         before = dump(folder)
         with pytest.raises(DamagedError, match="is damaged"):
-            Store.open(folder)
+            open_store(folder)
         assert dump(folder) == before
 
 
@@ -104,7 +104,7 @@ def dump(folder: Path) -> list[str]:
 def test_tables_beside_those_of_virtue_do_no_harm(tmp_path: Path) -> None:
     filled(tmp_path / "lib").close()
     change(tmp_path / "lib", "CREATE TABLE notes (text)", "CREATE INDEX ix_notes ON notes (text)")
-    Store.open(tmp_path / "lib").close()
+    open_store(tmp_path / "lib").close()
 
 
 # -- files of the library that are not files -----------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_links_and_pipes_in_a_library_lead_nowhere(tmp_path: Path, name: str, ki
     makes[kind](tmp_path / "lib" / name)
     for read_only in (False, True):
         with pytest.raises(StoreError, match=f"{name} in it is a link or no regular file"):
-            Store.open(tmp_path / "lib", read_only=read_only, create=not read_only)
+            open_store(tmp_path / "lib", read_only=read_only, create=not read_only)
     assert precious.read_bytes() == b"precious" * 1000
 
 
@@ -149,7 +149,7 @@ def test_links_and_pipes_in_a_library_lead_nowhere(tmp_path: Path, name: str, ki
 def test_a_library_that_is_named_by_a_link_is_used(tmp_path: Path) -> None:
     filled(tmp_path / "lib").close()
     (tmp_path / "link").symlink_to(tmp_path / "lib")
-    Store.open(tmp_path / "link").close()
+    open_store(tmp_path / "link").close()
 
 
 # -- values --------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ ODD = [
 def test_values_that_nothing_wrote_are_damage(tmp_path: Path, read: str, sql: str) -> None:
     filled(tmp_path / "lib", captions=[NewCaption("a", "sidecar")]).close()
     change(tmp_path / "lib", sql)
-    with Store.open(tmp_path / "lib") as store:
+    with open_store(tmp_path / "lib") as store:
         with pytest.raises(DamagedError), store.read() as snapshot:
             READS[read](snapshot)
         assert store.verify() != []
@@ -238,7 +238,7 @@ def test_verify_counts_rows_without_room_for_them(tmp_path: Path) -> None:
     many = 1 << 32
     os.truncate(tmp_path / "lib" / "regions-1.f16", many * DIM * 2)
     change(tmp_path / "lib", f"UPDATE row_files SET count = {many} WHERE kind = 'regions'")
-    with Store.open(tmp_path / "lib") as store:
+    with open_store(tmp_path / "lib") as store:
         faults = store.verify()
     assert f"{many - 6} rows of regions belong to no photo" in [fault.what for fault in faults]
 
@@ -257,7 +257,7 @@ def test_indexes_of_strangers_are_read_only_if_they_hold_together(tmp_path: Path
         content[place : place + width] = (value % (1 << (8 * width))).to_bytes(width, "little")
         path.write_bytes(content)
         change(tmp_path / "lib", f"UPDATE index_ranges SET crc = {zlib.crc32(content)}")
-        with warnings.catch_warnings(), Store.open(tmp_path / "lib") as store:
+        with warnings.catch_warnings(), open_store(tmp_path / "lib") as store:
             warnings.simplefilter("ignore")
             with store.read() as snapshot:
                 found = snapshot.search("regions", query, 10)
@@ -267,7 +267,7 @@ def test_indexes_of_strangers_are_read_only_if_they_hold_together(tmp_path: Path
 def test_rows_of_no_photo_are_damage_to_a_calibration(tmp_path: Path) -> None:
     filled(tmp_path / "lib").close()
     change(tmp_path / "lib", "UPDATE regions SET row = NULL WHERE id = 2")
-    with Store.open(tmp_path / "lib") as store, pytest.raises(DamagedError), store.write("test") as writer:
+    with open_store(tmp_path / "lib") as store, pytest.raises(DamagedError), store.write("test") as writer:
         writer.refresh_calibration(lambda find, rows: {"image": SampleQueries(rows)})
 
 
@@ -275,7 +275,7 @@ def test_rows_of_no_photo_are_damage_to_a_calibration(tmp_path: Path) -> None:
 def test_ids_that_none_can_follow_are_damage(tmp_path: Path, last: str) -> None:
     filled(tmp_path / "lib").close()
     change(tmp_path / "lib", f"UPDATE sqlite_sequence SET seq = {last} WHERE name = 'photos'")
-    with Store.open(tmp_path / "lib") as store, store.write("test") as writer, pytest.raises(DamagedError):
+    with open_store(tmp_path / "lib") as store, store.write("test") as writer, pytest.raises(DamagedError):
         writer.commit([photo(9)], [file("/9.jpg", 9)])
 
 
@@ -288,7 +288,7 @@ def test_a_schema_in_no_encoding_is_damage(tmp_path: Path) -> None:
     path.write_bytes(content.replace(b"CREATE TABLE roots (", b"CREATE TABLE r\xd2o\xff\xfe ("))
     for read_only in (False, True):
         with pytest.raises(DamagedError, match="is damaged"):
-            Store.open(tmp_path / "lib", read_only=read_only)
+            open_store(tmp_path / "lib", read_only=read_only)
 
 
 def test_an_index_that_asks_for_a_million_candidates_is_damage(tmp_path: Path) -> None:

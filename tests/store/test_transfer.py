@@ -22,7 +22,7 @@ from tests.store.test_compaction import row_files
 from virtue import Library
 from virtue.errors import DamagedError, EmptyLibraryError, InputError, ModelMismatchError, StoreError
 from virtue.geometry import Box
-from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store import EmbeddedPhoto, FileRecord, NewCaption, NewRegion, PhotoInfo, Store, open_store
 from virtue.store import layout as names
 
 SAID = [NewCaption("a", "sidecar"), NewCaption("b", "file", 2)]
@@ -32,13 +32,13 @@ MANY = range(50, 400)
 
 
 def held(folder: Path) -> list[Any]:
-    with Store.open(folder) as store, store.read() as snapshot:
+    with open_store(folder) as store, store.read() as snapshot:
         return [found(snapshot), found(snapshot, "captions"), snapshot.files(), snapshot.roots()]
 
 
 def rich(folder: Path) -> Store:
     """A library with something of everything."""
-    store = Store.open(folder, create=True)
+    store = open_store(folder, create=True)
     info = PhotoInfo(
         name(0), 100, 80, "2024-05-01T10:00:00", "Nikon", 47.5, -8.25, 4, ("a", "b"), (1 << 64) - 3
     )
@@ -156,7 +156,7 @@ def contents(draw: st.DrawFn) -> list[tuple[EmbeddedPhoto, list[FileRecord], lis
     return made
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(contents())
 def test_any_library_comes_back_from_a_file_as_it_was(
     tmp_path_factory: pytest.TempPathFactory,
@@ -164,7 +164,7 @@ def test_any_library_comes_back_from_a_file_as_it_was(
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     with Library(folder / "one") as one, Library(folder / "two") as two, Library(folder / "three") as three:
-        with Store.open(folder / "one", create=True) as store, store.write("test") as writer:
+        with open_store(folder / "one", create=True) as store, store.write("test") as writer:
             writer.generation("mini", "fingerprint", DIM)
             for embedded, files, missing in photos:
                 writer.commit([embedded], files, missing)
@@ -181,7 +181,7 @@ def test_any_library_comes_back_from_a_file_as_it_was(
 
 
 def seen(folder: Path) -> list[tuple[str, float | None, str | None]]:
-    with Store.open(folder) as store, store.read() as snapshot:
+    with open_store(folder) as store, store.read() as snapshot:
         records = snapshot.regions(range(snapshot.row_count("regions")))
     return [(each.origin, each.objectness, each.object) for each in records]
 
@@ -259,7 +259,7 @@ def test_others_can_read_the_file(tmp_path: Path) -> None:
         one.export_parquet(tmp_path / "x.parquet")
     table = pq.read_table(tmp_path / "x.parquet", filters=[("kind", "=", "region")])
     matrix = np.stack(table["vector"].combine_chunks().to_numpy(zero_copy_only=False)).astype(np.float32)
-    with Store.open(tmp_path / "one") as store, store.read() as snapshot:
+    with open_store(tmp_path / "one") as store, store.read() as snapshot:
         expected = sorted(score for _, score in found(snapshot))
     live = [not all(gone) for gone in table["missing"].to_pylist()]
     assert sorted(round(float(score), 5) for score in (matrix @ QUERY)[live]) == expected
@@ -391,7 +391,7 @@ def test_columns_of_other_types_of_the_same_meaning(tmp_path: Path) -> None:
 def test_another_model(tmp_path: Path) -> None:
     rich(tmp_path / "one").close()
     path = export(tmp_path / "x")
-    with Store.open(tmp_path / "two", create=True) as store, store.write("test") as writer:
+    with open_store(tmp_path / "two", create=True) as store, store.write("test") as writer:
         writer.generation("clip", "other", DIM)
         writer.commit([photo(3)], [file("/3.jpg", 3)])
     before = held(tmp_path / "two")
@@ -404,7 +404,7 @@ def test_another_model(tmp_path: Path) -> None:
 
 
 def test_nothing_comes_of_nothing(tmp_path: Path) -> None:
-    Store.open(tmp_path / "one", create=True).close()
+    open_store(tmp_path / "one", create=True).close()
     with Library(tmp_path / "one") as one:
         with pytest.raises(EmptyLibraryError, match="nothing is indexed"):
             one.export_parquet(tmp_path / "x.parquet")

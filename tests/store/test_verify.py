@@ -14,7 +14,7 @@ from tests.conftest import Run
 from tests.store.builders import filled, photo
 from virtue import Library
 from virtue.errors import DamagedError
-from virtue.store import Store
+from virtue.store import open_store
 
 SOUND = "regions=0 annotations=- captions=-"
 
@@ -103,7 +103,7 @@ def test_a_sound_library_is_not_damaged_beside_a_compaction(tmp_path: Path) -> N
     done, rounds = threading.Event(), 0
 
     def compact() -> None:
-        with Store.open(tmp_path / "lib") as store:
+        with open_store(tmp_path / "lib") as store:
             while not done.is_set():
                 with store.write("test") as writer:
                     writer.commit([photo(n, settings=SOUND) for n in (1, 2)])

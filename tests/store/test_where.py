@@ -19,7 +19,7 @@ from tests.store.clustered import RECALL, REGIONS, indexed, no_warnings, recall,
 from tests.store.shots import BOXES, FILTERS, NASTY, Shot, embedded, holds, rows, shots, stored, written
 from virtue.errors import InputError
 from virtue.geometry import Box
-from virtue.store import FileRecord, NewCaption, NewRegion, PhotoInfo, Store
+from virtue.store import FileRecord, NewCaption, NewRegion, PhotoInfo, Store, open_store
 from virtue.store.catalogue.fields import FIELDS
 from virtue.store.catalogue.filters import RowFilter, parse
 from virtue.store.records import KINDS, Kind, SearchParams
@@ -34,7 +34,7 @@ def known(
         yield store, made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_filter_allows_what_plain_python_says(known: tuple[Store, list[Shot]], data: st.DataObject) -> None:
     store, made = known
@@ -226,7 +226,7 @@ def test_whole_photos_count_or_not_beside_other_regions(tmp_path: Path) -> None:
 
 
 def test_an_empty_library_allows_nothing(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "library", create=True) as store, store.read() as snapshot:
+    with open_store(tmp_path / "library", create=True) as store, store.read() as snapshot:
         assert matching(snapshot, "regions", "rating = 3").tolist() == []
 
 
@@ -380,7 +380,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     text=st.lists(PIECES, max_size=15).map(" ".join) | st.lists(PIECES, max_size=15).map("".join) | st.text()
 )

@@ -18,6 +18,7 @@ from virtue.commands.options import (
     Debug,
     Dtype,
     Force,
+    Quiet,
     ReadOnly,
     flag,
     library_at,
@@ -113,14 +114,21 @@ def import_parquet(
 
 
 def merge(
-    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The library to take photos from.")],
+    other: Annotated[
+        str, typer.Argument(metavar="OTHER", help="The library to take photos from: a folder, or an address.")
+    ],
     database: Database = None,
     dtype: Dtype = "auto",
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Take in the photos of another library, without opening one."""
-    with library_at(database, dtype=dtype) as library:
-        note(library.merge(other).summary())
+    from virtue.display.console import IndexProgress
+
+    with library_at(database, dtype=dtype) as library, IndexProgress(quiet, "checking photos") as progress:
+        done = library.merge(other, progress=progress)
+    if not quiet:
+        note(done.summary())
     return FOUND
 
 

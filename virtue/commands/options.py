@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -38,12 +37,44 @@ def flag(*names: str, **settings: Any) -> Any:
     return typer.Option(*names, **settings)
 
 
+def named_before(context: typer.Context, value: str | None) -> str | None:
+    """Returns the library that was named after the command, else before it, else by the environment."""
+    if is_on_command_line(context):
+        return value
+    above = context.parent
+    while above is not None:
+        if is_on_command_line(above):
+            return str(above.params["database"])
+        above = above.parent
+    return value
+
+
+def is_on_command_line(context: Any, name: str = "database") -> bool:
+    """Returns whether a parameter was given there, and not by the environment or by default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def takes_database(context: typer.Context) -> bool:
+    """Returns whether the command that was called, or one below it, takes a library, if that was named on the
+    command line."""
+
+    def takes(command: Any) -> bool:
+        if any(parameter.name == "database" for parameter in command.params):
+            return True
+        return any(map(takes, getattr(command, "commands", {}).values()))
+
+    group: Any = context.command
+    return not is_on_command_line(context) or takes(group.commands[context.invoked_subcommand])
+
+
 Database = Annotated[
-    Path | None,
+    str | None,
     option(
         "--database",
         "-d",
-        metavar="FOLDER",
+        callback=named_before,
+        metavar="FOLDER|postgresql://HOST/NAME",
         help="The library. Default: $VIRTUE_DATABASE, else the nearest .virtue/ from here up, "
         "else the user's data folder.",
     ),
@@ -96,7 +127,7 @@ def choose_model(name: str | None, max_pixels: int | None) -> str | None:
     return str(wanted)
 
 
-def library_at(folder: Path | None, **settings: Any) -> Library:
+def library_at(location: str | None, **settings: Any) -> Library:
     from virtue.library import Library
 
-    return Library(folder, **settings)
+    return Library(location, **settings)

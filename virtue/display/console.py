@@ -8,12 +8,14 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from virtue.display.streams import note
+from virtue.display.wording import count_copies
 from virtue.escaping import draw_on, escape
 from virtue.paths import printable
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from virtue.indexer import Progress, Report
+    from virtue.library import IndexOptions, Library
     from virtue.retrieval import Hit
     from virtue.retrieval.similar import Similar
     from virtue.retrieval.trial import Trial
@@ -89,6 +92,7 @@ class IndexProgress:
             sys.stderr.flush()
             sys.stderr = self._stderr
             self._bar.stop()
+            self._bar = None
 
 
 class _AboveTheBar(io.TextIOBase):
@@ -126,18 +130,39 @@ class _AboveTheBar(io.TextIOBase):
 
 
 def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
-    """Prints problems and a summary to stderr; with `as_json` the summary goes to stdout as one object."""
-    if not quiet:
-        for path, reason in report.problems:
-            note(f"{printable(path)}: {reason}")
-        for warning in report.warnings:
-            note(f"warning: {warning}")
-        hint = "; virtue status --problems lists them" if report.known_problems else ""
-        note(report.summary() + hint)
+    """Prints problems and a summary to stderr; with `as_json` first the summary to stdout, as one object."""
     if as_json:
         fields = {key: value for key, value in asdict(report).items() if key != "problems"}
         fields["problems"] = [{"path": os.fsdecode(p), "reason": reason} for p, reason in report.problems]
-        print(json.dumps(fields))
+        print(json.dumps(fields), flush=True)  # who hears of a run on stderr finds it there
+    if quiet:
+        return
+    for path, reason in report.problems:
+        note(f"{printable(path)}: {reason}")
+    for warning in report.warnings:
+        note(f"warning: {warning}")
+    if report.seconds:
+        hint = "; virtue status --problems lists them" if report.known_problems else ""
+        note(report.summary() + hint)
+
+
+def watch_and_print(
+    library: Library, paths: Sequence[Path], options: IndexOptions, *, as_json: bool, quiet: bool
+) -> None:
+    """Indexes whatever changes in folders until a signal ends it. Each run that did something is told; only
+    the first one has a bar."""
+    from virtue.indexer.interrupts import ending_by_exit
+
+    progress = IndexProgress(quiet)
+    with ending_by_exit(), closing(library.watch(paths, progress=progress, **options)) as reports:
+        with progress:
+            first = next(reports)
+        print_report(first, as_json=as_json, quiet=quiet)
+        if not quiet:
+            note("watching; Ctrl-C ends it")
+        for report in reports:
+            if report.has_news or report.warnings:
+                print_report(report, as_json=as_json, quiet=quiet)
 
 
 def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
@@ -151,8 +176,7 @@ def print_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
         box = ",".join(f"{value:.0f}" for value in hit.box.xywh)
         caption = [" ".join(hit.caption.split())] if hit.caption else []
         if hit.raw_copies:
-            count = len(hit.raw_copies)
-            caption = [*(caption or [""]), f"and {count} {'copies' if count > 1 else 'copy'}"]
+            caption = [*(caption or [""]), count_copies(hit.raw_copies)]
         print_fields(str(hit.rank), f"{hit.score:.3f}", hit.sureness or "-", box, hit.raw_path, *caption)
 
 
@@ -207,15 +231,19 @@ def print_forgotten(photos: Iterable[ForgottenPhoto], *, as_json: bool) -> None:
             print_fields(photo.path, photo.forgotten_at)
 
 
-def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
+def print_status(library: str, snapshot: Snapshot, *, as_json: bool) -> None:
+    from virtue.formats import describe_passed_by
+    from virtue.indexer.roots import count_passed_by
+
     counts, generation = snapshot.counts(), snapshot.generation
     facts = {
-        "library": str(folder.absolute()),
+        "library": library,
         "model": generation.model if generation else None,
         "fingerprint": generation.fingerprint if generation else None,
         "dim": generation.dim if generation else None,
         **asdict(counts),
         "roots": [os.fsdecode(root.path) for root in snapshot.roots()],
+        "passed_by": count_passed_by(snapshot.roots()),
     }
     if as_json:
         print(json.dumps(facts))
@@ -224,14 +252,18 @@ def print_status(folder: Path, snapshot: Snapshot, *, as_json: bool) -> None:
         if name == "roots":
             for root in snapshot.roots():
                 print_fields(b"root         " + root.path)
+        elif name == "passed_by":
+            continue
         elif name == "bytes":
             print_fields(f"{'size':<12} {value / 1e6:.1f} MB")
         elif name == "library":
-            print_fields(b"library      " + os.fsencode(folder.absolute()))
+            print_fields(b"library      " + os.fsencode(library))
         else:
             print_fields(f"{name:<12} {'-' if value is None else value}")
     if not counts.files:
         note("nothing is indexed yet; next: virtue index FOLDER")
+    if passed := describe_passed_by(facts["passed_by"]):
+        note(f"passed by: {passed}")
     if counts.missing:
         note(f"{counts.missing:,} missing; see which: virtue status --missing")
     if counts.problems:

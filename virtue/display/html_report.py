@@ -18,8 +18,10 @@ from virtue import escaping
 from virtue.display.draw import part_thumbnail, thumbnail
 from virtue.display.shell import search_command
 from virtue.display.view import choose_view, load_view
+from virtue.display.wording import count_copies
 from virtue.errors import InputError, PictureError
 from virtue.geometry import Box
+from virtue.location import hide_secrets, is_server
 from virtue.overwriting import refuse_to_overwrite
 from virtue.paths import absolute, printable
 from virtue.pictures import Picture
@@ -97,7 +99,7 @@ def write_report(
     """
     if not force:
         refuse_other_files(path)
-    page = _page(query, hits, side, None if database is None else absolute(database))
+    page = _page(query, hits, side, None if database is None else _name_library(database))
     try:
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:
@@ -116,6 +118,11 @@ def _is_report(path: bytes) -> bool:
     with open(path, "rb") as file:
         head = file.read(len(PAGE) + MAX_HEAD)
     return head.startswith(b"<!doctype html>") and any(mark in head for mark in MARKS)
+
+
+def _name_library(database: str | os.PathLike[str]) -> bytes:
+    """Returns what a command calls the library by, from any folder."""
+    return hide_secrets(str(database)).encode() if is_server(database) else absolute(database)
 
 
 def _page(query: Query | str, hits: Sequence[Hit], side: int, database: bytes | None) -> str:
@@ -240,9 +247,8 @@ def _words(hit: Hit, database: bytes | None) -> Iterator[str]:
     part = " · only its surroundings are shown" if is_part else ""
     yield f'<p class="note">{hit.width} x {hit.height}{where}{part}</p>\n'
     if hit.raw_copies:
-        count = len(hit.raw_copies)
         named = escape(", ".join(map(printable, hit.raw_copies)))
-        yield f'<p class="note" title="{named}">and {count} {"copies" if count > 1 else "copy"}</p>\n'
+        yield f'<p class="note" title="{named}">{count_copies(hit.raw_copies)}</p>\n'
     command = search_command(None if whole else box, hit.raw_path, database)
     yield f'<p class="again"><code>{escape(command)}</code></p>\n'
 

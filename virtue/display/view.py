@@ -1,4 +1,4 @@
-"""What of a photo is shown: all of it, or a small region of it with its surroundings."""
+"""What of a photo is shown: all of it, or a small region of it with its surroundings; and its copies."""
 
 from __future__ import annotations
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from virtue.embedder.inputs import Input, LoadedInput, ModelInput, load_input
-from virtue.embedder.model import Find, Item, Model, pools_alpha
+from virtue.embedder.model import Find, Item, Model, Scene, pools_alpha
 from virtue.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -72,6 +72,15 @@ class Batches:
             results += batch
         return results
 
+    def to_item(self, value: Input) -> Item:
+        """Reads one input, as the model takes it.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        given = load_input(ModelInput.of(value), self.model.side, as_query=self.find is not None)
+        return self._to_items([given])[0]
+
     def _run_batch(self, values: Sequence[Input]) -> tuple[list[np.ndarray], dict[int, InputError]]:
         """Embeds values; NaN for one that cannot be used, and why it cannot."""
         loaded: dict[int, LoadedInput] = {}
@@ -113,7 +122,9 @@ class Batches:
     def _to_items(self, inputs: Sequence[LoadedInput]) -> list[Item]:
         """One scene for all inputs that share a picture."""
         pictures = {id(given.picture): given.picture for given in inputs if given.picture is not None}
-        scenes = dict(zip(pictures, self.model.scenes(list(pictures.values())), strict=True))
+        scenes = self._prepared_scenes(pictures) if pictures else {}
+        others = {key: picture for key, picture in pictures.items() if key not in scenes}
+        scenes |= dict(zip(others, self.model.scenes(list(others.values())), strict=True))
         return [
             Item(
                 scenes.get(id(given.picture)),
@@ -123,6 +134,16 @@ class Batches:
             )
             for given in inputs
         ]
+
+    def _prepared_scenes(self, pictures: Mapping[int, Picture]) -> dict[int, Scene]:
+        """Returns the scenes that were made before, by this model."""
+        from virtue.embedder.prepared import PreparedPicture  # late: a text needs no Pillow
+
+        return {
+            key: picture.scene
+            for key, picture in pictures.items()
+            if isinstance(picture, PreparedPicture) and picture.fingerprint == self.model.fingerprint
+        }
 
 
 def check_find(find: str) -> None:

@@ -10,7 +10,8 @@ from virtue.embedder.model_folder import read_json
 from virtue.errors import ModelError
 
 CONNECTOR = "sam2_reducer_and_vlm_layer.pth"
-"""What VIRTUE's published layout has beside a Qwen2-VL."""
+SAFE_CONNECTOR = "sam2_reducer_and_vlm_layer.safetensors"
+"""What VIRTUE's published layout has beside a Qwen2-VL, and the same as virtue itself writes it."""
 WEIGHTS = ("model", "pytorch_model", "adapter_model")
 TOKENIZERS = (("tokenizer.json",), ("spiece.model",), ("vocab.json", "merges.txt"), ("vocab.txt",))
 PROCESSORS = (("preprocessor_config.json",), ("processor_config.json",))
@@ -31,7 +32,7 @@ def find_missing(folder: Path) -> list[str]:
     if kind in ("clip", "siglip", "siglip2"):
         missing += _lacking(names, PROCESSORS) + _lacking(names, TOKENIZERS)
     if "virtue_sam" in config:
-        missing += _lacking(names, [(CONNECTOR,)])
+        missing += _lacking(names, [(CONNECTOR,), (SAFE_CONNECTOR,)])
     if "virtue_sam" in config or kind == "virtue":
         missing += _lacking(names, TOKENIZERS[:1])
     return missing

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,20 +18,23 @@ from virtue.embedder.encoder import Encoder
 from virtue.embedder.inputs import Input
 from virtue.embedder.model import (
     AsymmetricModel,
+    CellModel,
     Find,
     Item,
     Model,
     NamingModel,
     Scene,
+    SegmentingModel,
     SucceedingModel,
     VocabularyModel,
 )
-from virtue.errors import ModelError
-from virtue.geometry import Box
+from virtue.errors import InputError, ModelError
+from virtue.geometry import Box, Prompt
 from virtue.torch_device import split_devices
 from virtue.vector_math import unit_rows
 
 if TYPE_CHECKING:
+    from virtue.embedder.prepared import PreparedPicture
     from virtue.pictures import Picture
 
 
@@ -60,6 +64,7 @@ class Embedder(Encoder):
         dtype: Dtype = "auto",
         resize: Literal["published"] | None = None,
         max_pixels: int | None = None,
+        truncate_dim: int | None = None,
     ) -> Embedder:
         """Loads a model by name.
 
@@ -79,6 +84,8 @@ class Embedder(Encoder):
                 model of its own, whose name ends in "#published".
             max_pixels: pixels of a picture as VIRTUE sees it; half as many halve the cost of regions, about.
                 A model of its own, whose name ends in "#max-pixels=N". None: as the model says.
+            truncate_dim: numbers that the vectors of a VIRTUE are cut to, if it was trained for that
+                (Matryoshka). A model of its own, whose name ends in "#dim=N": libraries hold such vectors.
 
         Raises:
             ModelError: there is no such model, it cannot be had, or it cannot run on that device.
@@ -87,7 +94,8 @@ class Embedder(Encoder):
         options: dict[str, Any] = {
             "device": device, "offline": offline, "threads": threads, "compile": compile, "dtype": dtype
         }  # fmt: skip
-        model = families.load_model(name, revision=revision, resize=resize, max_pixels=max_pixels, **options)
+        variant: dict[str, Any] = {"resize": resize, "max_pixels": max_pixels, "truncate_dim": truncate_dim}
+        model = families.load_model(name, revision=revision, **variant, **options)
         embedder = cls(model, devices)
         embedder._options = options
         return embedder
@@ -120,6 +128,60 @@ class Embedder(Encoder):
         """Embeds one query: `queries` of one value."""
         (rows,) = Batches(self.model, find).run([value], is_single=True)
         return rows
+
+    def prepare(self, image: Any) -> PreparedPicture:
+        """Does the work on a query picture once: with what this returns in its place, each prompt on it is a
+        light step. Boxes, points and masks stay those of the upright original.
+
+        Args:
+            image: whatever an image may be. Of a cut-out, what is transparent is not meant.
+
+        Raises:
+            PictureError: it cannot be read.
+        """
+        from virtue.embedder.prepared import PreparedPicture
+        from virtue.pictures import load_cutout
+
+        source = Path(image) if isinstance(image, str) else image
+        picture = load_cutout(source, side=self.model.side, crop=False)
+        (scene,) = self.model.scenes([picture])
+        size = picture.width, picture.height
+        return PreparedPicture(picture.pixels, *size, picture.resized, picture.alpha, scene, self.fingerprint)
+
+    @property
+    def can_segment(self) -> bool:
+        """Whether the model finds the outline of what is drawn (`segment`)."""
+        return isinstance(self.model, SegmentingModel)
+
+    def segment(self, value: Input) -> np.ndarray:
+        """Returns the mask of what is drawn on a picture, (height, width) bool of the upright original.
+
+        Raises:
+            ModelError: the model does not segment.
+            InputError: the picture or what is drawn on it cannot be used.
+        """
+        if not isinstance(self.model, SegmentingModel):
+            raise ModelError(f"the model {self.name} does not segment: VIRTUE does")
+        return self.model.segment(*self._drawn(value))
+
+    def weigh_cells(self, value: Input) -> np.ndarray:
+        """Returns how much each cell of a picture counts for what is drawn on it: (rows, columns) float32,
+        which sum to 1.
+
+        Raises:
+            ModelError: the model weighs no cells.
+            InputError: the picture or what is drawn on it cannot be used.
+        """
+        if not isinstance(self.model, CellModel):
+            raise ModelError(f"the model {self.name} weighs no cells")
+        return self.model.weigh_cells(*self._drawn(value))
+
+    def _drawn(self, value: Input) -> tuple[Scene, Prompt]:
+        """Returns a picture as the model sees it, and what is drawn on it."""
+        item = Batches(self.model, "regions").to_item(value)
+        if item.scene is None:
+            raise InputError("give an image with a box, points or a mask drawn on it")
+        return item.scene, item.prompt or Prompt()
 
     def depends_on_find(self, text: str) -> bool:
         """Returns whether a text alone has other query vectors for each thing that can be looked for. A model

@@ -13,12 +13,13 @@ from virtue.embedder.batches import BATCH_SIZE, Batches, OnError
 from virtue.embedder.inputs import Input, is_single
 from virtue.embedder.model import Find, InstructedModel, Model
 from virtue.embedder.output import Output, OutputValue, Precision
-from virtue.embedder.process_pool import ProcessPool
 from virtue.embedder.similarity import similarity, similarity_pairwise
 from virtue.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+    from virtue.embedder.process_pool import ProcessPool
 
 
 class EncodeOptions(TypedDict, total=False):
@@ -303,6 +304,8 @@ class Encoder(ABC):
         Raises:
             ModelError: the model was not loaded by name, so that another process could not load it.
         """
+        from virtue.embedder.process_pool import ProcessPool
+
         if target_devices is None:
             from virtue.torch_device import cuda_devices
 

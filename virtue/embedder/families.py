@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from virtue.distribution import install_hint
-from virtue.embedder import hub
 from virtue.embedder.dtypes import check_dtype, find_dtype, torch_dtype
 from virtue.embedder.model import Model
 from virtue.embedder.model_folder import check_folder, find_inside, read_json
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("virtue")
 
 PUBLISHED_RESIZE = "published"
-MAX_PIXELS_VARIANT = re.compile(r"max-pixels=(-?\d{1,18})")
-"""The variant of a VIRTUE model that sees pictures smaller."""
+NUMBERED_VARIANT = re.compile(r"(max-pixels|dim)=(-?\d{1,18})")
+"""The variants of a VIRTUE model that sees pictures smaller, or whose vectors are cut."""
 SAM_SIZES = {"t": "tiny", "s": "small", "l": "large"}
 
 
@@ -49,7 +48,7 @@ class Family(Protocol):
     models: str
     """What it knows, for a message."""
     variants: tuple[str, ...]
-    """What may follow `#` in a name; `max-pixels=N` stands for any number."""
+    """What may follow `#` in a name; N stands for any number."""
     can_compile: bool
 
     def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
@@ -92,7 +91,7 @@ class VirtueFamily:
     """VIRTUE, in the published layouts and in our own."""
 
     models = "VIRTUE"
-    variants: tuple[str, ...] = (PUBLISHED_RESIZE, "max-pixels=N")
+    variants: tuple[str, ...] = (PUBLISHED_RESIZE, "max-pixels=N", "dim=N")
     can_compile = True
 
     def accepts(self, folder: Path, config: Mapping[str, Any]) -> bool:
@@ -103,7 +102,8 @@ class VirtueFamily:
     def load(self, folder: Path, name: ModelName, options: Options) -> Model:
         from virtue.embedder.virtue_model import load_virtue
 
-        fewer = MAX_PIXELS_VARIANT.fullmatch(name.variant or "")
+        found = NUMBERED_VARIANT.fullmatch(name.variant or "")
+        numbers = {found[1]: int(found[2])} if found else {}
         model = load_virtue.load(
             folder,
             device=options.device,
@@ -111,7 +111,8 @@ class VirtueFamily:
             dtype=torch_dtype(options.dtype),
             compile=options.compile,
             resize="published" if name.variant == PUBLISHED_RESIZE else None,
-            max_pixels=int(fewer[1]) if fewer else None,
+            max_pixels=numbers.get("max-pixels"),
+            dim=numbers.get("dim"),
         )
         model.name = str(name)
         return model
@@ -133,6 +134,7 @@ def load_model(
     dtype: str = "auto",
     resize: str | None = None,
     max_pixels: int | None = None,
+    truncate_dim: int | None = None,
 ) -> Model:
     """Loads a model by its name (see `model_names`), ready to embed.
 
@@ -146,6 +148,7 @@ def load_model(
         resize: "published": pictures are resized as in VIRTUE's published evaluation; as `#published` in the
             name.
         max_pixels: of a picture as VIRTUE's vision tower sees it; as `#max-pixels=N` in the name.
+        truncate_dim: numbers that vectors of a VIRTUE trained for it are cut to; as `#dim=N` in the name.
 
     Raises:
         ModelError: there is no such model, it cannot be had, or it cannot run here.
@@ -155,6 +158,8 @@ def load_model(
         parsed = _with_resize(parsed, resize)
     if max_pixels is not None:
         parsed = parsed.with_variant(f"max-pixels={max_pixels}", f"max_pixels={max_pixels}")
+    if truncate_dim is not None:
+        parsed = parsed.with_variant(f"dim={truncate_dim}", f"truncate_dim={truncate_dim}")
     return _load(parsed, Options(device, offline, threads, compile, dtype))
 
 
@@ -193,6 +198,8 @@ def _load(parsed: ModelName, options: Options) -> Model:
 def available_models() -> list[dict[str, Any]]:
     """Lists recommended models: name, dim, size in bytes, licence, what it is, and whether it is on this
     machine. Any other name of a CLIP, SigLIP, SigLIP 2 or VIRTUE model on the hub can be loaded too."""
+    from virtue.embedder import hub  # `mini` needs none
+
     return [
         {
             "name": known.name,
@@ -247,6 +254,8 @@ def convert(
 
 
 def _download(name: ModelName, note: Callable[[str], None]) -> Path:
+    from virtue.embedder import hub
+
     wanted = hub.fetch_card(name.source, name.revision)
     note(f"{name.source}: {_megabytes(wanted.size)} in {len(wanted.files)} files, licence: {wanted.licence}")
     return hub.download(wanted)
@@ -285,6 +294,8 @@ def _load_mini(name: ModelName, options: Options) -> Model:
 def _load_from_folder(name: ModelName, options: Options) -> Model:
     folder = Path(name.source)
     if not name.is_folder:
+        from virtue.embedder import hub
+
         folder = hub.get_folder(name.source, name.revision, offline=options.offline)
     check_folder(folder)
     config = read_json(folder / "config.json")
@@ -294,7 +305,7 @@ def _load_from_folder(name: ModelName, options: Options) -> Model:
         raise ModelError(f"{name} is a {kind!r} model: virtue knows {models}")
     if options.compile and not family.can_compile:
         raise _cannot_compile(name)
-    variant = "max-pixels=N" if MAX_PIXELS_VARIANT.fullmatch(name.variant or "") else name.variant
+    variant = NUMBERED_VARIANT.sub(r"\1=N", name.variant or "")
     if variant and variant not in family.variants:
         known = "".join(f"#{variant}, " for variant in family.variants)
         others = f"use {known}or " if known else ""

@@ -114,6 +114,22 @@ class BatchProposer(Protocol):
 
 
 @runtime_checkable
+class SegmentingModel(Model, Protocol):
+    """A model that finds the outline of what is drawn."""
+
+    def segment(self, scene: Scene, prompt: Prompt) -> np.ndarray:
+        """Returns the mask of what a prompt means: (height, width) bool, of the upright original."""
+
+
+@runtime_checkable
+class CellModel(Model, Protocol):
+    """A model that weighs cells of a picture by what is drawn."""
+
+    def weigh_cells(self, scene: Scene, prompt: Prompt) -> np.ndarray:
+        """Returns how much each cell of a picture counts: (rows, columns) float32, which sum to 1."""
+
+
+@runtime_checkable
 class AsymmetricModel(Model, Protocol):
     """A model whose queries weight the parts of a vector differently from its documents."""
 

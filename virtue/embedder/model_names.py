@@ -2,8 +2,8 @@
 
 A name is `mini`, a folder, or `owner/model` on the Hugging Face hub with perhaps `@revision`; a two-tower
 model may end in `#attend`, `#roi`, `#crop` or `#circle`, which says how its regions get their vectors, and
-VIRTUE in `#published`, which says how pictures are resized. The whole name is what a library remembers, so
-that it is asked with the model that made it.
+VIRTUE in `#published` or `#max-pixels=N`, which say how pictures are resized, or `#dim=N`, which says where
+vectors are cut. The whole name is what a library remembers, so that it is asked with the model that made it.
 """
 
 from __future__ import annotations

@@ -38,6 +38,12 @@ def propose(
     """
     if limit <= len(first):
         return list(first[:limit])
+    boxes, weights = find_candidates(maps, first)
+    return choose(boxes, look(maps, weights), limit, len(first)) if boxes else []
+
+
+def find_candidates(maps: FeatureMap, first: Sequence[Box] = ()) -> tuple[list[Box], np.ndarray]:
+    """Finds boxes to choose from, the best first, and their weights (n, cells of the finer grid) float32."""
     saliency = _saliency(maps.last)
     things = _things(saliency, maps.width, maps.height)
     grid = grid_boxes(maps.width, maps.height)
@@ -45,14 +51,24 @@ def propose(
     others = [box for box in things + grid if box.area < MAX_AREA_SHARE * whole]
     boxes = [*first, *others]
     if not boxes:
-        return []
+        return [], np.empty((0, maps.grid[0] * maps.grid[1]), np.float32)
     weights = box_weights(boxes, maps.width, maps.height, maps.grid)
     contrast = coarsen(weights, maps.grid) @ saliency.ravel()
     # Things first: their boxes fit; then the grid, by what it shows.
     evenly = frozenset(grid)
     rest = sorted(range(len(first), len(boxes)), key=lambda i: (boxes[i] in evenly, -contrast[i]))
     order = [*range(len(first)), *rest]
-    return _prune([boxes[i] for i in order], look(maps, weights[order]), limit, len(first))
+    return [boxes[i] for i in order], weights[order]
+
+
+def choose(boxes: Sequence[Box], looks: np.ndarray, limit: int, kept: int = 0) -> list[Box]:
+    """Chooses at most `limit` candidates, (n, dim) unit rows of whose looks are given: none overlaps an
+    earlier one too much, but for the first `kept`, which stay."""
+    corners = np.array([box.corners for box in boxes])
+    overlap = compute_ious(corners, corners)
+    stands_for = (overlap > MAX_IOU) | ((overlap > MIN_IOU) & (looks @ looks.T > SAME_LOOK))
+    stands_for[:, :kept] = False
+    return [boxes[i] for i in suppress_non_maxima(len(boxes), stands_for.__getitem__, limit)]
 
 
 def grid_boxes(width: float, height: float) -> list[Box]:
@@ -119,12 +135,3 @@ def _components(cells: np.ndarray) -> list[tuple[list[int], list[int]]]:
                     edge.append(near)
         found.append(([row for row, _ in members], [column for _, column in members]))
     return sorted(found)
-
-
-def _prune(boxes: Sequence[Box], looks: np.ndarray, limit: int, kept: int) -> list[Box]:
-    """Drops every box that overlaps an earlier one too much, but none of the first `kept`."""
-    corners = np.array([box.corners for box in boxes])
-    overlap = compute_ious(corners, corners)
-    stands_for = (overlap > MAX_IOU) | ((overlap > MIN_IOU) & (looks @ looks.T > SAME_LOOK))
-    stands_for[:, :kept] = False
-    return [boxes[i] for i in suppress_non_maxima(len(boxes), stands_for.__getitem__, limit)]

@@ -1,4 +1,4 @@
-"""Finds the photo that a cut-out was cut from: python -m virtue.evaluation.cutouts FOLDER
+"""Finds the photo that a cut-out was cut from: `virtue evaluate cutouts`.
 
 Indexes any folder of photos with `virtue index`, as it stands, and searches for PNG files by `virtue search`:
 details as `virtue.evaluation.details` cuts them, of which only a part is opaque: round, a polygon, round with
@@ -7,22 +7,20 @@ a soft edge, or cut out by an unsteady hand. `square` has no transparency, to co
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import os
 import random
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from virtue.escaping import escape_stderr
 from virtue.evaluation.details import cut_details
-from virtue.evaluation.front_door import run_virtue
-from virtue.evaluation.rows import photo_paths
+from virtue.evaluation.findings import Findings, Tell
+from virtue.evaluation.front_door import digest_of_photos, fingerprint_of, indexed, open_outcomes
+from virtue.evaluation.measures import Measured
+from virtue.evaluation.rows import readable_photos, same_photos
 
 SUPERSAMPLING = 4
 
@@ -67,50 +65,55 @@ SHAPES: dict[str, Callable[[tuple[int, int], random.Random], Image.Image]] = {
 
 
 def evaluate(
-    folder: Path, count: int = 106, seed: int = 3, shapes: Iterable[str] = tuple(SHAPES)
-) -> dict[str, Any]:
+    folder: Path,
+    count: int = 106,
+    seed: int = 3,
+    shapes: Iterable[str] = tuple(SHAPES),
+    model: str = "mini",
+    *,
+    cache: Path | None = None,
+    tell: Tell | None = None,
+) -> Findings:
     """Computes for each shape the share of cut-outs that find their photo first, and among the first five.
+
+    Args:
+        cache: a folder where ranks are kept, to go on after an interruption; None: nowhere.
+        tell: called with how many searches are done, and of how many.
 
     Raises:
         VirtueError: a command failed; in its own words.
     """
-    paths = photo_paths(folder)
+    paths, bad = readable_photos(folder)
+    same = same_photos(paths)
     rng = random.Random(seed)
     details = list(cut_details(paths, count, seed))
-    found: dict[str, Any] = {"photos": len(paths), "cutouts": count}
-    with tempfile.TemporaryDirectory() as scratch:
-        library = os.path.join(scratch, "library")
-        run_virtue("index", os.fspath(folder), "--database", library)
-        for shape in shapes:
-            ranks = []
-            for owner, detail in details:
-                cutout = Image.fromarray(detail.pixels)
-                if shape != "square":
-                    cutout.putalpha(SHAPES[shape](cutout.size, rng))
-                file = Path(scratch, "cutout.png")
+    cutouts = [
+        (shape, owner, _cut(detail.pixels, shape, rng)) for shape in shapes for owner, detail in details
+    ]
+
+    def search(todo: list[int]) -> Iterator[list[int]]:
+        with indexed(paths, model) as door, tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, "cutout.png")
+            for number in todo:
+                _, owner, cutout = cutouts[number]
                 cutout.save(file)
-                answer = run_virtue("search", os.fspath(file), "--top", "5", "--json", "--database", library)
-                hits = [os.path.realpath(json.loads(line)["path"]) for line in answer.splitlines()]
-                wanted = os.path.realpath(paths[owner])
-                ranks.append(hits.index(wanted) + 1 if wanted in hits else None)
-            found[shape] = {
-                "recall@1": round(ranks.count(1) / count, 3),
-                "recall@5": round(sum(rank is not None for rank in ranks) / count, 3),
-            }
-    return found
+                found = door.search_picture(file, top=5)
+                yield [rank for rank, place in enumerate(found, 1) if place in same[owner]][:1]
+
+    fingerprint, content = fingerprint_of(model), digest_of_photos(paths)
+    keys = [(content, seed, count, shape, number) for number, (shape, _, _) in enumerate(cutouts)]
+    ranks = open_outcomes(cache, "cutouts", fingerprint).fill(keys, search, tell)
+    figures: dict[str, Measured] = {}
+    owners = [owner for owner, _ in details]
+    for shape in dict.fromkeys(shape for shape, _, _ in cutouts):
+        own = [at for (other, _, _), at in zip(cutouts, ranks, strict=True) if other == shape]
+        figures[f"{shape}_recall@1"] = Measured.of([float(at == [1]) for at in own], owners)
+        figures[f"{shape}_recall@5"] = Measured.of([float(bool(at)) for at in own], owners)
+    return Findings("cutouts", figures, {"photos": len(paths), "fingerprint": fingerprint}, bad)
 
 
-def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=106, help="cut-outs of each shape")
-    parser.add_argument("--seed", type=int, default=3)
-    given = parser.parse_args()
-    print(json.dumps(evaluate(given.folder, given.count, given.seed)))
-
-
-if __name__ == "__main__":
-    main()
+def _cut(pixels: np.ndarray, shape: str, rng: random.Random) -> Image.Image:
+    cutout = Image.fromarray(pixels)
+    if shape != "square":
+        cutout.putalpha(SHAPES[shape](cutout.size, rng))
+    return cutout

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virtue.embedder import Embedder
 from virtue.errors import InputError, VirtueError
 from virtue.escaping import escape_stderr
+from virtue.evaluation.outcomes import Outcomes, digest_of, digest_of_code, digest_of_file
 
 DATA = Path(__file__).parent / "data"
 """What was labelled by hand: boxes, and the photos that queries should find, by name."""
@@ -48,6 +50,15 @@ class FrontDoor:
             where = ("--where", f"path = '{quoted}'")
         return self._hits("--text", words, *where, *options, "--top", str(top))
 
+    def search_picture(self, file: Path, top: int) -> list[int]:
+        """Searches with a picture, and lists the places of the photos found.
+
+        Raises:
+            VirtueError: the search failed; in its own words.
+        """
+        places = {copy: place for place, copy in enumerate(self.copies)}
+        return [places[Path(hit["path"])] for hit in self._hits(os.fspath(file), "--top", str(top))]
+
     def captions(self) -> dict[str, list[str]]:
         """Lists all captions of each photo that has any.
 
@@ -70,8 +81,8 @@ class FrontDoor:
 
 
 @contextmanager
-def indexed(photos: Sequence[Path]) -> Iterator[FrontDoor]:
-    """Indexes copies of photos, and takes all away again at the end.
+def indexed(photos: Sequence[Path], model: str = "mini") -> Iterator[FrontDoor]:
+    """Indexes copies of photos with a model, and takes all away again at the end.
 
     Raises:
         VirtueError: indexing failed; in its own words.
@@ -83,8 +94,27 @@ def indexed(photos: Sequence[Path]) -> Iterator[FrontDoor]:
         copies = {folder / f"{number}{photo.suffix}": photo for number, photo in enumerate(photos)}
         for copy, photo in copies.items():
             shutil.copyfile(photo, copy)
-        run_virtue("index", os.fspath(folder), "--database", library)
+        run_virtue("index", os.fspath(folder), "--database", library, "--model", model)
         yield FrontDoor(library, {copy: photo.name for copy, photo in copies.items()})
+
+
+def fingerprint_of(model: str) -> str:
+    """Returns the fingerprint of a model by its name.
+
+    Raises:
+        VirtueError: there is no such model, or it cannot be loaded.
+    """
+    return Embedder.from_pretrained(model).fingerprint
+
+
+def open_outcomes(cache: Path | None, name: str, fingerprint: str) -> Outcomes:
+    """Opens what was found through the front door before: by this model, and by virtue as it is now."""
+    return Outcomes(cache, name, fingerprint, digest_of_code())
+
+
+def digest_of_photos(photos: Sequence[Path]) -> str:
+    """Computes the SHA-256 of the names and the content of photos, in their order."""
+    return digest_of([(photo.name, digest_of_file(photo)) for photo in photos])
 
 
 def run_virtue(*words: str) -> str:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from virtue.errors import InputError
 from virtue.evaluation.front_door import make_parser, print_answer
-from virtue.pictures import SUFFIXES
+from virtue.formats import SUFFIXES
 
 LONGEST_SIDE = 1280
 

@@ -1,4 +1,4 @@
-"""Finds things by their colour: python -m virtue.evaluation.recoloured --packages DIR
+"""Finds things by their colour: `virtue evaluate recoloured`.
 
 Lays 15 cut-out things, stamps of Tux Paint kept for evaluation (see `virtue.evaluation.sample_photos`), on a
 plain ground, each dyed in four colours, and searches for "a red car" among the 60 pictures.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
 from virtue.errors import InputError
-from virtue.evaluation.front_door import indexed, make_parser, print_answer
+from virtue.evaluation.findings import Findings, Tell
+from virtue.evaluation.front_door import digest_of_photos, fingerprint_of, indexed, open_outcomes
+from virtue.evaluation.measures import Measured
 from virtue.evaluation.sample_photos import SEED, SMALL, paste, plain_ground, stamps
 
 COLOURS = {"red": "#c81e1e", "yellow": "#ebcd28", "green": "#289632", "blue": "#2850c8"}
@@ -84,35 +86,51 @@ def paint(packages: Path, out: Path) -> dict[str, str]:
     return queries
 
 
-def evaluate(packages: Path, each: bool = False) -> dict[str, Any]:
+def evaluate(
+    packages: Path,
+    each: bool = False,
+    model: str = "mini",
+    *,
+    cache: Path | None = None,
+    tell: Tell | None = None,
+) -> Findings:
     """Computes recall@1 and recall@5 among all pictures, and the share of things' colours whose picture comes
-    before the thing's other three."""
+    before the thing's other three.
+
+    Args:
+        each: list every query too.
+        cache: a folder where places are kept, to go on after an interruption; None: nowhere.
+        tell: called with how many queries are done, and of how many.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         queries = paint(packages, Path(scratch))
-        rows = []
-        with indexed([Path(scratch, name) for name in queries]) as door:
-            for name, query in queries.items():
-                names = [hit["photo"] for hit in door.search(query, top=len(queries))]
-                thing = name.rsplit(" ", 1)[0]
-                same = [other for other in names if other.rsplit(" ", 1)[0] == thing]
-                place = names.index(name) + 1 if name in names else None
-                rows.append({"words": query, "place": place, "right_of_four": same[:1] == [name]})
-    places = np.array([row["place"] or np.inf for row in rows])
-    found: dict[str, Any] = {
-        "pictures": len(rows),
-        "recall@1": round(float((places <= 1).mean()), 3),
-        "recall@5": round(float((places <= 5).mean()), 3),
-        "right_of_four": round(float(np.mean([row["right_of_four"] for row in rows])), 3),
+        pictures = [Path(scratch, name) for name in queries]
+
+        def search(todo: list[int]) -> Iterator[list[float]]:
+            with indexed(pictures, model) as door:
+                for number in todo:
+                    name = pictures[number].name
+                    names = [hit["photo"] for hit in door.search(queries[name], top=len(queries))]
+                    same = [other for other in names if _thing(other) == _thing(name)]
+                    place = names.index(name) + 1 if name in names else len(names) + 1
+                    yield [place, same[:1] == [name]]
+
+        fingerprint, content = fingerprint_of(model), digest_of_photos(pictures)
+        keys = [(content, query) for query in queries.values()]
+        found = open_outcomes(cache, "recoloured", fingerprint).fill(keys, search, tell)
+    things = [_thing(name) for name in queries]
+    figures = {
+        "recall@1": Measured.of([float(place <= 1) for place, _ in found], things),
+        "recall@5": Measured.of([float(place <= 5) for place, _ in found], things),
+        "right_of_four": Measured.of([right for _, right in found], things),
     }
-    return found | ({"each": rows} if each else {})
+    rows = [
+        {"words": query, "place": int(place), "right_of_four": bool(right)}
+        for query, (place, right) in zip(queries.values(), found, strict=True)
+    ]
+    facts = {"pictures": len(rows), "fingerprint": fingerprint}
+    return Findings("recoloured", figures, facts | ({"each": rows} if each else {}))
 
 
-def main() -> None:
-    parser = make_parser(__doc__)
-    parser.add_argument("--packages", type=Path, required=True, help="the folder they were unpacked into")
-    parser.add_argument("--each", action="store_true", help="list every query")
-    print_answer(parser, lambda given: evaluate(given.packages, given.each))
-
-
-if __name__ == "__main__":
-    main()
+def _thing(name: str) -> str:
+    return name.rsplit(" ", 1)[0]

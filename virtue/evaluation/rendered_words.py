@@ -1,4 +1,4 @@
-"""Counts which rendered words are read: python -m virtue.evaluation.rendered_words PHOTOS --fonts DIR
+"""Counts which rendered words are read: `virtue evaluate rendered-words`.
 
     apt-get download fonts-dejavu-core fonts-liberation2
     for deb in *.deb; do dpkg -x "$deb" fonts; done
@@ -10,21 +10,22 @@ of the photos, tilted up to 25 degrees, and small; then four screenshots full of
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from virtue.evaluation.front_door import indexed, make_parser, print_answer, read_labels
-from virtue.evaluation.rows import photo_paths
+from virtue.evaluation.findings import Findings, Tell
+from virtue.evaluation.front_door import fingerprint_of, indexed, open_outcomes, read_labels
+from virtue.evaluation.measures import Measured
+from virtue.evaluation.outcomes import digest_of_file
 from virtue.evaluation.sample_photos import SEED, crop
 
+SCREENSHOT = "screenshot"
 KINDS = ("plain", "dark", "sign", "photo", "tilted", "small")
 PICTURES, COLUMNS, ROWS = 57, 2, 4
 SIZE = 640, 480
@@ -94,7 +95,7 @@ def screens(fonts: Sequence[Path], count: int = SCREENS) -> Iterator[Page]:
             draw.text((20, top), entry, font=font, fill=ink)
             draw.text((240, top), " ".join(text), font=font, fill=ink)
             words += [entry, *text]
-        yield Page("screenshot", picture, words)
+        yield Page(SCREENSHOT, picture, words)
 
 
 def _colours(kind: str, rng: random.Random) -> tuple[Colour, Colour]:
@@ -144,48 +145,45 @@ def _write(
     picture.paste(letters, (x, y), letters)
 
 
-def evaluate(photos: Sequence[Path], fonts: Sequence[Path], count: int = PICTURES) -> dict[str, Any]:
-    """Counts words that are read, of each kind, and names those that are not."""
+def evaluate(
+    photos: Sequence[Path],
+    fonts: Sequence[Path],
+    count: int = PICTURES,
+    *,
+    cache: Path | None = None,
+    tell: Tell | None = None,
+) -> Findings:
+    """Computes the share of words that are read, in all but screenshots and of each kind, and names the
+    others.
+
+    Args:
+        cache: a folder where what was read is kept; None: nowhere.
+        tell: called with how many pictures are done, and of how many.
+    """
     drawn = [*pages(photos, fonts, count), *screens(fonts)]
-    written: dict[str, list[int]] = {}
-    missed = []
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch, f"{number:03}.png") for number in range(len(drawn))]
         for page, path in zip(drawn, paths, strict=True):
             page.picture.save(path)
-        with indexed(paths) as door:
-            captions = door.captions()
-    for page, path in zip(drawn, paths, strict=True):
-        there = set(re.findall(r"\w+", " ".join(captions.get(path.name, ())).lower()))
-        for word in page.words:
-            read = word.lower() in there
-            tally = written.setdefault(page.kind, [0, 0])
-            tally[0] += 1
-            tally[1] += read
-            if not read:
+
+        def read(todo: list[int]) -> Iterator[list[bool]]:
+            with indexed([paths[number] for number in todo]) as door:
+                captions = door.captions()
+            for number in todo:
+                there = set(re.findall(r"\w+", " ".join(captions.get(paths[number].name, ())).lower()))
+                yield [word.lower() in there for word in drawn[number].words]
+
+        fingerprint = fingerprint_of("mini")
+        keys = [(digest_of_file(path), page.words) for path, page in zip(paths, drawn, strict=True)]
+        found = open_outcomes(cache, "rendered_words", fingerprint).fill(keys, read, tell)
+    written: dict[str, list[tuple[float, str]]] = {}
+    missed = []
+    for page, path, reads in zip(drawn, paths, found, strict=True):
+        for word, is_read in zip(page.words, reads, strict=True):
+            written.setdefault(page.kind, []).append((is_read, path.name))
+            if not is_read:
                 missed.append([page.kind, word])
-    kinds = {kind: {"words": words, "read": read} for kind, (words, read) in written.items()}
-    on_pages = [tally for kind, tally in written.items() if kind != "screenshot"]
-    return {
-        "words": sum(words for words, _ in on_pages),
-        "read": sum(read for _, read in on_pages),
-        **kinds,
-        "missed": missed,
-    }
-
-
-def main() -> None:
-    parser = make_parser(__doc__)
-    parser.add_argument("photos", type=Path, help="grounds to write on")
-    parser.add_argument("--fonts", type=Path, help="a folder of TrueType fonts; default: Pillow's own font")
-    parser.add_argument("--pictures", type=int, default=PICTURES, help="pictures of eight words")
-
-    def answer(given: argparse.Namespace) -> dict[str, Any]:
-        fonts = sorted(given.fonts.rglob("*.ttf")) if given.fonts else []
-        return evaluate(photo_paths(given.photos), fonts, given.pictures)
-
-    print_answer(parser, answer)
-
-
-if __name__ == "__main__":
-    main()
+    on_pages = [word for kind, words in written.items() if kind != SCREENSHOT for word in words]
+    parts = {"read": on_pages, **{f"{kind}_read": words for kind, words in written.items()}}
+    figures = {name: Measured.of(*zip(*words, strict=True)) for name, words in parts.items() if words}
+    return Findings("rendered_words", figures, {"missed": missed, "fingerprint": fingerprint})

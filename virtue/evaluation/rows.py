@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from virtue.embedder import Embedder, Item
-from virtue.errors import InputError
+from virtue.errors import InputError, PictureError
+from virtue.evaluation.findings import Tell
+from virtue.evaluation.measures import Measured, hits_at
+from virtue.evaluation.outcomes import Outcomes, digest_of_file
+from virtue.formats import SUFFIXES
 from virtue.geometry import Prompt
-from virtue.pictures import SUFFIXES, load
+from virtue.pictures import load
 
 REGIONS = 32
 """Proposals for each photo beside the photo itself."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Vectors of regions, (n, dim) float32, and the index of each one's photo."""
-
-    vectors: np.ndarray
-    owners: np.ndarray
-
-    @property
-    def photos(self) -> int:
-        return int(self.owners.max()) + 1
-
-    def scores(self, queries: np.ndarray) -> np.ndarray:
-        """Computes the score of each photo, (photos,): the best dot product of its regions with any of the
-        (k, dim) queries."""
-        best = np.full(self.photos, -np.inf, np.float32)
-        np.maximum.at(best, self.owners, (self.vectors @ queries.T).max(axis=1))
-        return best
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that `load_model` reads."""
-    parser.add_argument("--model", default="mini")
-    parser.add_argument(
-        "--dtype",
-        default=os.environ.get("VIRTUE_DTYPE", "auto"),
-        help="what the model computes with: auto, fp32, bf16 or fp16",
-    )
-
-
-def load_model(given: argparse.Namespace) -> Embedder:
-    return Embedder.from_pretrained(given.model, dtype=given.dtype)
+CHECKED_SIDE = 256
+"""Pixels of the long side to which a photo is decoded to see whether it can be."""
 
 
 def photo_paths(folder: Path) -> list[Path]:
@@ -64,26 +34,81 @@ def photo_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def embed_photos(embedder: Embedder, paths: Sequence[Path], regions: int = REGIONS) -> Rows:
-    """Embeds the full image and up to `regions` proposals of each photo."""
-    vectors, owners = [], []
-    for index, path in enumerate(paths):
-        (scene,) = embedder.scenes([load(path, side=embedder.model.side)])
-        boxes = embedder.propose(scene, regions)
-        items = [Item(scene), *(Item(scene, Prompt(box)) for box in boxes)]
-        vectors.append(embedder.embed(items))
-        owners += [index] * len(items)
-    return Rows(np.concatenate(vectors), np.array(owners))
+def readable_photos(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Lists the pictures below a folder, and those that cannot be read, each with why.
+
+    Raises:
+        InputError: there are none, or none can be read.
+    """
+    paths, bad = [], []
+    for path in photo_paths(folder):
+        try:
+            load(path, side=CHECKED_SIDE)
+        except PictureError as error:
+            bad.append((str(path.relative_to(folder)), str(error)))
+        else:
+            paths.append(path)
+    if not paths:
+        raise InputError(f"no photo of {folder} can be read: {bad[0][1]}")
+    return paths, bad
+
+
+def same_photos(paths: Sequence[Path]) -> list[set[int]]:
+    """Lists for each file the places of all that hold the same bytes."""
+    places: dict[str, set[int]] = {}
+    for place, path in enumerate(paths):
+        places.setdefault(digest_of_file(path), set()).add(place)
+    return [places[digest_of_file(path)] for path in paths]
+
+
+def embed_photo(embedder: Embedder, path: Path, regions: int = REGIONS) -> np.ndarray:
+    """Embeds a photo and up to `regions` proposals in it, (n, dim) float32."""
+    (scene,) = embedder.scenes([load(path, side=embedder.model.side)])
+    boxes = embedder.propose(scene, regions)
+    return embedder.embed([Item(scene), *(Item(scene, Prompt(box)) for box in boxes)])
+
+
+def score_photos(
+    embedder: Embedder,
+    paths: Sequence[Path],
+    queries: Callable[[], Sequence[np.ndarray]],
+    key: object,
+    outcomes: Outcomes,
+    *,
+    regions: int = REGIONS,
+    tell: Tell | None = None,
+) -> tuple[np.ndarray, float]:
+    """Scores photos by their best region for each query.
+
+    Args:
+        queries: makes (k, dim) vectors of each query, if any photo is not scored yet.
+        key: what the queries are made of.
+
+    Returns:
+        (queries, photos) float64, and the mean number of rows of a photo.
+    """
+
+    def compute(todo: list[int]) -> Iterator[list[float]]:
+        asked = list(queries())
+        for place in todo:
+            rows = embed_photo(embedder, paths[place], regions)
+            yield [len(rows), *(float((rows @ query.T).max()) for query in asked)]
+
+    table = np.array(outcomes.fill([(digest_of_file(path), key) for path in paths], compute, tell))
+    return table[:, 1:].T, float(table[:, 0].mean())
 
 
 def recall(
-    rows: Rows, queries: Iterable[tuple[np.ndarray, set[int]]], ranks: Sequence[int] = (1, 5)
-) -> dict[str, float]:
-    """Computes the share of queries that find a right photo among the first so many. A query comes as its
-    (k, dim) vectors and the photos that are right."""
-    hits = []
-    for vectors, right in queries:
-        order = np.argsort(-rows.scores(vectors), kind="stable")
-        hits.append([bool(right & set(order[:rank].tolist())) for rank in ranks])
-    shares = np.mean(hits, axis=0).round(3).tolist()
-    return {f"recall@{rank}": share for rank, share in zip(ranks, shares, strict=True)}
+    scores: np.ndarray, right: Sequence[set[int]], ranks: Sequence[int] = (1, 5)
+) -> dict[str, Measured]:
+    """Computes the share of queries that find a right photo among the first so many.
+
+    Args:
+        scores: (queries, photos).
+        right: the places of the right photos of each query.
+    """
+    truth = np.zeros(scores.shape, bool)
+    for row, places in enumerate(right):
+        truth[row, list(places)] = True
+    groups = [str(sorted(places)) for places in right]
+    return {f"recall@{rank}": Measured.of(hits_at(scores, truth, rank), groups) for rank in ranks}

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -316,7 +317,7 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, required=True, help="the folder they were unpacked into")
     parser.add_argument("--part", type=int, choices=(0, 1), default=0, help="which half of the stamps")
     given = parser.parse_args()
-    print(build(given.packages, given.out, given.part))
+    print(json.dumps(build(given.packages, given.out, given.part)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tells whether sureness tells what is there from what is not: python -m virtue.evaluation.sureness FOLDER
+"""Tells whether sureness tells what is there from what is not: `virtue evaluate sureness`.
 
 Indexes copies of the photos of a folder (`virtue.evaluation.sample_photos` builds one), which have numbers
 for names and no captions beside them, so that pictures alone decide. Looks at the first hit of searches,
@@ -11,28 +11,27 @@ called what.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from virtue.escaping import escape_stderr
-from virtue.evaluation.details import cut_details
-from virtue.evaluation.rows import add_model_options, load_model, photo_paths
+from virtue.evaluation.details import cut_details, detail_owners
+from virtue.evaluation.findings import Findings, Tell
+from virtue.evaluation.front_door import open_outcomes
+from virtue.evaluation.measures import RESAMPLES, Measured, Numbers
+from virtue.evaluation.outcomes import digest_of, digest_of_file
+from virtue.evaluation.rows import readable_photos, same_photos
 from virtue.evaluation.texts import read_texts
 from virtue.library import Library
 from virtue.retrieval.hit import Hit
 from virtue.retrieval.sureness_levels import LEVELS
 
-RESAMPLES = 1000
-DETAILS = 106
+Facts = dict[str, Any]
 
 
 def area_under_roc(there: np.ndarray, absent: np.ndarray) -> float:
@@ -41,39 +40,47 @@ def area_under_roc(there: np.ndarray, absent: np.ndarray) -> float:
     return float(higher + (there[:, None] == absent).mean() / 2)
 
 
-def bootstrap(there: np.ndarray, absent: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Returns the 95 % interval of the area, by resampling the queries of either side."""
+def measure_area(there: np.ndarray, absent: np.ndarray, seed: int = 0) -> Measured:
+    """Measures the area, and its interval by resampling the queries of either side."""
     rng = np.random.default_rng(seed)
     areas = [
         area_under_roc(rng.choice(there, len(there)), rng.choice(absent, len(absent)))
         for _ in range(RESAMPLES)
     ]
-    low, high = np.quantile(areas, (0.025, 0.975))
-    return float(low), float(high)
+    return Measured(area_under_roc(there, absent), np.array(areas), len(there) + len(absent))
 
 
-def compare(there: Sequence[Hit], absent: Sequence[Hit]) -> dict[str, Any]:
-    """Compares first hits of what is there with first hits of what is not."""
-    found: dict[str, Any] = {"there": len(there), "absent": len(absent)}
-    for name, value in (
-        ("score", lambda hit: hit.score),
-        ("percentile", lambda hit: hit.percentile),
-        ("sureness", lambda hit: -LEVELS.index(hit.sureness or "unsure")),
-    ):
-        sides = [np.array([value(hit) for hit in hits], float) for hits in (there, absent)]
-        area = area_under_roc(sides[0], sides[1])
-        found[name] = [round(number, 3) for number in (area, *bootstrap(sides[0], sides[1]))]
-    for name, hits in (("called_there", there), ("called_absent", absent)):
-        counts = Counter(hit.sureness for hit in hits)
-        found[name] = {level: counts[level] for level in LEVELS}
-    return found
+def compare(
+    name: str, there: Sequence[Numbers], absent: Sequence[Numbers]
+) -> tuple[dict[str, Measured], Facts]:
+    """Compares first hits of what is there with first hits of what is not (`say`). Returns the areas, and how
+    many hits are called what."""
+    sides = [np.array([hit for hit in hits if hit], float).reshape(-1, 3) for hits in (there, absent)]
+    figures = {}
+    for column, figure in enumerate(("score", "percentile", "sureness")):
+        sign = -1 if figure == "sureness" else 1  # the surest level is 0
+        one, other = (sign * side[:, column] for side in sides)
+        if len(one) and len(other):
+            figures[f"{name}_{figure}"] = measure_area(one, other)
+    called = {}
+    for side, hits in zip(("there", "absent"), sides, strict=True):
+        counts = Counter(LEVELS[int(level)] for level in hits[:, 2])
+        called[side] = {level: counts[level] for level in LEVELS}
+    return figures, {f"{name}_called": called}
 
 
-def first_hits(library: Library, queries: Iterable[Any], left_out: Iterable[set[Path]] = ()) -> list[Hit]:
-    """Returns the first hit of each query; with `left_out`, among other photos than these."""
-    filters = [without(paths) for paths in left_out]
-    pairs = zip(queries, filters, strict=True) if filters else ((query, None) for query in queries)
-    return [hit for query, where in pairs for hit in library.search(query, top=1, where=where)]
+def first_hit(library: Library, query: Any, left_out: Iterable[Path] = ()) -> Hit | None:
+    """Returns the first hit of a query, among other photos than these."""
+    hits = library.search(query, top=1, where=without(left_out) if left_out else None)
+    return hits[0] if hits else None
+
+
+def say(hit: Hit | None) -> list[float]:
+    """Returns what a hit says of itself: score, percentile and the place of its level in `LEVELS`; [] of
+    none."""
+    if hit is None:
+        return []
+    return [hit.score, hit.percentile or 0.0, LEVELS.index(hit.sureness or "unsure")]
 
 
 def without(paths: Iterable[Path]) -> str:
@@ -91,40 +98,56 @@ def copy_numbered(photos: Sequence[Path], folder: Path) -> list[Path]:
     return copies
 
 
-def evaluate(library: Library, folder: Path, copies: Path, details: int, seed: int) -> dict[str, Any]:
+def evaluate(
+    library: Library,
+    folder: Path,
+    copies: Path,
+    details: int,
+    seed: int,
+    *,
+    cache: Path | None = None,
+    tell: Tell | None = None,
+) -> Findings:
     """Indexes copies of the photos of a folder in the new folder `copies`, and compares searches by kind of
-    query."""
-    photos = photo_paths(folder)
+    query.
+
+    Args:
+        cache: a folder where what hits say is kept, to go on after an interruption; None: nowhere.
+        tell: called with how many searches are done, and of how many.
+    """
+    photos, bad = readable_photos(folder)
     paths = copy_numbered(photos, copies)
-    library.index(copies)
-    texts = {text: {paths[place] for place in right} for text, right in read_texts(folder, photos).items()}
-    there = first_hits(library, texts)
-    found = {"texts_left_out": compare(there, first_hits(library, texts, texts.values()))}
+    texts, lost = read_texts(folder, photos)
     absent = folder / "absent.txt"
-    if absent.is_file():
-        words = absent.read_text(encoding="utf-8").splitlines()
-        found["texts"] = compare(there, first_hits(library, words))
-    places, pieces = zip(*cut_details(paths, details, seed), strict=True)
-    own = [{paths[place]} for place in places]
-    found["details_left_out"] = compare(first_hits(library, pieces), first_hits(library, pieces, own))
-    return {"photos": len(paths), **found}
+    words = absent.read_text("utf-8-sig", "replace").splitlines() if absent.is_file() else []
+    same = same_photos(photos)
+    owners = detail_owners(len(paths), details, seed)
+    # Texts, or numbers of details; and the places of photos that are left out.
+    groups: dict[str, list[tuple[str | int, set[int]]]] = {
+        "texts": [(text, set()) for text in texts],
+        "texts_left_out": list(texts.items()),
+        "absent": [(word, set()) for word in words],
+        "details": [(number, set()) for number in range(details)],
+        "details_left_out": [(number, same[owner]) for number, owner in enumerate(owners)],
+    }
+    asked = [each for group in groups.values() for each in group]
 
+    def search(todo: list[int]) -> Iterator[list[float]]:
+        library.index(copies)
+        pieces = [piece for _, piece in cut_details(paths, details, seed)]
+        for number in todo:
+            query, left_out = asked[number]
+            value = pieces[query] if isinstance(query, int) else query
+            yield say(first_hit(library, value, {paths[place] for place in left_out}))
 
-def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    add_model_options(parser)
-    parser.add_argument("--details", type=int, default=DETAILS, help="details to cut")
-    parser.add_argument("--seed", type=int, default=3)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        with Library(place / "library", embedder=load_model(given)) as library:
-            print(json.dumps(evaluate(library, given.folder, place / "photos", given.details, given.seed)))
-
-
-if __name__ == "__main__":
-    main()
+    fingerprint, content = library.embedder.fingerprint, [digest_of_file(path) for path in paths]
+    keys = [(digest_of(content, seed, details), query, sorted(left_out)) for query, left_out in asked]
+    said = iter(open_outcomes(cache, "sureness", fingerprint).fill(keys, search, tell))
+    found = {name: [next(said) for _ in group] for name, group in groups.items()}
+    compared = [compare("texts_left_out", found["texts"], found["texts_left_out"])]
+    if words:
+        compared.append(compare("texts", found["texts"], found["absent"]))
+    compared.append(compare("details_left_out", found["details"], found["details_left_out"]))
+    figures = {name: figure for some, _ in compared for name, figure in some.items()}
+    called = {name: levels for _, some in compared for name, levels in some.items()}
+    return Findings("sureness", figures, {"photos": len(paths), **called}, [*bad, *lost])

@@ -1,4 +1,4 @@
-"""Finds the photo that a text describes: python -m virtue.evaluation.texts FOLDER
+"""Finds the photo that a text describes: `virtue evaluate texts`.
 
 The texts come from `texts.csv` in the folder (columns query and path; several rows of one query: each of
 those photos is right), or else from a text file beside each photo (`a.jpg`, `a.txt`).
@@ -6,73 +6,82 @@ those photos is right), or else from a text file beside each photo (`a.jpg`, `a.
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from virtue.embedder import Embedder
 from virtue.errors import InputError
-from virtue.escaping import escape_stderr
-from virtue.evaluation.rows import (
-    REGIONS,
-    add_model_options,
-    embed_photos,
-    load_model,
-    photo_paths,
-    recall,
-)
+from virtue.evaluation.findings import Findings, Tell
+from virtue.evaluation.outcomes import Outcomes
+from virtue.evaluation.rows import REGIONS, readable_photos, recall, same_photos, score_photos
 
 
-def read_texts(folder: Path, paths: list[Path]) -> dict[str, set[int]]:
-    """Reads for each query the indices of the photos that it should find.
+def read_texts(folder: Path, paths: list[Path]) -> tuple[dict[str, set[int]], list[tuple[str, str]]]:
+    """Reads for each query the indices of the photos that it should find; and what cannot be used, with why.
 
     Raises:
-        InputError: there are no texts, or one names a photo that is not there.
+        InputError: there are no texts that can be used.
     """
     places = {path: index for index, path in enumerate(paths)}
-    pairs = []
+    same = same_photos(paths)
     table = folder / "texts.csv"
     if table.is_file():
-        with table.open(newline="", encoding="utf-8") as file:
-            pairs = [(row["query"], folder / row["path"]) for row in csv.DictReader(file)]
+        pairs = list(_read_table(table))
     else:
         beside = [(path.with_suffix(".txt"), path) for path in paths]
-        pairs = [(text.read_text("utf-8").strip(), path) for text, path in beside if text.is_file()]
-    if not pairs:
-        raise InputError(f"{folder} holds neither texts.csv nor a text file beside any photo")
+        pairs = [
+            (text.read_text("utf-8-sig", "replace").strip(), path) for text, path in beside if text.is_file()
+        ]
     right: dict[str, set[int]] = {}
+    bad = []
     for query, path in pairs:
         if path not in places:
-            raise InputError(f"texts.csv names {path.name}, which is not in {folder}")
-        right.setdefault(query, set()).add(places[path])
-    return right
+            bad.append((f"texts.csv, {query}", f"{path.name} is not in {folder}, or cannot be read"))
+        elif query:
+            right.setdefault(query, set()).update(same[places[path]])
+    if not right:
+        why = f": {bad[0][1]}" if bad else ""
+        raise InputError(
+            f"{folder} holds neither a texts.csv that names its photos nor a text file beside any{why}"
+        )
+    return right, bad
 
 
-def evaluate(embedder: Embedder, folder: Path, regions: int = REGIONS) -> dict[str, float]:
-    paths = photo_paths(folder)
-    texts = read_texts(folder, paths)
-    rows = embed_photos(embedder, paths, regions)
-    queries = zip(embedder.queries(texts, "photos"), texts.values(), strict=True)
-    size = {
-        "photos": len(paths),
-        "queries": len(texts),
-        "rows_per_photo": round(len(rows.owners) / len(paths), 1),
-    }
-    return size | recall(rows, queries)
+def _read_table(table: Path) -> Iterator[tuple[str, Path]]:
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = csv.DictReader(file)
+        if not {"query", "path"} <= set(rows.fieldnames or ()):
+            raise InputError(f"{table} lacks the columns query and path")
+        for row in rows:
+            yield (row["query"] or "").strip(), table.parent / (row["path"] or "")
 
 
-def main() -> None:
-    escape_stderr()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def evaluate(
+    embedder: Embedder,
+    folder: Path,
+    regions: int = REGIONS,
+    *,
+    cache: Path | None = None,
+    tell: Tell | None = None,
+) -> Findings:
+    """Computes how often a text finds a photo that it describes first, and among the first five.
+
+    Args:
+        cache: a folder where scores are kept, to go on after an interruption; None: nowhere.
+        tell: called with how many photos are scored, and of how many.
+    """
+    paths, bad = readable_photos(folder)
+    texts, lost = read_texts(folder, paths)
+    outcomes = Outcomes(cache, "texts", embedder.fingerprint, embedder.dtype, regions)
+    scores, rows = score_photos(
+        embedder,
+        paths,
+        lambda: embedder.queries(list(texts), "photos"),
+        list(texts),
+        outcomes,
+        regions=regions,
+        tell=tell,
     )
-    parser.add_argument("folder", type=Path)
-    add_model_options(parser)
-    parser.add_argument("--regions", type=int, default=REGIONS, help="proposals for each photo")
-    given = parser.parse_args()
-    print(json.dumps(evaluate(load_model(given), given.folder, given.regions)))
-
-
-if __name__ == "__main__":
-    main()
+    facts = {"photos": len(paths), "rows_per_photo": round(rows, 1)}
+    return Findings("texts", recall(scores, list(texts.values())), facts, [*bad, *lost])

@@ -1,4 +1,4 @@
-"""Finds the photos that words mean: python -m virtue.evaluation.words people|colours|hypernyms PHOTOS
+"""Finds the photos that words mean: `virtue evaluate people`, `colours`, `hypernyms`.
 
 PHOTOS is the set that `virtue.evaluation.real_photos` builds. `data/people.json`, `data/colours.json` and
 `data/hypernyms.json` hold words, the photos that are right (labelled by looking at them), and those of which
@@ -7,13 +7,20 @@ one may say either, which are passed over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from virtue.evaluation.front_door import check_photos, indexed, make_parser, print_answer, read_labels
+from virtue.evaluation.findings import Findings, Tell
+from virtue.evaluation.front_door import (
+    check_photos,
+    digest_of_photos,
+    fingerprint_of,
+    indexed,
+    open_outcomes,
+)
+from virtue.evaluation.measures import Measured
 from virtue.evaluation.rows import photo_paths
 
 KINDS = ("people", "colours", "hypernyms")
@@ -25,46 +32,53 @@ def places(found: Sequence[str], right: set[str], either: set[str]) -> list[int]
     return [place for place, photo in enumerate(counted, 1) if photo in right]
 
 
-def average_precision(at: Sequence[int], right: int) -> float:
+def average_precision(at: Sequence[float], right: int) -> float:
     """Computes the mean of the precisions at the places of the right photos; one not found counts as none."""
     return sum(number / place for number, place in enumerate(at, 1)) / right
 
 
-def evaluate(folder: Path, labels: Sequence[dict[str, Any]], each: bool = False) -> dict[str, Any]:
+def evaluate(
+    folder: Path,
+    kind: str,
+    labels: Sequence[dict[str, Any]],
+    each: bool = False,
+    model: str = "mini",
+    *,
+    cache: Path | None = None,
+    tell: Tell | None = None,
+) -> Findings:
     """Computes recall@1, recall@5 and the mean of average precisions, over queries that rank all photos.
 
     Args:
+        kind: what the words are, for the result's name.
         labels: words, right (names of photos), either (names of photos, if any).
         each: list every query too.
+        cache: a folder where places are kept, to go on after an interruption; None: nowhere.
+        tell: called with how many queries are done, and of how many.
     """
     photos = photo_paths(folder)
     check_photos({name for label in labels for name in label["right"] + label.get("either", [])}, photos)
-    rows = []
-    with indexed(photos) as door:
-        for label in labels:
-            hits = door.search(label["words"], top=len(photos))
-            at = places([hit["photo"] for hit in hits], set(label["right"]), set(label.get("either", ())))
-            precision = average_precision(at, len(label["right"]))
-            first = at[0] if at else None
-            rows.append({"words": label["words"], "first": first, "average_precision": round(precision, 3)})
-    firsts = np.array([row["first"] or np.inf for row in rows])
-    found: dict[str, Any] = {
-        "photos": len(photos),
-        "queries": len(rows),
-        "recall@1": round(float((firsts <= 1).mean()), 3),
-        "recall@5": round(float((firsts <= 5).mean()), 3),
-        "mean_average_precision": round(float(np.mean([row["average_precision"] for row in rows])), 3),
+
+    def search(todo: list[int]) -> Iterator[list[int]]:
+        with indexed(photos, model) as door:
+            for number in todo:
+                label = labels[number]
+                names = [hit["photo"] for hit in door.search(label["words"], top=len(photos))]
+                yield places(names, set(label["right"]), set(label.get("either", ())))
+
+    fingerprint, content = fingerprint_of(model), digest_of_photos(photos)
+    keys = [(content, label["words"], label["right"], label.get("either", [])) for label in labels]
+    found = open_outcomes(cache, "words", fingerprint).fill(keys, search, tell)
+    firsts = [at[0] if at else math.inf for at in found]
+    precisions = [average_precision(at, len(label["right"])) for at, label in zip(found, labels, strict=True)]
+    figures = {
+        "recall@1": Measured.of([float(first <= 1) for first in firsts]),
+        "recall@5": Measured.of([float(first <= 5) for first in firsts]),
+        "mean_average_precision": Measured.of(precisions),
     }
-    return found | ({"each": rows} if each else {})
-
-
-def main() -> None:
-    parser = make_parser(__doc__)
-    parser.add_argument("kind", choices=KINDS, help="which queries")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--each", action="store_true", help="list every query")
-    print_answer(parser, lambda given: evaluate(given.folder, read_labels(given.kind), given.each))
-
-
-if __name__ == "__main__":
-    main()
+    rows = [
+        {"words": label["words"], "first": int(at[0]) if at else None, "average_precision": precision}
+        for label, at, precision in zip(labels, found, precisions, strict=True)
+    ]
+    facts = {"photos": len(photos), "fingerprint": fingerprint}
+    return Findings(kind, figures, facts | ({"each": rows} if each else {}))

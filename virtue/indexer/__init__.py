@@ -4,16 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from virtue.indexer.indexing import index
+    from virtue.indexer.joining import join
     from virtue.indexer.reindexing import Estimate, reindex
     from virtue.indexer.report import Progress, Report
 
-__all__ = ["Estimate", "Progress", "Report", "index", "reindex"]
+__all__ = ["Estimate", "Progress", "Report", "index", "join", "reindex"]
 
 _HOMES = {
     "Estimate": "reindexing",
     "Progress": "report",
     "Report": "report",
     "index": "indexing",
+    "join": "joining",
     "reindex": "reindexing",
 }
 

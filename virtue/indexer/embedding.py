@@ -18,9 +18,9 @@ from virtue.indexer.user_annotations import FittedAnnotations
 from virtue.indexer.walk import Found
 from virtue.paths import printable
 from virtue.pictures import Picture
-from virtue.store import EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo
+from virtue.store import CaptionUpdate, EmbeddedPhoto, NewCaption, NewRegion, PhotoInfo
 from virtue.store.catalogue.given import Given
-from virtue.store.records import ReadText
+from virtue.store.records import INDEXED_SOURCES, ReadText
 
 MIN_SAME_IOU = 0.7
 """Overlap (intersection over union) from which on a proposal adds nothing to a given region."""
@@ -48,8 +48,9 @@ class PhotoEmbedder(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A photo to embed: at most `limit` proposals beside what is given; `sidecars` are texts; `metadata` is
-    what code gave of it, as JSON (`Given`); `read` is the text that was read in it before."""
+    """A photo to embed: at most `limit` proposals beside what is given, in which what its metadata mark comes
+    last. `decoded` has the metadata of its file and of those beside it; `sidecars` are texts; `metadata` is
+    what code gave in place of that, as JSON (`Given`); `read` is the text that was read in it before."""
 
     file: Found
     hash: bytes
@@ -60,6 +61,11 @@ class Job:
     sidecars: tuple[str, ...]
     metadata: str | None = None
     read: ReadText = field(default_factory=ReadText)
+
+    def without_pixels(self) -> Job:
+        """Returns the job without what only the model of pictures needs."""
+        picture = replace(self.decoded.picture, pixels=np.zeros((0, 0, 3), np.uint8), alpha=None)
+        return replace(self, decoded=replace(self.decoded, picture=picture))
 
 
 def embed_photos(
@@ -83,7 +89,24 @@ def _embed_batch(
     region_vectors = _region_vectors(embedder, scenes, regions)
     captions = embed_captions(embedder, [_captions(job, warn) for job in jobs], warn)
     for job, own_regions, vectors, own_captions in zip(jobs, regions, region_vectors, captions, strict=True):
-        yield EmbeddedPhoto(_info(job), job.settings, own_regions, vectors, *own_captions)
+        yield EmbeddedPhoto(photo_info(job), job.settings, own_regions, vectors, *own_captions)
+
+
+def embed_texts(
+    embedder: PhotoEmbedder, jobs: Sequence[Job], warn: Callable[[str], None]
+) -> list[CaptionUpdate]:
+    """Embeds what was said anew of photos whose vectors are there, in their files and beside them."""
+    embedded = embed_captions(embedder, [indexed_captions(job, warn) for job in jobs], warn)
+    return [
+        CaptionUpdate(job.hash, *captions, info=photo_info(job))
+        for job, captions in zip(jobs, embedded, strict=True)
+    ]
+
+
+def indexed_captions(job: Job, warn: Callable[[str], None]) -> list[NewCaption]:
+    """Returns the captions of the photo itself that indexing finds."""
+    found = _captions(job, warn)
+    return [caption for caption in found if caption.source in INDEXED_SOURCES and caption.region is None]
 
 
 def embed_captions(
@@ -124,7 +147,7 @@ def _embed_texts(
         return [None]
 
 
-def _info(job: Job) -> PhotoInfo:
+def photo_info(job: Job) -> PhotoInfo:
     decoded, meta, given = job.decoded, job.decoded.metadata, Given.from_json(job.metadata)
     return PhotoInfo(
         job.hash,
@@ -135,7 +158,7 @@ def _info(job: Job) -> PhotoInfo:
         latitude=meta.latitude,
         longitude=meta.longitude,
         rating=given.rating if given.has_rating else meta.rating,
-        tags=meta.tags if given.tags is None else given.tags,
+        tags=meta.all_tags if given.tags is None else given.tags,
         phash=decoded.phash,
         given=job.metadata,
         read_by=job.read.read_by,

@@ -19,13 +19,14 @@ from virtue.indexer.embedding import PhotoEmbedder
 from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.name_matching import match_to_files
 from virtue.indexer.pipeline import Pipeline
-from virtue.indexer.plan import Plan, make_plan
+from virtue.indexer.plan import Plan, is_known, make_plan
 from virtue.indexer.reach import find_out_of_reach
 from virtue.indexer.report import Progress, Report
-from virtue.indexer.requirements import EmbeddingRequirements, Settings
+from virtue.indexer.requirements import EmbeddingRequirements
 from virtue.indexer.roots import Options, Regions, Roots, parse_regions
+from virtue.indexer.shared_work import embed_leased, limit_of_known, list_jobs, wait_for_others
 from virtue.indexer.user_annotations import AnnotationEntry
-from virtue.indexer.walk import Walk, walk
+from virtue.indexer.walk import Found, Walk, walk
 from virtue.indexer.workers import FILE_TIMEOUT, default_workers
 from virtue.paths import absolute, is_below, is_below_any, printable
 from virtue.store import FileState, Generation
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("virtue")
 
+MAX_LOOKED_UP = 10_000
+"""Files that are looked up at once."""
 NOT_THERE = "it is not there; what the library has of it was kept"
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -112,12 +115,10 @@ def index(
         )
 
         def limit_of(path: bytes, state: FileState | None) -> int:
-            options, is_added = roots.of(path), name_of(path) is not None
+            is_added = name_of(path) is not None
             if wanted is not None and (path in scope or (is_added and os.path.dirname(path) in scope)):
                 return Options(wanted).limit
-            if (options is None or is_added) and state is not None and state.settings:
-                return Settings.parse(state.settings).regions
-            return (options or Options()).limit
+            return limit_of_known(roots, path, state)
 
         passed = {photo.path: photo for photo in forgotten if photo.path not in requested}
         plan = make_plan(found, tops, known, requirements, limit_of, rehash, passed)
@@ -138,8 +139,17 @@ def index(
                 f"{printable(top)} holds no photos, and had {lost}: they are marked as missing; if a drive "
                 "is not mounted there, mount it and index again"
             )
+        report.passed_by = dict(sorted(Counter(found.passed_by.values()).items()))
+        walked = [root for root in roots if is_below_any(root, set(tops)) and not found.hides(root)]
+        new_options += roots.note_passed_by(walked, found.passed_by)
         for folder, options in new_options:
             writer.remember_root(folder, options.to_json())
+        shared: list[Found] = []
+        if writer.jobs and not reembed:
+            # What files of this run say of photos only this process knows.
+            shared = [file for file in plan.opened if not requirements.mentioned(file.path)]
+            plan.opened = [file for file in plan.opened if requirements.mentioned(file.path)]
+            list_jobs(writer.jobs, shared, lambda path: limit_of(path, known.get(path)), set(requested))
         with CommitQueue(writer) as queue:
             hashes = {photo.hash for photo in forgotten}
             pipeline = Pipeline(
@@ -157,6 +167,18 @@ def index(
                             progress(Progress("indexing", done, count, problems, seconds, "indexing"))
                 pipeline.finish(plan)
             queue.finish()
+        if writer.jobs and not reembed:
+            _embed_with_others(
+                store,
+                writer,
+                embedder,
+                known,
+                shared,
+                report,
+                workers or default_workers(),
+                timeout,
+                progress,
+            )
         if plan.dropped:
             writer.drop_paths(plan.dropped)
         _drop_moved(store, writer, set(roots), known, plan, report)
@@ -176,7 +198,7 @@ def index(
                 report.warnings.append(str(error))
     report.problems.sort()
     report.seconds = time.monotonic() - started
-    LOG.info("indexed %s: %s", store.folder, report.summary())
+    LOG.info("indexed %s: %s", store.name, report.summary())
     return report
 
 
@@ -189,17 +211,41 @@ def _target(snapshot: Snapshot, writer: Writer, embedder: PhotoEmbedder, reembed
 def require_model(active: Generation | None, embedder: PhotoEmbedder) -> None:
     """Raises an error if the vectors that searches use are of another model."""
     if active is not None and active.fingerprint != embedder.fingerprint:
-        if active.model == embedder.name:
-            raise ModelMismatchError(
-                f"the library holds vectors of another version of the model {active.model!r}: reindex "
-                "it; searches use the old vectors until that is done",
-                hint="virtue reindex",
-            )
-        raise ModelMismatchError(
-            f"the library holds vectors of model {active.model!r}, not of {embedder.name!r}: reindex it with "
-            "that model; searches use the old vectors until that is done",
-            hint=f"virtue reindex --model {embedder.name}",
+        raise ModelMismatchError.of(active.model, embedder.name)
+
+
+def _embed_with_others(
+    store: Store,
+    writer: Writer,
+    embedder: PhotoEmbedder,
+    known: dict[bytes, FileState],
+    listed: Sequence[Found],
+    report: Report,
+    workers: int,
+    timeout: float,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    """Embeds what this run and others have listed, until nothing is left; tells of problems that others
+    met in what this one listed."""
+    jobs, own = writer.jobs, 0
+    assert jobs is not None
+    while True:
+        own += embed_leased(
+            store, writer, embedder, report, workers=workers, timeout=timeout, progress=progress
         )
+        if not jobs.count("embed"):
+            break
+        wait_for_others(jobs, report, progress)
+    report.elsewhere = max(0, len(listed) - own)
+    told = {path for path, _ in report.problems}
+    for first in range(0, len(listed), MAX_LOOKED_UP):
+        with store.read() as snapshot:
+            found = snapshot.files(paths=[file.path for file in listed[first : first + MAX_LOOKED_UP]])
+        report.problems += [
+            (path, state.problem)
+            for path, state in found.items()
+            if state.problem and path not in told and not is_known(known.get(path), state.problem)
+        ]
 
 
 def _find_tops(

@@ -15,7 +15,7 @@ def stopping_softly(finish: Callable[[], None]) -> Iterator[None]:
     """Keeps what is done when Ctrl-C, SIGTERM, SIGHUP, the caller's `stop` or a model that fails ends the
     work inside: `finish` runs before KeyboardInterrupt, SystemExit, StoppedError or ModelError goes on."""
     try:
-        with _ending_by_exit():
+        with ending_by_exit():
             yield
     except (KeyboardInterrupt, SystemExit, StoppedError, ModelError):
         with _undisturbed():
@@ -28,7 +28,7 @@ STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sign
 
 
 @contextmanager
-def _ending_by_exit() -> Iterator[None]:
+def ending_by_exit() -> Iterator[None]:
     """Makes these signals end the work as Ctrl-C does, unless the program has a handler of its own, or
     `nohup` lets them be ignored."""
     numbers = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]

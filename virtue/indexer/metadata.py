@@ -5,16 +5,18 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 from virtue.indexer.xmp import Xmp
-from virtue.pictures import DAMAGE
+from virtue.indexer.xmp_regions import MarkedRegion, read_regions
+from virtue.pixels import DAMAGE
+from virtue.store.records import KnownMetadata
 
 MAX_DESCRIPTION = 10_000
 """Characters of a description that are kept."""
@@ -24,6 +26,8 @@ MAX_TAG = 1_000
 """Characters of a tag: what is longer is none."""
 MAX_DESCRIPTIONS = 100
 """Descriptions of a photo that are kept."""
+MAX_OFFSET = timedelta(hours=14)
+"""By which a clock differs from UTC at most."""
 
 _Base, _GPS = ExifTags.Base, ExifTags.GPS
 _BOILERPLATE = re.compile(
@@ -37,15 +41,26 @@ _BOILERPLATE = re.compile(
 CAMERA")."""
 _FIRMWARE = re.compile(r"v?\d+(\.\d+){2,}", re.IGNORECASE)
 """What drones write where tags belong."""
+_INTERNAL = ("darktable|", "_Digikam_")
+"""How tags begin that programs write for themselves."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a photo says about itself: `taken` is ISO 8601, with an offset if the camera knew one; latitude
-    and longitude are degrees, north and east positive; `rating` is 0 to 5; `faults` are sentences on what was
-    left out."""
+    """What a photo says about itself, or a file beside it about the photo.
+
+    Attributes:
+        taken: ISO 8601, with an offset if the camera knew one.
+        latitude, longitude: degrees, north and east positive.
+        rating: 0 to 5.
+        people: names of those who are in it, which are tags too.
+        descriptions, titles: which are captions.
+        regions: as they are marked in the file.
+        orientation: how the stored picture is turned upright (EXIF's 1 to 8).
+        faults: sentences on what was left out.
+    """
 
     taken: str | None = None
     camera: str | None = None
@@ -53,8 +68,20 @@ class Metadata:
     longitude: float | None = None
     rating: int | None = None
     tags: tuple[str, ...] = ()
-    captions: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    regions: tuple[MarkedRegion, ...] = ()
+    orientation: int = 1
     faults: tuple[str, ...] = ()
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.descriptions + self.titles))[:MAX_DESCRIPTIONS]
+
+    @property
+    def all_tags(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.tags + self.people))[:MAX_TAGS]
 
 
 def read_metadata(image: ImageFile.ImageFile) -> Metadata:
@@ -65,15 +92,81 @@ def read_metadata(image: ImageFile.ImageFile) -> Metadata:
     gps: dict[int, Any] = _or(lambda: dict(exif.get_ifd(ExifTags.IFD.GPSInfo)), {})
     iptc = _or(lambda: IptcImagePlugin.getiptcinfo(image), None) or {}
     xmp = Xmp(_or(lambda: _as_bytes(image.info.get("xmp")), b""))
-    place = _or(lambda: _position(gps), None)
-    tags = tuple(tag for tag in _distinct(_tags(exif, iptc, xmp)) if not _FIRMWARE.fullmatch(tag))
+    return _describe(exif, details, gps, iptc, xmp)
+
+
+def read_xmp(xmp: Xmp) -> Metadata:
+    """Reads what XMP alone says."""
+    return _describe(Image.Exif(), {}, {}, {}, xmp)
+
+
+def lay_over(embedded: Metadata, beside: Sequence[Metadata]) -> Metadata:
+    """Returns what holds of a photo: field by field what the first of the files beside it says, else what the
+    photo says itself. People are those of all."""
+    every = (*beside, embedded)
+    place = next((each for each in every if each.latitude is not None), embedded)
+    moment = next((each.taken for each in beside if each.taken), None)
+    return replace(
+        embedded,
+        taken=_in_its_zone(moment, embedded.taken) if moment else embedded.taken,
+        latitude=place.latitude,
+        longitude=place.longitude,
+        rating=next((each.rating for each in every if each.rating is not None), None),
+        tags=next((each.tags for each in every if each.tags), ()),
+        people=tuple(dict.fromkeys(name for each in every for name in each.people)),
+        descriptions=next((each.descriptions for each in every if each.descriptions), ()),
+        titles=next((each.titles for each in every if each.titles), ()),
+        regions=next((each.regions for each in every if each.regions), ()),
+        faults=tuple(fault for each in every for fault in each.faults),
+    )
+
+
+def recall(embedded: Metadata, known: KnownMetadata) -> Metadata:
+    """Returns what was known of a photo, for as long as files beside it cannot be read."""
+    info = known.info
+    return Metadata(
+        info.taken,
+        info.camera,
+        info.latitude,
+        info.longitude,
+        info.rating,
+        tags=info.tags,
+        descriptions=tuple(caption.text for caption in known.captions if caption.region is None),
+        orientation=embedded.orientation,
+        faults=embedded.faults,
+    )
+
+
+def _in_its_zone(moment: str, local: str | None) -> str:
+    """Returns a moment as the clock of the camera showed it, where it is known in UTC and the camera's own
+    time is the same but for a zone."""
+    if not moment.endswith("Z") or not local or "T" not in local:
+        return moment
+    clock = datetime.fromisoformat(local)
+    if clock.tzinfo is not None:
+        same = clock == datetime.fromisoformat(moment)
+        return local if same else moment
+    offset = clock - datetime.fromisoformat(moment).replace(tzinfo=None)
+    quarters, rest = divmod(offset, timedelta(minutes=15))
+    if rest or abs(offset) > MAX_OFFSET:
+        return moment
+    return clock.replace(tzinfo=timezone(quarters * timedelta(minutes=15))).isoformat()
+
+
+def _describe(
+    exif: Image.Exif, details: dict[int, Any], gps: dict[int, Any], iptc: dict[Any, Any], xmp: Xmp
+) -> Metadata:
+    place = _or(lambda: _position(gps), None) or _or(lambda: _xmp_position(xmp), None)
+    tags = tuple(filter(_is_a_tag, _distinct(_tags(exif, iptc, xmp))))
+    people = select_tags(xmp.texts("Iptc4xmpExt:PersonInImage"))
     short = tuple(tag for tag in tags if len(tag) <= MAX_TAG)
-    captions = tuple(filter(_is_worth_keeping, _distinct(_captions(exif, details, iptc, xmp))))
+    descriptions = select_captions(_descriptions(exif, details, iptc, xmp))
+    titles = select_captions(_titles(exif, iptc, xmp))
     faults = []
     if len(short[:MAX_TAGS]) < len(tags):
         kept = f"the first {MAX_TAGS:,} tags of at most {MAX_TAG:,} characters are kept"
         faults.append(f"{kept}, of {len(tags):,}")
-    if len(captions) > MAX_DESCRIPTIONS:
+    if len(captions := {*descriptions, *titles}) > MAX_DESCRIPTIONS:
         faults.append(f"the first {MAX_DESCRIPTIONS} descriptions are kept, of {len(captions):,}")
     return Metadata(
         taken=_first(_moments(exif, details, iptc, xmp)),
@@ -82,9 +175,32 @@ def read_metadata(image: ImageFile.ImageFile) -> Metadata:
         longitude=place[1] if place else None,
         rating=_first(_ratings(exif, xmp)),
         tags=short[:MAX_TAGS],
-        captions=captions[:MAX_DESCRIPTIONS],
+        people=people,
+        descriptions=descriptions,
+        titles=titles,
+        regions=_or(lambda: read_regions(xmp), ()),
         faults=tuple(faults),
     )
+
+
+def is_same_shot(one: str | None, other: str | None) -> bool:
+    """Returns whether two photos were taken at one moment, by what they say: ISO 8601, with a zone that only
+    one of them may know."""
+    if not one or not other or "T" not in one:
+        return False
+    zones = one[19:], other[19:]
+    return one[:19] == other[:19] and (zones[0] == zones[1] or not all(zones))
+
+
+def select_captions(texts: Iterable[Any]) -> tuple[str, ...]:
+    """Returns the texts that are captions, clean, each once: not what cameras and editors write by
+    themselves."""
+    return tuple(filter(_is_worth_keeping, _distinct(map(_text, texts))))
+
+
+def select_tags(texts: Iterable[Any]) -> tuple[str, ...]:
+    """Returns the texts that are short enough for tags, clean, each once."""
+    return tuple(tag for tag in _distinct(map(_text, texts)) if len(tag) <= MAX_TAG)[:MAX_TAGS]
 
 
 def _or(read: Callable[[], T], default: T) -> T:
@@ -147,8 +263,24 @@ def _position(gps: dict[int, Any]) -> tuple[float, float] | None:
     latitude, longitude = degrees(gps[_GPS.GPSLatitude]), degrees(gps[_GPS.GPSLongitude])
     latitude *= -1 if (_text(gps.get(_GPS.GPSLatitudeRef)) or "N").upper().startswith("S") else 1
     longitude *= -1 if (_text(gps.get(_GPS.GPSLongitudeRef)) or "E").upper().startswith("W") else 1
+    return sound_position(latitude, longitude)
+
+
+def _xmp_position(xmp: Xmp) -> tuple[float, float] | None:
+    """Reads a position as XMP has it: degrees, minutes, perhaps seconds, and a letter."""
+    found = []
+    for name in ("exif:GPSLatitude", "exif:GPSLongitude"):
+        text = xmp.text(name) or ""
+        parts = [float(part) for part in text[:-1].split(",")]
+        sign = -1 if text[-1:].upper() in ("S", "W") else 1
+        found.append(sign * sum(part / 60**power for power, part in enumerate(parts[:3])))
+    return sound_position(*found)
+
+
+def sound_position(latitude: float, longitude: float) -> tuple[float, float] | None:
+    """Returns a position if it is one: 0,0 is what is written where no place was known."""
     if latitude == longitude == 0:
-        return None  # what is written where no place was known
+        return None
     sound = math.isfinite(latitude) and math.isfinite(longitude) and abs(latitude) <= 90
     return (latitude, longitude) if sound and abs(longitude) <= 180 else None
 
@@ -169,24 +301,38 @@ def _ratings(exif: Image.Exif, xmp: Xmp) -> Iterator[int]:
 
 def _tags(exif: Image.Exif, iptc: dict[Any, Any], xmp: Xmp) -> Iterator[str | None]:
     yield from map(_text, xmp.texts("dc:subject"))
-    for name, between in (("lr:hierarchicalSubject", "|"), ("digiKam:TagsList", "/")):
+    for name, between in (
+        ("lr:hierarchicalSubject", "|"),
+        ("digiKam:TagsList", "/"),
+        ("MicrosoftPhoto:LastKeywordXMP", "/"),
+    ):
         for path in xmp.texts(name):
-            yield from map(_text, path.split(between))
+            if not path.startswith(_INTERNAL):
+                yield from map(_text, path.split(between))
     yield from _texts(iptc.get((2, 25)))
     yield from (_windows_text(exif.get(_Base.XPKeywords)) or "").split(";")
 
 
-def _captions(
+def _is_a_tag(text: str) -> bool:
+    return not _FIRMWARE.fullmatch(text) and not text.startswith(_INTERNAL)
+
+
+def _descriptions(
     exif: Image.Exif, details: dict[int, Any], iptc: dict[Any, Any], xmp: Xmp
 ) -> Iterator[str | None]:
-    for name in ("dc:description", "dc:title", "Iptc4xmpCore:AltTextAccessibility"):
-        yield from map(_text, xmp.texts(name))
-    for key in ((2, 120), (2, 105), (2, 5)):  # caption, headline, title
-        yield from _texts(iptc.get(key))
+    for name in ("dc:description", "Iptc4xmpCore:AltTextAccessibility"):
+        yield from xmp.texts(name)
+    yield from _texts(iptc.get((2, 120)))
     yield _text(exif.get(_Base.ImageDescription))
-    yield _windows_text(exif.get(_Base.XPTitle))
     yield _windows_text(exif.get(_Base.XPComment))
     yield _comment(details.get(_Base.UserComment), exif.endian or "<")
+
+
+def _titles(exif: Image.Exif, iptc: dict[Any, Any], xmp: Xmp) -> Iterator[str | None]:
+    yield from xmp.texts("dc:title")
+    for key in ((2, 105), (2, 5)):  # headline, title
+        yield from _texts(iptc.get(key))
+    yield _windows_text(exif.get(_Base.XPTitle))
 
 
 def _as_bytes(value: Any) -> bytes:
@@ -252,7 +398,7 @@ def _is_worth_keeping(text: str) -> bool:
     return not _BOILERPLATE.fullmatch(text)
 
 
-def _distinct(texts: Iterator[str | None]) -> tuple[str, ...]:
+def _distinct(texts: Iterable[str | None]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     with suppress(*DAMAGE):  # what came before the damage counts
         for text in texts:

@@ -8,6 +8,8 @@ import pickle
 import signal
 import sys
 
+from threadpoolctl import threadpool_limits
+
 from virtue.embedder import Embedder
 from virtue.errors import VirtueError
 from virtue.indexer.embedding import embed_photos
@@ -45,5 +47,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # As in the parent: sums that more threads share can differ in their last bit.
+    with threadpool_limits(1, user_api="blas"):
+        main()
     sys.exit(0)

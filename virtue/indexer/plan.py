@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from virtue.indexer.pairs import note_pictures_beside
 from virtue.indexer.requirements import EmbeddingRequirements
+from virtue.indexer.sidecar_files import Stamp
 from virtue.indexer.walk import Found, Walk
 from virtue.paths import is_below_any
 from virtue.pictures import reader
@@ -17,9 +19,9 @@ from virtue.store.records import ForgottenPhoto
 @dataclass(slots=True)
 class Plan:
     """What a run has to do. `opened`: to be read. `records`: known contents under new or returned paths, and
-    what cannot be a photo. `recaptioned`: photos whose sidecars changed, with the records to keep along with
-    that. `problems`: those that no run met before; `known_problems` counts the others. `dropped`: paths of
-    former problems where nothing is any more."""
+    what cannot be a photo. `recaptioned`: photos whose texts beside them changed, with the records to keep
+    along with that. `problems`: those that no run met before; `known_problems` counts the others. `dropped`:
+    paths of former problems where nothing is any more."""
 
     opened: list[Found] = field(default_factory=list)
     records: list[FileRecord] = field(default_factory=list)
@@ -50,6 +52,7 @@ def make_plan(
         forgotten: photos to pass by, by their paths.
     """
     gone = dict.fromkeys(find_gone(walk, roots, known))
+    note_pictures_beside(walk, known, gone)
     plan = Plan(
         missing=[path for path in gone if known[path].hash and not known[path].missing],
         dropped=[path for path in gone if known[path].hash is None],
@@ -59,14 +62,15 @@ def make_plan(
             continue
         found = walk.files.get(path)
         if found is None or same_file(found, state):
-            sidecar = found.sidecar if found else state.sidecar
-            requirements.add(state.hash, path, limit_of(path, state), sidecar is not None)
+            stamp = found.stamp if found else state.sidecar
+            requirements.add(state.hash, path, limit_of(path, state), stamp is not None)
     for path, found in walk.files.items():
         passed = forgotten.get(path) if forgotten and path not in known and not rehash else None
         if passed and (found.size, found.mtime_ns) == (passed.size, passed.mtime_ns):
             plan.forgotten += 1
             continue
         _classify(plan, found, known.get(path), requirements, rehash)
+    plan.opened.sort(key=lambda found: found.beside is not None)  # pictures before the RAWs beside them
     for path, reason in _find_problems(walk, known):
         before = known.get(path)
         if is_known(before, reason):
@@ -74,7 +78,7 @@ def make_plan(
             continue
         plan.problems.append((path, reason))
         if before is not None and path in walk.unreadable:
-            same = Found(path, before.size, before.mtime_ns, None, None)
+            same = Found(path, before.size, before.mtime_ns, None)
             plan.records.append(record_failure(same, before, reason))
         else:
             plan.records.append(FileRecord(path, 0, 0, None, problem=reason))
@@ -111,13 +115,15 @@ def same_file(found: Found, state: FileState) -> bool:
 
 def find_gone(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) -> list[bytes]:
     """Returns known paths below the roots where nothing is. What lies below a folder that could
-    not be listed, or behind a link that is not followed, counts as still there."""
+    not be listed, or behind a link that is not followed, counts as still there, and so does what was passed
+    by."""
     tops = set(roots)
     return [
         path
         for path in known
         if path not in walk.files
         and path not in walk.problems
+        and path not in walk.passed_by
         and is_below_any(path, tops)
         and not walk.hides(path)
     ]
@@ -126,7 +132,7 @@ def find_gone(walk: Walk, roots: list[bytes], known: Mapping[bytes, FileState]) 
 def _classify(
     plan: Plan, found: Found, state: FileState | None, requirements: EmbeddingRequirements, rehash: bool
 ) -> None:
-    if state is None or not same_file(found, state) or rehash:
+    if state is None or not same_file(found, state) or found.beside != state.beside or rehash:
         plan.opened.append(found)
     elif state.problem is not None:
         judged = state.judged_by == reader()
@@ -138,6 +144,8 @@ def _classify(
             plan.records.append(record_failure(found, state, state.problem, state.judged_by))
     elif state.hash is None or not requirements.satisfied(state.hash, state.settings):
         plan.opened.append(found)
+    elif Stamp.parse(found.stamp).metadata != Stamp.parse(state.sidecar).metadata:
+        plan.opened.append(found)  # what the photo says itself is needed too
     elif found.stamp != state.sidecar:
         plan.recaptioned.setdefault(state.hash, []).append(record(found, photo=state.hash))
     elif state.missing:
@@ -150,7 +158,15 @@ def _classify(
 
 
 def record(found: Found, photo: bytes) -> FileRecord:
-    return FileRecord(found.path, found.size, found.mtime_ns, found.stamp, photo, ctime_ns=found.ctime_ns)
+    return FileRecord(
+        found.path,
+        found.size,
+        found.mtime_ns,
+        found.stamp,
+        photo,
+        ctime_ns=found.ctime_ns,
+        beside=found.beside,
+    )
 
 
 def record_failure(
@@ -164,5 +180,13 @@ def record_failure(
     """
     photo, sidecar = (state.hash, state.sidecar) if state else (None, None)
     return FileRecord(
-        found.path, found.size, found.mtime_ns, sidecar, photo, problem, judged_by, found.ctime_ns
+        found.path,
+        found.size,
+        found.mtime_ns,
+        sidecar,
+        photo,
+        problem,
+        judged_by,
+        found.ctime_ns,
+        found.beside,
     )

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import lru_cache
@@ -18,20 +18,25 @@ from typing import TYPE_CHECKING
 
 from virtue.added_pictures import name_of
 from virtue.cpu import usable_cores
+from virtue.errors import ModelError
 from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.embedding import MAX_CAPTIONS, PhotoEmbedder, embed_captions
 from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.roots import Options, Roots
+from virtue.indexer.shared_work import wait_for_others
 from virtue.indexer.walk import Found
 from virtue.indexer.workers import FILE_TIMEOUT, Pool, default_workers
 from virtue.paths import is_below_any, printable
+from virtue.pictures import Picture
 from virtue.reader import Line, Reader
 from virtue.store import CaptionUpdate, NewCaption
+from virtue.store.job_queue import Job
 from virtue.store.records import LEFT_OUT, UnreadPhoto
 
 if TYPE_CHECKING:
     from virtue.store import Store, Writer
+    from virtue.store.job_queue import JobQueue
 
 LOG = logging.getLogger("virtue")
 
@@ -43,6 +48,9 @@ MAX_TEXTS = 256
 """Texts that wait to be embedded together."""
 MAX_SECONDS = 1.0
 """How long they wait at most."""
+
+MAX_REASON = 200
+"""Characters of what an error of a library says."""
 
 CHANGED = "it changed since it was indexed"
 
@@ -58,9 +66,11 @@ def read_texts(
     workers: int | None = None,
     timeout: float = FILE_TIMEOUT,
     progress: Callable[[Progress], None] | None = None,
+    reader: Reader | None = None,
 ) -> bool:
     """Reads the text in photos that `index` has embedded and that this reader has not read; returns whether
-    any was read. A photo that cannot be read now is tried again by the next run.
+    any was read. A photo that cannot be read now, or in which the reader fails, is tried again by the next
+    run.
 
     What is done is kept on KeyboardInterrupt, SystemExit and StoppedError, as by `index`.
 
@@ -69,6 +79,10 @@ def read_texts(
         paths: the files and folders to read in, absolute; none: all that the library has.
         ocr: what was asked for in this run. None: what `Options` of the folders say.
         workers, timeout, progress: as of `index`.
+        reader: what reads. None: the bundled one.
+
+    Raises:
+        ModelError: a file of the reader is missing or damaged.
     """
     started = time.monotonic()
     with store.read() as snapshot:
@@ -76,23 +90,83 @@ def read_texts(
     photos, left_out = _choose(unread, roots, set(paths), ocr)
     if left_out:
         writer.leave_unread(left_out)
-    if not photos:
+    count = workers or default_workers()
+    if writer.jobs is not None:
+        _list(writer.jobs, photos)
+        writer.jobs.stop_listing()
+        while read_leased(writer, embedder, report, workers=count, timeout=timeout, progress=progress) or (
+            writer.jobs.count("read")
+        ):
+            wait_for_others(writer.jobs, report, progress)
+    elif photos:
+        reading = reader or _open_reader()
+        _read(writer, embedder, report, reading, photos, count, timeout, len(photos), progress)
+    else:
         return False
+    report.seconds += time.monotonic() - started
+    LOG.info("%s: read %d photos, %d hold text", store.name, report.read, report.with_text)
+    return report.read > 0
+
+
+def list_unread(store: Store, writer: Writer) -> None:
+    """Lists the photos whose text is to be read, as the options of their folders say, for whoever leases
+    them."""
+    assert writer.jobs is not None
+    with store.read() as snapshot:
+        unread, roots = snapshot.unread(Reader.name), Roots(snapshot.roots())
+    _list(writer.jobs, _choose(unread, roots, set(), None)[0])
+
+
+def _list(jobs: JobQueue, photos: Iterable[UnreadPhoto]) -> None:
+    jobs.add("read", (Job(each.paths[0], pictures=each.paths[1:], hash=each.hash) for each in photos))
+
+
+def read_leased(
+    writer: Writer,
+    embedder: PhotoEmbedder,
+    report: Report,
+    *,
+    workers: int,
+    timeout: float,
+    progress: Callable[[Progress], None] | None,
+) -> bool:
+    """Reads the text in photos that were listed, by whatever process, until none is free; returns whether
+    there was any."""
+    jobs, has_worked = writer.jobs, False
+    assert jobs is not None
+    while leased := jobs.lease("read"):
+        has_worked = True
+        photos = [UnreadPhoto(job.hash or b"", (job.path, *job.pictures), None) for job in leased]
+        total = report.read + report.unread + jobs.count("read")
+        _read(writer, embedder, report, _open_reader(), photos, workers, timeout, total, progress)
+        jobs.finish("read")  # of what could not be read
+    return has_worked
+
+
+def _read(
+    writer: Writer,
+    embedder: PhotoEmbedder,
+    report: Report,
+    reader: Reader,
+    photos: Sequence[UnreadPhoto],
+    workers: int,
+    timeout: float,
+    total: int,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    started = time.monotonic()
     with CommitQueue(writer) as queue:
-        reading = _Reading(queue, embedder, report)
+        reading = _Reading(queue, embedder, report, reader)
         with (
             stopping_softly(reading.finish),
             # Closed at once, or its workers would live as long as an error that somebody keeps.
-            closing(reading.run(photos, workers or default_workers(), timeout)) as run,
+            closing(reading.run(photos, workers, timeout)) as run,
         ):
             for done in run:
                 if progress:
-                    seconds, count = time.monotonic() - started, len(photos)
-                    progress(Progress("reading", done, count, report.unread, seconds, "reading text"))
+                    seconds = time.monotonic() - started
+                    progress(Progress("reading", done, total, report.unread, seconds, "reading text"))
         reading.finish()
-    report.seconds += time.monotonic() - started
-    LOG.info("%s: read %d photos, %d hold text", store.folder, report.read, report.with_text)
-    return report.read > 0
 
 
 @lru_cache(maxsize=1)
@@ -132,11 +206,10 @@ def _is_single(path: bytes, roots: Roots) -> bool:
 class _Reading:
     """One run: workers decode, threads read, and what they read is embedded and committed in between."""
 
-    def __init__(self, queue: CommitQueue, embedder: PhotoEmbedder, report: Report) -> None:
-        self._queue, self._embedder, self._report = queue, embedder, report
-        self._reader = _open_reader()
+    def __init__(self, queue: CommitQueue, embedder: PhotoEmbedder, report: Report, reader: Reader) -> None:
+        self._queue, self._embedder, self._report, self._reader = queue, embedder, report, reader
         self._count = min(usable_cores(), MAX_READERS)
-        self._running: deque[tuple[UnreadPhoto, Future[list[Line]]]] = deque()
+        self._running: deque[tuple[UnreadPhoto, Future[list[Line] | str]]] = deque()
         self._read: list[tuple[bytes, tuple[NewCaption, ...]]] = []
         self._since = time.monotonic()
         self._failed: list[tuple[bytes, str]] = []
@@ -168,7 +241,9 @@ class _Reading:
             # What was waited for is kept, where the run was interrupted.
             for photo, future in self._running:
                 if not future.cancelled() and future.exception() is None:
-                    self._keep(photo, future.result())
+                    found = future.result()
+                    if not isinstance(found, str):
+                        self._keep(photo, found)
 
     def _results(
         self, photos: Sequence[UnreadPhoto], threads: ThreadPoolExecutor, workers: int, timeout: float
@@ -176,7 +251,7 @@ class _Reading:
         """Yields each photo with its lines, or with the reason why there are none, in any order; None when
         nothing is there yet."""
         at = {photo.paths[0]: photo for photo in photos}
-        files = [Found(path, 0, 0, None, None) for path in at]
+        files = [Found(path, 0, 0, None) for path in at]
         # A photo is decoded in a third of the time in which it is read.
         workers = min(workers, math.ceil(self._count / 2), math.ceil(len(files) / PHOTOS_PER_WORKER))
         pool = Pool(
@@ -191,7 +266,7 @@ class _Reading:
                 elif outcome.decoded is None:
                     yield at[outcome.found.path], outcome.problem or CHANGED
                 else:
-                    future = threads.submit(self._reader.read, outcome.decoded.picture)
+                    future = threads.submit(self._read_lines, outcome.decoded.picture)
                     self._running.append((at[outcome.found.path], future))
                     # One more each than they read at the moment, for while texts are embedded.
                     while len(self._running) > 2 * self._count:
@@ -199,11 +274,22 @@ class _Reading:
         while self._running:
             yield self._first()
 
-    def _first(self) -> tuple[UnreadPhoto, list[Line]]:
+    def _read_lines(self, picture: Picture) -> list[Line] | str:
+        """Returns the lines of a picture, or why the reader failed in it."""
+        try:
+            return self._reader.read(picture)
+        except ModelError:  # what it reads with is not there, for any picture
+            raise
+        except Exception as error:
+            LOG.warning("the reader failed in a picture", exc_info=True)
+            said = " ".join(str(error).split())[:MAX_REASON]
+            return f"the reader failed in it: {type(error).__name__}{': ' * bool(said)}{said}"
+
+    def _first(self) -> tuple[UnreadPhoto, list[Line] | str]:
         photo, future = self._running[0]
-        lines = future.result()
+        found = future.result()
         self._running.popleft()
-        return photo, lines
+        return photo, found
 
     def _keep(self, photo: UnreadPhoto, lines: Sequence[Line]) -> None:
         self._report.read += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,20 +37,20 @@ class Estimate:
         photos: that have no vectors of the model yet.
         rate: photos a second, as a few of them were; 0: there was none to try.
         bytes: that the new vectors take, beside the old ones.
-        free: bytes on the disk.
+        free: bytes on the disk; None: that cannot be told.
     """
 
     photos: int
     rate: float
     bytes: int
-    free: int
+    free: int | None
 
     def summary(self) -> str:
         if not self.photos:
             return "all photos have vectors of this model"
-        sentence = (
-            f"{self.photos:,} photos to embed, {_size(self.bytes)} more on disk ({_size(self.free)} are free)"
-        )
+        sentence = f"{self.photos:,} photos to embed, {_size(self.bytes)} more on disk"
+        if self.free is not None:
+            sentence += f" ({_size(self.free)} are free)"
         if not self.rate:
             return sentence
         return (
@@ -100,10 +99,10 @@ def _estimate(store: Store, embedder: PhotoEmbedder, workers: int, timeout: floa
     left = {state.hash: path for path, state in states.items() if state.hash in there - done}
     rows = (counts.regions + counts.captions) / max(1, counts.photos)
     needed = round(len(left) * rows * (2 * embedder.dim + CATALOGUE_ROW_BYTES))
-    free = shutil.disk_usage(store.folder).free
-    if needed > free:
+    free = store.free_bytes()
+    if free is not None and needed > free:
         raise StoreError(
-            f"{len(left):,} photos with {embedder.name} take {_size(needed)} more in {store.folder}, and "
+            f"{len(left):,} photos with {embedder.name} take {_size(needed)} more in {store.name}, and "
             f"{_size(free)} are free: make room, or choose a smaller model"
         )
     reachable = [path for path in sorted(left.values()) if os.path.isfile(path)]
@@ -152,7 +151,7 @@ def _job(outcome: Outcome, state: FileState) -> list[Job]:
     if hashed is None or decoded is None:
         return []
     limit = Settings.parse(state.settings).regions if state.settings else 0
-    plain = Found(found.path, found.size, found.mtime_ns, None, None)
+    plain = Found(found.path, found.size, found.mtime_ns, None)
     return [Job(plain, hashed.hash, decoded, "", limit, FittedAnnotations(), ())]
 
 

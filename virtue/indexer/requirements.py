@@ -13,10 +13,14 @@ from virtue.errors import DamagedError, InputError
 from virtue.indexer.annotations import CocoImage
 from virtue.indexer.captions import PhotoCaptions
 from virtue.indexer.links import LinkRule
+from virtue.indexer.metadata_sidecars import MetadataBeside, read_beside
 from virtue.indexer.sidecar import read_sidecar
 from virtue.indexer.user_annotations import digest
-from virtue.indexer.walk import find_sidecar
+from virtue.indexer.walk import find_text, list_sidecars
 from virtue.paths import printable
+
+MAX_FOLDERS = 16
+"""Folders whose files are known at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class EmbeddingRequirements:
         self._regions: dict[bytes, int] = {}
         self._beside: dict[bytes, dict[bytes, None]] = {}
         self._paths: dict[bytes, dict[bytes, None]] = {}
+        self._names = lru_cache(maxsize=MAX_FOLDERS)(list_sidecars)
 
     def add(self, photo: bytes, path: bytes, regions: int, has_sidecar: bool) -> None:
         self._regions[photo] = max(regions, self._regions.get(photo, 0))
@@ -120,7 +125,7 @@ class EmbeddingRequirements:
         complete = True
         for path in self._beside.get(photo, ()):
             links = self._link_rule(path)
-            beside, _ = find_sidecar(path, links)
+            beside = find_text(path, links)
             if beside and os.path.islink(beside) and not links.admits(beside):
                 faults.append(
                     f"{printable(beside)}: a link that leads out of what is indexed, and is not read"
@@ -140,3 +145,14 @@ class EmbeddingRequirements:
                 if text:
                     texts[text] = None
         return SidecarTexts(tuple(texts), complete, tuple(faults))
+
+    def paths_beside(self, photo: bytes) -> tuple[bytes, ...]:
+        """Returns the paths of a photo that have files beside them."""
+        return tuple(self._beside.get(photo, ()))
+
+    def metadata_beside(self, photo: bytes) -> MetadataBeside:
+        """Reads the metadata in files beside any of the photo's paths."""
+        result = MetadataBeside()
+        for path in self._beside.get(photo, ()):
+            read_beside(path, self._names(os.path.dirname(path)), self._link_rule(path), result)
+        return result

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from virtue.errors import InputError
@@ -22,12 +23,14 @@ MAX_AUTO_REGIONS = 32
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a folder is indexed with: regions of a photo, patterns of names or paths to leave out, whether
-    links that lead out of it are followed, and whether the text in photos is read."""
+    links that lead out of it are followed, and whether the text in photos is read. `passed_by` says how many
+    files of which ending the last run passed by there."""
 
     regions: Regions = "auto"
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
     ocr: bool = True
+    passed_by: dict[str, int] = field(default_factory=dict)
 
     @property
     def limit(self) -> int:
@@ -47,6 +50,7 @@ class Options:
             tuple(content["exclude"]),
             content.get("follow_links", False) is True,
             content.get("ocr", True) is True,
+            dict(content.get("passed_by", {})),
         )
 
 
@@ -54,8 +58,10 @@ def are_options(text: str) -> bool:
     """Returns whether options of a root can be read."""
     try:
         options = Options.from_json(text)
-        return parse_regions(options.regions) == options.regions and all(
-            isinstance(pattern, str) for pattern in options.exclude
+        return (
+            parse_regions(options.regions) == options.regions
+            and all(isinstance(pattern, str) for pattern in options.exclude)
+            and all(isinstance(count, int) for count in options.passed_by.values())
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return False
@@ -86,6 +92,14 @@ def parse_regions(regions: str | int | None) -> Regions | None:
     )
 
 
+def count_passed_by(roots: Iterable[Root]) -> dict[str, int]:
+    """Returns how many files of which ending were passed by below these folders."""
+    total = Counter[str]()
+    for root in roots:
+        total.update(Options.from_json(root.options).passed_by)
+    return dict(sorted(total.items()))
+
+
 class Roots:
     """The folders indexed by name, with their options; a path follows the innermost folder above it."""
 
@@ -104,6 +118,26 @@ class Roots:
             above = os.path.dirname(path)
             self._near[path] = self.of(above) if above != path else None
         return self._near[path]
+
+    def note_passed_by(
+        self, walked: Iterable[bytes], paths: Mapping[bytes, str]
+    ) -> list[tuple[bytes, Options]]:
+        """Notes what was passed by in the folders that were walked whole, from the endings of those paths;
+        returns what is new and should be remembered."""
+        counts = {folder: Counter[str]() for folder in walked if folder in self._options}
+        for path, suffix in paths.items():
+            while path not in self._options and os.path.dirname(path) != path:
+                path = os.path.dirname(path)
+            if path in counts:
+                counts[path][suffix] += 1
+        changed = [
+            (folder, replace(self._options[folder], passed_by=dict(sorted(count.items()))))
+            for folder, count in counts.items()
+            if count != self._options[folder].passed_by
+        ]
+        self._options.update(changed)
+        self._near.clear()
+        return changed
 
     def link_rule(self, path: bytes) -> LinkRule:
         """Returns which links are followed at a path: within the folders indexed by name that it lies in, or

@@ -1,4 +1,4 @@
-"""Finds the photos below a folder, and the text files that lie beside them."""
+"""Finds the photos below a folder, and the files beside them that speak of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from virtue.errors import InputError, PictureError, UnreadableError
+from virtue.formats import SUFFIXES, passed_by
 from virtue.indexer.links import LinkRule
-from virtue.paths import changed_at, is_below_any, printable, status_changed_at
-from virtue.pictures import SUFFIXES, check_file
+from virtue.indexer.sidecar_files import UNREAD, SidecarNames, Stamp, text_names
+from virtue.paths import SEPARATOR, changed_at, is_below, is_below_any, printable, status_changed_at
+from virtue.pictures import check_file
 
 SKIPPED = (b".", b"@eaDir")
 """Beginnings of names that are never photos: hidden files, `._*` of macOS, thumbnails of Synology."""
@@ -23,39 +26,44 @@ BINS = (b"#recycle", b"$recycle.bin", b"recycler", b"system volume information")
 BUNDLES = (b".photoslibrary", b".aplibrary", b".photolibrary", b".lrdata")
 """Endings of folders that belong to a program, in lower case."""
 
+SIDECARS = (b".txt", b".xmp", b".json")
+"""Endings of files beside photos, in lower case."""
+
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 """What systems answer where nothing is."""
 
 _SUFFIXES = tuple(os.fsencode(suffix) for suffix in sorted(SUFFIXES))
 
 
-UNREAD = "unread"
-"""The stamp of a sidecar that cannot be read now."""
-
-
 class Found(NamedTuple):
-    """A file that should be a photo. `sidecar` is the path of the text beside it, `stamp` tells whether
-    that changed; both None without one. `ctime_ns`: see `FileRecord`."""
+    """A file that should be a photo. `stamp` tells whether the files beside it changed (`Stamp`); None: there
+    are none. `ctime_ns`: see `FileRecord`. `pictures` lie beside a RAW, and `beside` is a stamp of them; see
+    `pairs`."""
 
     path: bytes
     size: int
     mtime_ns: int
-    sidecar: bytes | None
     stamp: str | None
     ctime_ns: int | None = None
+    pictures: tuple[bytes, ...] = ()
+    beside: str | None = None
 
 
 @dataclass(slots=True)
 class Walk:
     """The files found below the given roots, by path; `problems` are paths that should be photos and are not
     files, and folders that cannot be listed. Those that are `unreadable` cannot be looked at now, and may be
-    photos all the same; nor can what lies below `unlisted`. Links `not_followed` may be photos or folders."""
+    photos all the same; nor can what lies below `unlisted`. Links `not_followed` may be photos or folders.
+    `passed_by` are files that nothing here reads, with the endings of their names. `listings` are of the
+    folders of single files."""
 
     files: dict[bytes, Found] = field(default_factory=dict)
     problems: dict[bytes, str] = field(default_factory=dict)
     unreadable: set[bytes] = field(default_factory=set)
     unlisted: set[bytes] = field(default_factory=set)
     not_followed: set[bytes] = field(default_factory=set)
+    passed_by: dict[bytes, str] = field(default_factory=dict)
+    listings: dict[bytes, SidecarNames] = field(default_factory=dict)
 
     def hides(self, path: bytes) -> bool:
         """Returns whether a path may be there, unseen by the walk."""
@@ -121,27 +129,47 @@ def walk(
             result.add_unreadable(folder, f"folder that cannot be listed: {error.strerror or error}")
             continue
         names = {entry.name for entry in listing}
+        beside = SidecarNames(names)
         for entry in listing:
             is_left_out = _is_skipped(entry.name) or excluded(entry.name, entry.path[start:])
             if is_left_out or entry.path in apart:
                 continue
             if not entry.is_symlink():
-                _visit(entry, names, result, folders, links)
+                _visit(entry, names, beside, result, folders, links)
             elif links.admits(entry.path):
-                _visit(entry, names, result, linked, links)
+                _visit(entry, names, beside, result, linked, links)
             elif _is_pictured(entry.name) or not os.path.isfile(entry.path):
                 result.not_followed.add(entry.path)
     return result
 
 
-def find_sidecar(path: bytes, links: LinkRule) -> tuple[bytes, str] | tuple[None, None]:
-    """Finds the text file beside a photo, `photo.jpg.txt` or else `photo.txt`, and its stamp."""
-    return next(_stamped(*_sidecar_names(path), links=links), (None, None))
+def may_concern(path: bytes, root: bytes) -> bool:
+    """Returns whether what changed at `path` may change what a walk of `root` finds: not what lies in folders
+    that are skipped, nor a file that is no picture and stands beside none."""
+    names = path[len(root) :].split(SEPARATOR) if is_below(path, root) else [os.path.basename(path)]
+    if any(_is_skipped(name) for name in names if name):
+        return False
+    is_beside = names[-1].lower().endswith(SIDECARS)
+    return is_beside or _is_pictured(names[-1]) or not os.path.isfile(path)
+
+
+def find_text(path: bytes, links: LinkRule) -> bytes | None:
+    """Finds the text file beside a photo, `photo.jpg.txt` or else `photo.txt`."""
+    return next((name for name in text_names(path) if _state_of(name, links)), None)
+
+
+def list_sidecars(folder: bytes) -> SidecarNames:
+    """Lists what may speak of the photos in a folder: nothing, if it cannot be listed."""
+    try:
+        return SidecarNames(os.listdir(folder))
+    except OSError:
+        return SidecarNames(())
 
 
 def _visit(
     entry: os.DirEntry[bytes],
     names: set[bytes],
+    beside: SidecarNames,
     result: Walk,
     folders: list[bytes],
     links: LinkRule,
@@ -149,6 +177,9 @@ def _visit(
     pictured = _is_pictured(entry.name)
     try:
         is_folder = entry.is_dir()
+        if not is_folder and _is_passed_by(entry.name) and entry.is_file():
+            result.passed_by[entry.path] = os.path.splitext(os.fsdecode(entry.name))[1].lower()
+            return
         if not (is_folder or pictured):
             if entry.is_symlink() and not os.path.exists(entry.path):
                 result.unlisted.add(entry.path)  # a folder on a drive that is not mounted, perhaps
@@ -168,10 +199,8 @@ def _visit(
         if pictured:
             result.problems[entry.path] = "a folder, not a picture"
     elif stat.S_ISREG(status.st_mode):
-        beside = [name for name in _sidecar_names(entry.name) if name in names]
-        paths = [entry.path[: len(entry.path) - len(entry.name)] + name for name in beside]
-        sidecar, stamp = next(_stamped(*paths, links=links), (None, None))
-        result.files[entry.path] = _found(entry.path, status, sidecar, stamp)
+        stamp = _stamp(entry.path, [name for name in text_names(entry.name) if name in names], beside, links)
+        result.files[entry.path] = _found(entry.path, status, stamp)
     else:
         result.problems[entry.path] = "not a regular file"
 
@@ -184,6 +213,15 @@ def _is_pictured(name: bytes) -> bool:
     return name.lower().endswith(_SUFFIXES)
 
 
+def _is_passed_by(name: bytes) -> bool:
+    return name.lower().endswith(_passed_by())
+
+
+@lru_cache(maxsize=1)
+def _passed_by() -> tuple[bytes, ...]:
+    return tuple(map(os.fsencode, sorted(passed_by())))
+
+
 def _is_real_folder(entry: os.DirEntry[bytes]) -> bool:
     try:
         return entry.is_dir(follow_symlinks=False)
@@ -193,34 +231,42 @@ def _is_real_folder(entry: os.DirEntry[bytes]) -> bool:
 
 def _add_single(result: Walk, path: bytes, status: os.stat_result, links: LinkRule) -> None:
     if stat.S_ISREG(status.st_mode):
-        result.files[path] = _found(path, status, *find_sidecar(path, links))
+        folder, name = os.path.split(path)
+        if folder not in result.listings:
+            result.listings[folder] = list_sidecars(folder)
+        stamp = _stamp(path, text_names(name), result.listings[folder], links)
+        result.files[path] = _found(path, status, stamp)
     else:
         result.problems[path] = "not a regular file"
 
 
-def _found(path: bytes, status: os.stat_result, sidecar: bytes | None, stamp: str | None) -> Found:
-    return Found(path, status.st_size, changed_at(status), sidecar, stamp, status_changed_at(status))
+def _found(path: bytes, status: os.stat_result, stamp: str | None) -> Found:
+    return Found(path, status.st_size, changed_at(status), stamp, status_changed_at(status))
 
 
-def _sidecar_names(name: bytes) -> list[bytes]:
-    """Returns the names that a text beside a photo may have."""
-    return [stem + suffix for stem in (name, os.path.splitext(name)[0]) for suffix in (b".txt", b".TXT")]
+def _stamp(path: bytes, texts: Iterable[bytes], beside: SidecarNames, links: LinkRule) -> str | None:
+    """Returns the stamp of what lies beside a photo: the first text that is there, and all metadata."""
+    folder, name = os.path.split(path)
+    states = (_state_of(os.path.join(folder, text), links) for text in texts)
+    text = next(filter(None, states), "")
+    metadata = (_state_of(os.path.join(folder, each.name), links) for each in beside.of(name))
+    return str(Stamp(text, " ".join(filter(None, metadata)))) or None
 
 
-def _stamped(*paths: bytes, links: LinkRule) -> Iterator[tuple[bytes, str]]:
-    for path in paths:
-        if os.path.islink(path) and not links.admits(path):
-            yield path, UNREAD
-            continue
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            if error.errno not in _ABSENT or os.path.islink(path):
-                yield path, UNREAD
-            continue
-        if stat.S_ISREG(status.st_mode):
-            # Not the path itself: the photos may be moved, with the text beside them.
-            yield path, f"{len(os.path.basename(path))}:{status.st_size}:{changed_at(status)}"
+def _state_of(path: bytes, links: LinkRule) -> str | None:
+    """Returns the state of a file, as text without blanks; None: it is not there."""
+    if os.path.islink(path) and not links.admits(path):
+        return UNREAD
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return UNREAD if error.errno not in _ABSENT or os.path.islink(path) else None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if not os.access(path, os.R_OK):
+        return UNREAD
+    # Not the path itself: the photos may be moved, with the text beside them.
+    return f"{len(os.path.basename(path))}:{status.st_size}:{changed_at(status)}"
 
 
 def _add_unreadable(result: Walk, path: bytes) -> None:

@@ -13,8 +13,8 @@ import pickle
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from io import BufferedReader
 
@@ -24,10 +24,10 @@ from PIL import AvifImagePlugin
 from virtue.errors import PictureError, UnreadableError
 from virtue.indexer.confinement import confine
 from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
-from virtue.indexer.metadata import read_metadata
-from virtue.paths import changed_at, status_changed_at
+from virtue.indexer.metadata import is_same_shot, read_metadata
+from virtue.paths import changed_at, printable, status_changed_at
 from virtue.phash import perceptual_hash
-from virtue.pictures import MAX_DECODED, check_file, decode, estimate_memory, open_image
+from virtue.pictures import MAX_DECODED, check_file, decode, estimate_memory, open_image, orientation_of
 
 MAX_LIGHT_BYTES = 120_000_000
 """Bytes of a decode from which on only one runs at a time, in all workers together."""
@@ -66,18 +66,24 @@ def read(task: Task, channel: Channel) -> None:
     """Reads one photo, its hash and then its pixels, as far as the other side wants them."""
     path = os.fsdecode(task.path)
     check_file(path)
-    with _open(path) as stream:
+    with ExitStack() as opened:
+        stream = file = opened.enter_context(_open(path))
+        if beside := _find_picture_beside(file, task.pictures):
+            stream = opened.enter_context(_open(beside))
+        stream.seek(0)
         before = os.fstat(stream.fileno())
         digest = hashlib.file_digest(stream, "sha256").digest()
-        if not _ask(channel, Hashed(digest, *_size_and_times(before)), task.timeout):
+        hashed = Hashed(digest, *_size_and_times(os.fstat(file.fileno())), beside is not None)
+        if not _ask(channel, hashed, task.timeout):
             return
         stream.seek(0)
         with open_image(stream) as image:
             size = estimate_memory(image, task.side)
             if size > MAX_LIGHT_BYTES:
                 _ask(channel, Heavy(size), task.timeout)
+            turned = orientation_of(image) if image.format == "TIFF" else None
             picture = decode(image, task.side, keep_alpha=task.keep_alpha)
-            metadata = read_metadata(image)
+            metadata = replace(read_metadata(image), orientation=turned or orientation_of(image))
         after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UnreadableError("it changed while it was read: index again")
@@ -86,6 +92,31 @@ def read(task: Task, channel: Channel) -> None:
     alpha = None if picture.alpha is None else np.ascontiguousarray(picture.alpha)
     picture = replace(picture, pixels=np.ascontiguousarray(picture.pixels), alpha=alpha)
     channel.send(Decoded(picture, metadata, phash))
+
+
+def _find_picture_beside(raw: BufferedReader, pictures: Iterable[bytes]) -> str | None:
+    """Returns the first of the pictures beside a RAW that was taken at the same moment; None: none was."""
+    taken = _read_moment(raw) if pictures else None
+    for picture in pictures if taken else ():
+        path = os.fsdecode(picture)
+        try:
+            with _open(path) as stream:
+                if is_same_shot(taken, _read_moment(stream)):
+                    return path
+        except UnreadableError as error:
+            raise UnreadableError(f"{printable(picture)}, beside it: {error}") from None
+    return None
+
+
+def _read_moment(stream: BufferedReader) -> str | None:
+    """Reads when a photo was taken, from its header; None: it does not say, or cannot be read."""
+    try:
+        with open_image(stream) as image:
+            return read_metadata(image).taken
+    except UnreadableError:
+        raise
+    except PictureError:
+        return None
 
 
 def _size_and_times(status: os.stat_result) -> tuple[int, int, int]:

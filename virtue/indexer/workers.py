@@ -3,29 +3,24 @@ file it was reading and is replaced."""
 
 from __future__ import annotations
 
-import os
-import pickle
 import queue
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import IO, NamedTuple
 
 from virtue.cpu import usable_cores
 from virtue.errors import VirtueError
-from virtue.indexer.messages import Channel, Decoded, Hashed, Heavy, Refused, Task
+from virtue.indexer.messages import Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.walk import Found
+from virtue.indexer.worker_process import WorkerLostError, WorkerProcess
 from virtue.resizing import Resizing
 
+WORKER = "virtue.indexer.worker"
+"""The module that a worker runs."""
 FILE_TIMEOUT = 60.0
 """Seconds that a worker may spend on one file."""
-START_TIMEOUT = 60.0
-"""Seconds that a worker may take to start."""
 MAX_STARTS = 3
 """How often a worker may be killed while it starts before that ends the run."""
 TICK = 2.0
@@ -90,7 +85,7 @@ class Pool:
         self._stopped = threading.Event()
         self._results: queue.SimpleQueue[Outcome | Future[None]] = queue.SimpleQueue()
         self._room = _Room(2 * workers, *ahead)
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, WorkerProcess] = {}
         self._threads = ThreadPoolExecutor(max_workers=workers)
         self._running: list[Future[None]] = []
         self._count = workers
@@ -142,7 +137,7 @@ class Pool:
                 if number in self._workers:
                     self._workers[number].close()
 
-    def _worker(self, number: int, log: IO[bytes]) -> _Worker:
+    def _worker(self, number: int, log: IO[bytes]) -> WorkerProcess:
         worker = self._workers.get(number)
         if worker is None or not worker.alive:
             if worker:
@@ -150,25 +145,26 @@ class Pool:
             worker = self._start(number, log)
         return worker
 
-    def _start(self, number: int, log: IO[bytes]) -> _Worker:
+    def _start(self, number: int, log: IO[bytes]) -> WorkerProcess:
         for attempt in range(1, MAX_STARTS + 1):
-            worker = self._workers[number] = _Worker(log)
+            worker = self._workers[number] = WorkerProcess(WORKER, log)
             if self._stopped.is_set():
                 worker.kill()
             try:
                 worker.wait_until_ready()
                 break
-            except _WorkerLostError as error:
+            except WorkerLostError as error:
                 worker.close()
                 if attempt == MAX_STARTS or self._stopped.is_set():
                     raise VirtueError(f"the process that reads photos did not start: {error}") from None
         return worker
 
-    def _read(self, worker: _Worker, found: Found) -> Outcome:
+    def _read(self, worker: WorkerProcess, found: Found) -> Outcome:
         hashed: Hashed | None = None
         decoded: Decoded | None = None
         try:
-            task = Task(found.path, self._side, self._timeout, self._resizing, self._keep_alpha)
+            how = self._side, self._timeout, self._resizing, self._keep_alpha
+            task = Task(found.path, *how, found.pictures)
             answer = worker.ask(task, self._timeout)
             if isinstance(answer, Hashed):
                 hashed = answer
@@ -184,7 +180,7 @@ class Pool:
                 return Outcome(found, hashed, None, answer.reason, answer.is_verdict)
             assert isinstance(answer, Decoded)
             decoded = answer
-        except _WorkerLostError as error:
+        except WorkerLostError as error:
             return Outcome(found, hashed, None, str(error))
         return Outcome(found, hashed, decoded, None)
 
@@ -224,101 +220,3 @@ class _Room:
 
 def _count_pixels(outcome: Outcome) -> int:
     return outcome.decoded.picture.pixels.size // 3 if outcome.decoded else 0
-
-
-class _WorkerLostError(Exception):
-    """The worker was killed, or ended because it took too long."""
-
-
-class _Worker:
-    """One worker process. What it prints goes to `log`."""
-
-    def __init__(self, log: IO[bytes]) -> None:
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-            "MALLOC_ARENA_MAX": "2",  # or threads of a decoder use up the address space it is limited to
-        }
-        self._log = log
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "virtue.indexer.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-        )
-        assert self._process.stdin and self._process.stdout
-        self._channel = Channel(self._process.stdout, self._process.stdin)
-        self._late = False
-
-    def wait_until_ready(self) -> None:
-        """Waits until it can be asked.
-
-        Raises:
-            _WorkerLostError: it was killed, or took too long.
-            VirtueError: it cannot run here.
-        """
-        timer = threading.Timer(START_TIMEOUT, self._expire)
-        timer.start()
-        try:
-            self._channel.receive()
-        except (EOFError, pickle.UnpicklingError):
-            if self._process.wait() < 0:
-                raise _WorkerLostError(self._end()) from None
-            self._log.seek(0)
-            output = self._log.read().decode("utf-8", "replace").strip().splitlines()
-            raise VirtueError(
-                "the process that reads photos did not start: " + (output[-1] if output else self._end())
-            ) from None
-        finally:
-            timer.cancel()
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def tell(self, message: object) -> None:
-        try:
-            self._channel.send(message)
-        except OSError:
-            self._process.kill()
-
-    def ask(self, message: object, timeout: float) -> object:
-        timer = threading.Timer(timeout, self._expire)
-        timer.start()
-        try:
-            self._channel.send(message)
-            return self._channel.receive()
-        except (EOFError, OSError, pickle.UnpicklingError):
-            self._process.kill()
-            self._process.wait()
-            if self._late:
-                raise _WorkerLostError(f"reading it took more than {timeout:g} seconds") from None
-            raise _WorkerLostError(f"reading it ended the decoder ({self._end()})") from None
-        finally:
-            timer.cancel()
-            timer.join()  # or it could still end this worker while it reads the next file
-            if self._late:
-                self._process.wait()
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                with suppress(BrokenPipeError):
-                    stream.close()
-
-    def _expire(self) -> None:
-        self._late = True
-        self._process.kill()
-
-    def _end(self) -> str:
-        code = self._process.returncode
-        if code is not None and code < 0:
-            return signal.Signals(-code).name
-        return f"exit status {code}"

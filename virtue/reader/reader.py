@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from virtue.cpu import usable_cores
 from virtue.geometry import Box
 from virtue.onnx_session import open_session
 from virtue.pictures import Picture, shrink
@@ -100,6 +101,8 @@ class Reader:
         self._folder = folder
         self._threads = threads
         self._opening = threading.RLock()
+        # It takes 300 MB for a moment.
+        self._fine_passes = threading.Semaphore(max(1, usable_cores() // 4))
 
     @cached_property
     def _detection(self) -> InferenceSession:
@@ -127,7 +130,8 @@ class Reader:
         if max(image.size) > COARSE_SIDE and _is_page(image, coarse, share):
             least = WELL_SEEN * max(image.size) / COARSE_SIDE
             read = self._read(image, [area for area in coarse if area.height >= least])
-            fine, _ = self._find(image, FINE_SIDE)
+            with self._fine_passes:
+                fine, _ = self._find(image, FINE_SIDE)
             read += self._read(image, _uncovered(fine, [reading.area for reading in read]))
         else:
             read = self._read(image, coarse)

@@ -210,9 +210,9 @@ def _check_exists(name: str) -> Path:
 
 def _has_image_suffix(name: str) -> bool:
     suffix = os.path.splitext(name)[1].lower()
-    if not suffix:  # as most words: then Pillow is not needed
+    if not suffix:  # as most words
         return False
-    from virtue.pictures import SUFFIXES
+    from virtue.formats import SUFFIXES
 
     return suffix in SUFFIXES
 

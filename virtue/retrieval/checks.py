@@ -45,17 +45,7 @@ def choose_embedder(generation: Generation, embedder: Embedder) -> Embedder:
                 f"{chosen.dim}: it was tampered with"
             )
         return chosen
-    if generation.model == embedder.name:
-        raise ModelMismatchError(
-            f"this library was made with another version of the model {generation.model}: embed its photos "
-            "again",
-            hint="virtue reindex",
-        )
-    raise ModelMismatchError(
-        f"this library was made with the model {generation.model}, not with {embedder.name}: search it "
-        "with that one, or embed its photos again with this one",
-        hint=f"virtue reindex --model {embedder.name}",
-    )
+    raise ModelMismatchError.of(generation.model, embedder.name)
 
 
 def check_not_empty(snapshot: Snapshot, store: Store, find: Goal) -> None:
@@ -72,6 +62,6 @@ def check_not_empty(snapshot: Snapshot, store: Store, find: Goal) -> None:
 
 def nothing_indexed(store: Store) -> EmptyLibraryError:
     return EmptyLibraryError(
-        f"nothing is indexed in the library {store.folder}: index a folder of photos",
+        f"nothing is indexed in the library {store.name}: index a folder of photos",
         hint="virtue index FOLDER",
     )

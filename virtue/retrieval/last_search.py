@@ -41,7 +41,7 @@ def remember_hits(store: Store, hits: Sequence[Hit]) -> None:
             for hit in hits
         ],
     }
-    place = _place(store.folder)
+    place = _place(store)
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, written = tempfile.mkstemp(dir=place.parent, prefix=place.name)
@@ -60,7 +60,7 @@ def recall_hit(store: Store, rank: int) -> Part:
             in it.
     """
     try:
-        kept = json.loads(_place(store.folder).read_text())
+        kept = json.loads(_place(store).read_text())
         first, hits = int(kept["first"]), [_read(hit) for hit in kept["hits"]]
     except (OSError, ValueError, TypeError, KeyError):
         raise InputError(
@@ -96,8 +96,9 @@ def _digests(snapshot: Snapshot, photos: Sequence[int]) -> dict[int, str]:
     return {image.photo_id: hashlib.sha256(b"%d" % image.phash).hexdigest()[:16] for image in images}
 
 
-def _place(library: Path) -> Path:
+def _place(store: Store) -> Path:
     from platformdirs import user_state_path
 
-    name = hashlib.sha256(os.fsencode(os.path.realpath(library))).hexdigest()[:16]
+    library = os.path.realpath(store.folder) if store.folder else store.name
+    name = hashlib.sha256(os.fsencode(library)).hexdigest()[:16]
     return user_state_path("virtue", appauthor=False) / "last_search" / f"{name}.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from functools import reduce
-from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -91,7 +90,7 @@ def _combine(embedder: Embedder, query: Query, find: Find, snapshot: Snapshot) -
         weights = [part.weight * _say(embedder, part, find) for part in unwanted]
         vectors = [_embed(embedder, part, find, snapshot)[0] for part in unwanted]
         direction = _unit(sum(map(operator.mul, weights, vectors), start=np.zeros_like(vectors[0])))
-        total = _unit(total) - WITHOUT * fmean(weights) / fmean(say) * direction
+        total = _unit(total) - WITHOUT * float(np.mean(weights) / np.mean(say)) * direction
     return _unit(total).astype(np.float32)
 
 

@@ -15,6 +15,7 @@ from virtue.retrieval.hit import Hit
 from virtue.retrieval.hits_of_records import caption_hit, region_hit
 from virtue.retrieval.literal import LiteralQuery
 from virtue.retrieval.photo_facts import add_facts
+from virtue.retrieval.pictured_captions import Pictured, find_pictured
 from virtue.retrieval.query import Query
 from virtue.retrieval.query_vectors import EncodedQuery, depends_on_find, encode_query, locate_part
 from virtue.retrieval.ranked_records import Scored
@@ -97,9 +98,12 @@ def search(
 
         page = _Page(offset, top)
         if find == "captions":
-            hits = _captions(
-                among_captions(snapshot, ask("captions"), filter, named, copies), page, min_score
-            )
+            told = among_captions(snapshot, ask("captions"), filter, named, copies)
+            pictured: list[Pictured] = []
+            if not query.is_text:
+                regions = among_regions(snapshot, ask("regions"), "regions", filter, named, copies)
+                pictured = find_pictured(regions, told, embedder.model.text_match, page.ranked)
+            hits = _captions(told, pictured, page, min_score)
         elif find == "regions" or (find == "auto" and query.has_prompt):
             regions = among_regions(snapshot, ask("regions"), "regions", filter, named, copies)
             hits = _regions(regions, page, min_score, every=all_regions)
@@ -125,7 +129,7 @@ def search(
     seconds = time.monotonic() - started
     if seconds > SLOW_SECONDS:
         kind = "text" if query.is_text else "image"
-        LOG.warning("a search for %s by %s in %s took %.1f s", find, kind, store.folder, seconds)
+        LOG.warning("a search for %s by %s in %s took %.1f s", find, kind, store.name, seconds)
     return [replace(hit, rank=rank) for rank, hit in enumerate(hits, offset + 1)]
 
 
@@ -209,7 +213,9 @@ def _show(regions: RowSearch[RegionRecord], found: list[Reasons]) -> list[Hit]:
     return [show_reason(reasons) for reasons in found]
 
 
-def _captions(search: RowSearch[CaptionRecord], page: _Page, min_score: MinScore) -> list[Hit]:
+def _captions(
+    search: RowSearch[CaptionRecord], pictured: Sequence[Pictured], page: _Page, min_score: MinScore
+) -> list[Hit]:
     """A caption that its photo has twice, from its metadata and from a sidecar file, counts once."""
 
     def key(caption: CaptionRecord) -> Hashable:
@@ -218,5 +224,16 @@ def _captions(search: RowSearch[CaptionRecord], page: _Page, min_score: MinScore
         return caption.photo_id, caption.region_id, caption.text
 
     threshold = search.threshold(min_score)
-    found = page.cut(search.records.best(key, page.ranked, threshold))
-    return [caption_hit(score, search.percentile(score), caption) for score, caption in found]
+    hits = [
+        caption_hit(score, search.percentile(score), caption)
+        for score, caption in search.records.best(key, page.ranked, threshold)
+    ]
+    seen = [
+        replace(caption_hit(score, percentile, caption), via=("picture",))
+        for score, percentile, caption in pictured
+        if min_score == "auto" or score >= threshold
+    ]
+    best: dict[Hashable, Hit] = {}
+    for hit in sorted([*seen, *hits], key=lambda hit: -hit.score):
+        best.setdefault((hit.photo_id, hit.region_id, hit.caption), hit)
+    return page.cut([*best.values()])

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from virtue.errors import InputError, PictureError
+from virtue.formats import SUFFIXES
 from virtue.paths import absolute, printable
-from virtue.pictures import SUFFIXES
 from virtue.retrieval.checks import choose_embedder, nothing_indexed
 from virtue.retrieval.one_file import are_copies, files_of, identify
 from virtue.retrieval.same_picture import look, same_picture

@@ -11,7 +11,7 @@ Sureness = Literal["likely", "possible", "unsure"]
 LEVELS: tuple[Sureness, ...] = get_args(Sureness)
 """The surest first."""
 LIKELY, POSSIBLE = 90.0, 50.0
-"""Percentiles from which on hits are called so: `python -m virtue.evaluation.sureness` tells what that is
+"""Percentiles from which on hits are called so: `virtue evaluate sureness` tells what that is
 worth. What is less is called unsure, and is what `min_score="auto"` drops."""
 
 

@@ -24,6 +24,7 @@ from virtue.store.records import (
 )
 
 if TYPE_CHECKING:
+    from virtue.store.opening import open_store
     from virtue.store.snapshot import Snapshot
     from virtue.store.store import Store
     from virtue.store.writer import Writer
@@ -50,13 +51,14 @@ __all__ = [
     "TuningResult",
     "UserAnnotations",
     "Writer",
+    "open_store",
 ]
 
-_LATE = {"Snapshot": "snapshot", "Store": "store", "Writer": "writer"}
+_LATE = {"Snapshot": "snapshot", "Store": "store", "Writer": "writer", "open_store": "opening"}
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the classes that need the database library when first used, since records alone are cheap."""
+    """Loads what needs the database library when first used, since records alone are cheap."""
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -96,6 +96,14 @@ class Calibration:
     scores: ScoreDistribution
 
 
+class RowArray(Protocol):
+    """Rows (count, dim) fp16 of which parts are taken; an array is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray: ...
+
+
 def finds_due(connection: AnyConnection, generation: int) -> list[Find]:
     """Returns what was never measured, or when the library had many fewer rows, or many more."""
     sql = "SELECT find, max(rows) FROM distributions WHERE generation_id = ? GROUP BY find"
@@ -112,14 +120,14 @@ def measure(
     connection: AnyConnection,
     generation: int,
     finds: list[Find],
-    stored: Mapping[Kind, np.ndarray],
+    stored: Mapping[Kind, RowArray],
     make_queries: MakeQueries,
 ) -> list[Calibration]:
     """Looks for the best hits of sample queries, in one scan of the rows of each kind. A picture's is looked
     for outside its own photo and the same picture in other files; what finds nothing is left out.
 
     Args:
-        stored: all rows of the generation, fp16.
+        stored: all rows of the generation, fp16, zeros where there is none any more.
     """
     rows, photos = _sample(connection, generation, stored["regions"])
     vectors = exact.decode(stored["regions"][rows])
@@ -147,7 +155,7 @@ def measure(
     return found
 
 
-def _sample(connection: AnyConnection, generation: int, stored: np.ndarray) -> tuple[np.ndarray, list[int]]:
+def _sample(connection: AnyConnection, generation: int, stored: RowArray) -> tuple[np.ndarray, list[int]]:
     """Returns the rows of some regions, (n,) int64, and whose they are."""
     rng = np.random.default_rng(SEED)
     living = np.setdiff1d(np.arange(len(stored)), dead_rows(connection, generation, "regions"))
@@ -194,7 +202,7 @@ def _best_scores(
     connection: AnyConnection,
     generation: int,
     kind: Kind,
-    stored: np.ndarray,
+    stored: RowArray,
     asked: Mapping[tuple[Find, QueryKind], SampleQueries],
     left_out: tuple[np.ndarray, np.ndarray],
 ) -> dict[tuple[Find, QueryKind], np.ndarray]:
@@ -221,8 +229,9 @@ def _best_scores(
 def save(connection: Connection, generation: int, found: list[Calibration]) -> None:
     """Stores measurements, in place of the last of the same kind."""
     sql = (
-        "INSERT OR REPLACE INTO distributions (generation_id, find, asked, rows, quantiles) "
-        "VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO distributions (generation_id, find, asked, rows, quantiles) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (generation_id, find, asked) "
+        "DO UPDATE SET rows = excluded.rows, quantiles = excluded.quantiles"
     )
     for each in found:
         content = each.scores.quantiles.astype("<f4").tobytes()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,31 +17,14 @@ from sqlalchemy.engine import Connection
 from virtue.store import layout as names
 from virtue.store.catalogue import queries, schema, writes
 from virtue.store.catalogue.queries import fetch
-from virtue.store.records import KINDS, Generation, Kind
+from virtue.store.records import KINDS, Generation, Kind, Waste
 from virtue.store.vectors import row_files
 
 CHUNK_ROWS = 16 * row_files.BLOCK
 """Rows that are copied at once."""
 
-MIN_DEAD_ROWS = row_files.BLOCK
-"""Dead rows below which there is nothing to gain."""
-
 LEFT_BEHIND = (schema.tombstones, schema.checksums, schema.indexes)
 """What speaks of row numbers and is not carried over; every other table with a generation is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waste:
-    """What `compact` can free: `dead` of `total` rows are tombstones, and take `bytes` on disk."""
-
-    dead: int = 0
-    total: int = 0
-    bytes: int = 0
-
-    @property
-    def is_much(self) -> bool:
-        """Whether indexing should compact by itself."""
-        return self.dead >= MIN_DEAD_ROWS and 2 * self.dead > self.total
 
 
 def waste(connection: Connection, generations: Iterable[Generation]) -> Waste:

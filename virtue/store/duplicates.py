@@ -59,7 +59,7 @@ class FullImages:
         """Returns the full images whose hash differs from this one in at most so many bits; none if the hash
         says nothing."""
         hash = np.uint64(phash)
-        if _says_nothing(hash):
+        if says_nothing(hash):
             return []
         return self._records(np.flatnonzero(np.bitwise_count(self.phashes ^ hash) <= max_distance))
 
@@ -89,7 +89,7 @@ class FullImages:
 def near_pairs(phashes: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Returns indices of pairs of hashes that differ in so many bits at most, some of them several times;
     hashes that say nothing are left out."""
-    telling = np.flatnonzero(~_says_nothing(phashes))
+    telling = np.flatnonzero(~says_nothing(phashes))
     edges = np.linspace(0, 64, max_distance + 2).astype(int)
     for low, high in pairwise(edges.tolist()):
         band = (phashes[telling] >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
@@ -104,6 +104,7 @@ def near_pairs(phashes: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndar
                     yield some[one], rest[other]
 
 
-def _says_nothing(phashes: Any) -> Any:
+def says_nothing(phashes: Any) -> Any:
+    """Returns whether hashes are of pictures in one colour, or nearly."""
     bits = np.bitwise_count(phashes)
     return (bits < MIN_TELLING_BITS) | (bits > 64 - MIN_TELLING_BITS)

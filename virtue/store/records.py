@@ -17,7 +17,7 @@ from virtue.added_pictures import name_of
 from virtue.geometry import Box
 
 Kind = Literal["regions", "captions"]
-Origin = Literal["whole", "proposal", "annotation", "code"]
+Origin = Literal["whole", "proposal", "annotation", "code", "metadata"]
 Source = Literal["sidecar", "metadata", "file", "annotation", "code", "ocr"]
 FaultKind = Literal["catalogue", "value", "rows", "checksum", "count", "orphan", "index", "tokens", "photo"]
 QueryKind = Literal["text", "image"]
@@ -46,10 +46,14 @@ USER_SOURCES: tuple[Source, ...] = ("file", "annotation", "code")
 them."""
 USER_ORIGINS: tuple[Origin, ...] = ("annotation", "code")
 """Regions that a user handed over once."""
+METADATA = "metadata"
+"""Origin of regions that are marked in a photo's file or beside it, and source of what is said there."""
 INDEXED_SOURCES: tuple[Source, ...] = ("sidecar", "metadata")
 """Captions that indexing finds again beside or inside the photo."""
 KEPT_SOURCES: tuple[Source, ...] = (*USER_SOURCES, "ocr")
 """Captions that outlive their vectors: those, and what was read in the photo, which is not read again."""
+MIN_DEAD_ROWS = 4096
+"""Dead rows below which there is nothing to gain by compacting."""
 LEFT_OUT = "-"
 """Stands for the reader of a photo that is not to be read."""
 
@@ -57,7 +61,7 @@ LEFT_OUT = "-"
 @dataclass(frozen=True, slots=True)
 class PhotoInfo:
     """What is known of a photo: `phash` is 64 bits, unsigned; `taken` is ISO 8601; latitude and longitude are
-    degrees. `given` says as JSON (`Given`) what of rating and tags code gave in place of the photo's own.
+    degrees. `given` says as JSON (`Given`) what of it code gave in place of the photo's own.
     `read_by` names the reader of the text in it; None: it was not read; `LEFT_OUT`: it is not to be."""
 
     hash: bytes
@@ -119,13 +123,14 @@ class EmbeddedPhoto:
 class CaptionUpdate:
     """The captions that a photo now has of these sources, in place of those it had. They belong to
     the photo, not to regions; `vectors` is (len(captions), dim) float32 with unit rows. `read_by` is as in
-    `PhotoInfo`; None: it stays."""
+    `PhotoInfo`; None: it stays. `info` is what is known of the photo now; None: that stays."""
 
     hash: bytes
     captions: tuple[NewCaption, ...]
     vectors: np.ndarray
     sources: tuple[Source, ...] = INDEXED_SOURCES
     read_by: str | None = None
+    info: PhotoInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,9 @@ class FileRecord:
     be read at the moment. `sidecar` is an opaque stamp of the file beside it that holds its caption.
     `judged_by` names the reader that found the content to be no picture; None: the problem is a state of
     the file, such as a right that lacks, and may be gone at the next run. `ctime_ns` is the time of the last
-    change of anything about the file, in nanoseconds, which no program can put back; None: not known."""
+    change of anything about the file, in nanoseconds, which no program can put back; None: not known.
+    `beside` is an opaque stamp of the pictures beside a RAW photo, to one of which it may belong; its photo
+    is then that picture, as long as it is there. None: there are none, or it is no RAW."""
 
     path: bytes
     size: int
@@ -144,6 +151,7 @@ class FileRecord:
     problem: str | None = None
     judged_by: str | None = None
     ctime_ns: int | None = None
+    beside: str | None = None
 
     def __post_init__(self) -> None:
         if self.hash is None and self.problem is None:
@@ -152,8 +160,7 @@ class FileRecord:
 
 class FileState(NamedTuple):
     """What the catalogue knows of a path. `settings` are those of its photo's embedding in the
-    generation that was asked for; None: it is not embedded there. `hash`, `problem` and `judged_by` are as
-    in `FileRecord`."""
+    generation that was asked for; None: it is not embedded there. The others are as in `FileRecord`."""
 
     size: int
     mtime_ns: int
@@ -164,6 +171,7 @@ class FileState(NamedTuple):
     settings: str | None
     judged_by: str | None = None
     ctime_ns: int | None = None
+    beside: str | None = None
 
 
 class ForgottenPhoto(NamedTuple):
@@ -204,6 +212,16 @@ class UserAnnotations:
     regions: tuple[NewRegion, ...] = ()
     captions: tuple[NewCaption, ...] = ()
     given: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMetadata:
+    """What is known of a photo from its file and from those beside it; `NewCaption.region` counts in
+    `regions`."""
+
+    info: PhotoInfo
+    regions: tuple[NewRegion, ...] = ()
+    captions: tuple[NewCaption, ...] = ()
 
 
 class ReadText(NamedTuple):
@@ -311,7 +329,7 @@ class Photo:
         latitude, longitude: degrees, north and east positive.
         rating: 0 to 5.
         captions: of the whole photo, but for what was read in it.
-        regions: those that were given, not those that the model proposed.
+        regions: those that were given, or are marked in its metadata; not those that the model proposed.
         phash: perceptual hash, 64 bits.
         lines: the text that was read in it; None: it was not read.
     """
@@ -440,6 +458,17 @@ class TokenDocument(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Suggestions:
+    """What filters may compare with, the most frequent first: cameras, tags, things that the detector names,
+    folders with photos."""
+
+    cameras: tuple[str, ...]
+    tags: tuple[str, ...]
+    objects: tuple[str, ...]
+    folders: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """What a library holds.
 
@@ -541,3 +570,17 @@ class TuningResult:
     queries: int
     curve: tuple[SearchParams, ...]
     chosen: SearchParams
+
+
+@dataclass(frozen=True, slots=True)
+class Waste:
+    """What `compact` can free: `dead` of `total` rows are tombstones, and take `bytes` on disk."""
+
+    dead: int = 0
+    total: int = 0
+    bytes: int = 0
+
+    @property
+    def is_much(self) -> bool:
+        """Whether indexing should compact by itself."""
+        return self.dead >= MIN_DEAD_ROWS and 2 * self.dead > self.total

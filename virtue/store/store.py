@@ -1,245 +1,75 @@
-"""A library on disk."""
+"""What a library is to the rooms above, wherever it is kept."""
 
 from __future__ import annotations
 
-import logging
-import os
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import partial
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from virtue.errors import DamagedError, SchemaError, StoreError
-from virtue.paths import absolute
-from virtue.store import layout as names
-from virtue.store import mounts
-from virtue.store.cache import StoreCache
-from virtue.store.catalogue import database
 from virtue.store.records import Fault, TextChecks
 from virtue.store.snapshot import Snapshot
-from virtue.store.vectors.row_files import damaged
 
 if TYPE_CHECKING:
-    import torch
-
-    from virtue.store.writer import Writer
-
-LOG = logging.getLogger("virtue")
-
-Connect = Callable[[], sqlite3.Connection]
-
-LOCK_TIMEOUT = 10.0
-"""Seconds to wait for another process that makes or migrates the same library."""
+    from virtue.store.writer import Writer  # brings SQLAlchemy, which no search needs
 
 
-class Store:
-    """An open library. Threads may share it; each takes its own snapshot.
+class Store(ABC):
+    """An open library, made by `open_store`. Threads may share it; each takes its own snapshot. Use it as a
+    context manager, or close it.
 
     Attributes:
-        folder: where it lies, absolute.
+        name: what messages call it; never with a password.
+        folder: where it lies, absolute, and may keep files; None: it lies on a server.
         read_only: nothing is ever written.
     """
 
-    folder: Path
+    name: str
+    folder: Path | None
     read_only: bool
 
-    def __init__(
-        self, folder: Path, connect: Connect, read_only: bool, device: torch.device | None = None
-    ) -> None:
-        self.folder = folder
-        self.read_only = read_only
-        self._connect = connect
-        self._cache = StoreCache(folder, device)
-        self._free: list[sqlite3.Connection] = []
-        self._identity = names.identify(folder)
+    @abstractmethod
+    def read(self) -> AbstractContextManager[Snapshot]:
+        """Opens a snapshot of the library as it is now, for as long as the block lasts."""
 
-    @classmethod
-    def open(
-        cls,
-        folder: str | os.PathLike[str],
-        *,
-        create: bool = False,
-        read_only: bool = False,
-        vectors_device: str | None = None,
-    ) -> Store:
-        """Opens the library in `folder`; use it as a context manager, or close it.
-
-        Args:
-            create: make one if there is none.
-            read_only: never write, so that network mounts and read-only folders can be used.
-            vectors_device: a device of torch, "cuda" or "cuda:1", whose memory holds the vectors (two bytes a
-                column) from the first search on. Searches are exact then, whether there is an index or
-                not; of most use where many millions of rows are searched often.
+    @abstractmethod
+    def read_sound(self) -> AbstractContextManager[Snapshot]:
+        """Opens a snapshot as `read` does, after all rows of the active generation were checked.
 
         Raises:
-            LibraryNotFoundError: there is none, and `create` is False.
-            SchemaError: it was written by a newer virtue; or by an older one, and `read_only`.
-            DamagedError: its catalogue cannot be read.
-            StoreError: it cannot be written to, or lies on a network mount, and `read_only` is False;
-                there is no such device.
+            DamagedError: rows are not what was written.
         """
-        place = Path(os.fsdecode(absolute(folder)))
-        device = _device(vectors_device) if vectors_device else None
-        if not read_only:
-            mounts.refuse_network(place)
-        names.refuse_links(place)
-        if create and not read_only and not (place / names.CATALOGUE).exists():
-            _make(place)
-        names.require(place)
-        connect = partial(database.connect, place / names.CATALOGUE, _mode(place, read_only))
-        with database.translate_errors(place), closing(connect()) as connection:
-            if not database.is_current(connection, place):
-                _migrate(place, connection, read_only)
-        LOG.info("opened the library %s%s", place, " to read only" if read_only else "")
-        return cls(place, connect, read_only, device)
 
-    @contextmanager
-    def read(self) -> Iterator[Snapshot]:
-        """Opens a snapshot of the library as it is now, for as long as the block lasts."""
-        names.require_same(self.folder, self._identity)
-        with database.translate_errors(self.folder), self._connected() as connection:
-            connection.execute("BEGIN")
-            snapshot = Snapshot(connection, self.folder, self._cache)
-            while not snapshot.is_complete:
-                # A writer may have dropped the generation between the look at the catalogue and the
-                # look at its files. If nothing was written, they are truly gone.
-                seen = snapshot.version
-                connection.rollback()
-                connection.execute("BEGIN")
-                snapshot = Snapshot(connection, self.folder, self._cache)
-                if snapshot.version == seen:
-                    break
-            yield snapshot
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """A connection that an earlier read is done with, if there is one."""
-        try:
-            connection = self._free.pop()
-        except IndexError:
-            connection = self._connect()
-        try:
-            yield connection
-        except BaseException:
-            connection.close()
-            raise
-        connection.rollback()
-        self._free.append(connection)
-
-    @contextmanager
-    def write(self, command: str) -> Iterator[Writer]:
-        """Opens the library for writing, for as long as the block lasts. First removes what a writer that
-        died left behind.
+    @abstractmethod
+    def write(self, command: str) -> AbstractContextManager[Writer]:
+        """Opens the library for writing, for as long as the block lasts.
 
         Args:
-            command: what the user ran, for the message that a second writer gets.
+            command: what the user ran, for the message that another writer gets.
 
         Raises:
             LockedError: another writer has it; names the process, host, command and since when.
             StoreError: the library was opened read-only.
         """
-        if self.read_only:
-            raise StoreError(f"the library {self.folder} was opened read-only: open it for writing")
-        # Here, not above: who only searches does not pay for them.
-        from virtue.store.lock import writer_lock
-        from virtue.store.writer import Writer
 
-        with writer_lock(self.folder, command):
-            engine = database.engine(self.folder / names.CATALOGUE)
-            try:
-                writer = Writer(self.folder, engine, self._identity)
-                yield writer
-                writer.drop_pathless_photos()
-                writer.purge_tokens()
-            finally:
-                engine.dispose()
-
+    @abstractmethod
     def verify(self, checks: TextChecks | None = None) -> list[Fault]:
         """Finds all that is wrong with the library. Reads all of it.
 
         Args:
             checks: how to tell whether texts of the rooms above can be read; None: they are not looked at.
         """
-        try:
-            while True:
-                with self.read() as snapshot:
-                    faults, seen = snapshot.faults(checks), snapshot.file_ids()
-                if not faults or not self._has_other_files(seen):
-                    return faults
-        except DamagedError as error:
-            return [Fault("catalogue", str(error), repairable=False)]
 
-    @contextmanager
-    def read_sound(self) -> Iterator[Snapshot]:
-        """Opens a snapshot as `read` does, after all rows of the active generation were checked.
+    @abstractmethod
+    def free_bytes(self) -> int | None:
+        """Returns how much room there is for more; None: that cannot be told."""
 
-        Raises:
-            DamagedError: rows are not what was written.
-        """
-        while True:
-            with self.read() as snapshot:
-                faults, seen = snapshot.row_faults(), snapshot.file_ids()
-                if not faults:
-                    yield snapshot
-                    return
-            if not self._has_other_files(seen):
-                raise damaged(f"the library {self.folder} is damaged ({faults[0].what})")
-
-    def _has_other_files(self, seen: frozenset[tuple[str, int]]) -> bool:
-        """Returns whether a writer has replaced files since, so that they may have been missed."""
-        with self.read() as snapshot:
-            return snapshot.file_ids() != seen
-
+    @abstractmethod
     def close(self) -> None:
-        while self._free:
-            self._free.pop().close()
+        """Closes what is open."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _make(place: Path) -> None:
-    from virtue.store.lock import writer_lock
-
-    names.prepare(place)
-    with writer_lock(place, "making the library", timeout=LOCK_TIMEOUT):
-        if not (place / names.CATALOGUE).exists():
-            database.create(place)
-
-
-def _device(name: str) -> torch.device:
-    from virtue.torch_device import find_device
-
-    return find_device(name, StoreError)
-
-
-def _mode(place: Path, read_only: bool) -> database.Mode:
-    writable = os.access(place, os.W_OK) and os.access(place / names.CATALOGUE, os.W_OK)
-    if not read_only:
-        if not writable:
-            raise StoreError(f"the library {place} cannot be written to: open it read-only")
-        return "read"
-    if writable and not mounts.network_mount(place) and database.can_be_shared(place / names.CATALOGUE):
-        return "look"
-    names.require_settled(place)
-    return "frozen"
-
-
-def _migrate(place: Path, reading: sqlite3.Connection, read_only: bool) -> None:
-    if read_only:
-        raise SchemaError(
-            f"the library {place} was written by an older virtue: open it once for writing, "
-            "which brings it up to date"
-        )
-    from virtue.store.catalogue.migrate import upgrade
-    from virtue.store.lock import writer_lock
-
-    with writer_lock(place, "bringing the library up to date", timeout=LOCK_TIMEOUT):
-        # Another process may have done it while this one waited.
-        if not database.is_current(reading, place):
-            upgrade(place)

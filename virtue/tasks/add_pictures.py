@@ -39,6 +39,10 @@ def add_pictures(
     progress: Callable[[Progress], None] | None,
 ) -> Report:
     """Keeps pictures in the library's folder and indexes them; see `Library.add`."""
+    if store.folder is None:
+        raise InputError(
+            f"the library {store.name} has no folder for pictures: write them to one of yours, and index that"
+        )
     folder = folder_of(store.folder)
     written: dict[bytes, bool] = {}
     refused: list[tuple[bytes, str]] = []
@@ -88,6 +92,12 @@ def add_pictures(
     return report
 
 
+def _find_folder(store: Store) -> bytes | None:
+    """Returns the folder of added pictures; None: nothing was ever added."""
+    folder = None if store.folder is None else folder_of(store.folder)
+    return folder if folder is not None and os.path.isdir(folder) else None
+
+
 def _write(path: bytes, content: bytes) -> None:
     """Writes a file, complete or not at all."""
     folder, name = os.path.split(path)
@@ -101,8 +111,8 @@ def _write(path: bytes, content: bytes) -> None:
 
 def find_lost_pictures(store: Store) -> list[Fault]:
     """Finds pictures that were added and are not what they were. Reads them all."""
-    folder = folder_of(store.folder)
-    if not os.path.isdir(folder):
+    folder = _find_folder(store)
+    if folder is None:
         return []
     with store.read() as snapshot:
         files = snapshot.files()
@@ -125,8 +135,8 @@ def find_lost_pictures(store: Store) -> list[Fault]:
 def remove_forgotten(store: Store) -> int:
     """Removes the files of added pictures that were forgotten, and of additions that were never finished;
     returns how many bytes that frees."""
-    folder = folder_of(store.folder)
-    if not os.path.isdir(folder):
+    folder = _find_folder(store)
+    if folder is None:
         return 0
     with store.read() as snapshot:
         known = snapshot.files()
@@ -142,7 +152,10 @@ def remove_forgotten(store: Store) -> int:
 
 def take_pictures(photos: Iterable[PhotoExport], store: Store) -> Iterator[PhotoExport]:
     """Copies pictures that were added to another library into this one's folder; names that are taken here
-    stay."""
+    stay. A library on a server has no folder: they stay where they are."""
+    if store.folder is None:
+        yield from photos
+        return
     folder = folder_of(store.folder)
     for each in photos:
         own = [file for file in each.files if name_of(file.path) is not None]

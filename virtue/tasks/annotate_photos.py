@@ -45,8 +45,8 @@ class Annotation:
         tags: in place of those that the photo says itself; None: they stay.
         rating: 0 to 5, or None for no rating; `...`: it stays.
         regions: all that the photo shall have beside those that the model proposes. One of `Photo.regions` is
-            kept, or changed if `dataclasses.replace` changed it; what is left out goes. A new one, or a new
-            box, needs the photo's file.
+            kept, or changed if `dataclasses.replace` changed it; what is left out goes, also if the photo's
+            metadata mark it. A new one, or a new box, needs the photo's file.
     """
 
     photo_id: int
@@ -132,7 +132,7 @@ def _embed(model: Embedder, items: Sequence[Item]) -> np.ndarray:
 def _metadata(
     snapshot: Snapshot, photo: Photo, said: Annotation
 ) -> tuple[str, int | None, tuple[str, ...]] | None:
-    if said.tags is None and isinstance(said.rating, EllipsisType):
+    if said.tags is None and isinstance(said.rating, EllipsisType) and said.regions is None:
         return None
     given = Given.from_json(snapshot.user_annotations(photo.hash).given)
     rating, tags = photo.rating, photo.tags
@@ -142,6 +142,8 @@ def _metadata(
     if said.tags is not None:
         tags = _read_texts("tags", said.tags, MAX_TAGS, MAX_TAG)
         given = replace(given, tags=tags)
+    if said.regions is not None:
+        given = replace(given, has_regions=True)
     return given.to_json(), rating, tags
 
 

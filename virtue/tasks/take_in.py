@@ -38,6 +38,8 @@ def take_in(
 
 def remember_folder(store: Store, writer: Writer) -> None:
     """Notes that the library has pictures of its own, if it has, so that indexing looks at them."""
+    if store.folder is None:
+        return
     folder = folder_of(store.folder)
     with store.read() as snapshot:
         known = {root.path for root in snapshot.roots()}

@@ -16,9 +16,11 @@ from torch.nn import functional as F
 
 from tests.conftest import Run
 from tests.embedder.towers.builders import PATCH, SIDE, WORDS, picture
+from tests.embedder.waits import Waits
 from virtue import Library
-from virtue.embedder import Embedder
+from virtue.embedder import Embedder, Item
 from virtue.errors import InputError, ModelError, PictureError, PromptError
+from virtue.geometry import Prompt
 from virtue.pictures import load
 
 WIDE, SQUARE = picture(96, 64, seed=1), picture(SIDE, SIDE, seed=2)
@@ -238,7 +240,7 @@ def test_a_vector_does_not_depend_on_its_batch(folder, way):
     alone = np.stack([embedder.encode(each) for each in MIXED])
 
     @given(st.permutations(range(len(MIXED))), st.integers(1, len(MIXED)))
-    @settings(max_examples=5, deadline=None)
+    @settings(max_examples=5)
     def check(order, batch_size):
         together = embedder.encode([MIXED[n] for n in order], batch_size=batch_size)
         np.testing.assert_allclose(together, alone[list(order)], atol=1e-5)
@@ -296,6 +298,24 @@ def test_proposals_lie_in_the_picture_and_differ(embedder):
     for n, box in enumerate(boxes):
         assert box.within(96, 64) == box
         assert all(box.iou(other) <= 0.6 for other in boxes[:n])
+
+
+def test_a_card_is_waited_for_once_a_batch(embedder):
+    model = embedder.model
+    pictures = [load(picture(96 + 8 * seed, 64, seed=seed)) for seed in range(3)]
+    limits, scenes = [6, 0, 3], model.scenes(pictures)
+    with Waits() as waits:
+        proposals = model.propose_all(scenes, limits)
+    assert waits.count == 2  # for the tokens, and for how alike the boxes look
+    assert proposals == [model.propose(*one) for one in zip(model.scenes(pictures), limits, strict=True)]
+    items = [
+        [Item(scene), *(Item(scene, Prompt(each.box)) for each in some)]
+        for scene, some in zip(scenes, proposals, strict=True)
+    ]
+    with Waits() as waits:
+        together = model.embed([item for some in items for item in some])
+    assert waits.count == 1
+    np.testing.assert_array_equal(together, np.concatenate([model.embed(some) for some in items]))
 
 
 # -- bad input --------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_every_part_of_an_item_counts(make: Make, settings: dict) -> None:
 def test_the_number_of_segmentation_tokens_is_a_setting(make: Make, layout: str, tokens: int) -> None:
     model = make(layout=layout, segmentation_tokens=tokens).model
     (scene,) = model.scenes([load(WIDE)])
-    (drawn,) = [model._to_sequence(Item(scene, Prompt(box=Box(1, 2, 30, 40)), "5"), ()).prompt]
+    (drawn,) = [model.to_sequence(Item(scene, Prompt(box=Box(1, 2, 30, 40)), "5")).prompt]
     assert model.network.segmentation_tokens([scene], [drawn]).shape == (1, tokens, model.dim)
 
 
@@ -93,7 +93,7 @@ def test_regions_that_share_their_image_are_equal_to_a_full_pass_each(make: Make
     model = make(layout="image-first").model
     wide, tall = model.scenes([load(WIDE), load(TALL)])
     rows = [
-        model._to_sequence(Item(scene, prompt, text), ())
+        model.to_sequence(Item(scene, prompt, text))
         for scene in (wide, tall)
         for prompt, text in (
             (Prompt(box=Box(10, 20, 80, 90)), None),
@@ -122,7 +122,7 @@ def test_two_pictures_of_one_size_share_a_batch(make: Make) -> None:
     model = make(layout="image-first").model
     scenes = model.scenes([load(picture(seed, 180, 120)) for seed in (1, 2)])
     rows = [
-        model._to_sequence(Item(scene, Prompt(box=Box(x, 20, x + 50, 90)), "5"), ())
+        model.to_sequence(Item(scene, Prompt(box=Box(x, 20, x + 50, 90)), "5"))
         for scene in scenes
         for x in (5, 70)
     ]

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from tests.data.recipe import picture
 from tests.embedder.virtue_model.conftest import Make
+from tests.embedder.waits import Waits
 from virtue.embedder.batching import Budget
 from virtue.embedder.virtue_model import image_preprocessing
 from virtue.embedder.virtue_model.mask_proposals import _bound_masks, propose
@@ -49,7 +49,7 @@ def test_patches_are_those_of_the_published_processor(make: Make, size: tuple[in
     assert torch.equal(patches, expected["pixel_values"])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(4, 300), st.integers(4, 300), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_resizing_on_the_device_is_pillows_but_for_rounding(
     width: int, height: int, columns: int, rows: int, seed: int
@@ -170,18 +170,6 @@ def test_the_models_own_proposals_are_on_its_own_encoding(make: Make) -> None:
     (scene,) = embedder.scenes([load(picture(6, 300, 160))])
     for box in embedder.propose(scene, 12):
         assert box == box.within(300, 160)
-
-
-class Waits(TorchFunctionMode):
-    """Counts what a card would be waited for: whatever brings numbers home."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += getattr(function, "__name__", "") in ("cpu", "item", "tolist", "nonzero", "__bool__")
-        return function(*args, **(kwargs or {}))
 
 
 def test_a_card_is_waited_for_once_for_the_proposals_of_many_photos(make: Make) -> None:

@@ -61,7 +61,7 @@ MAX_THINGS = 16
 
 BASELINE = 0.6
 """Share of the score of a region that showed the class nearest to a text, and nothing else: what is taken off
-to tell whether a thing is there (`python -m virtue.evaluation.sureness`)."""
+to tell whether a thing is there (`virtue evaluate sureness`)."""
 
 TWO_PARTS = frozenset({"e958bb80408746d63f544d3f086752d9"})
 """Fingerprints of earlier versions, whose rows are the meaning and the look of today, [m, l] / sqrt 2."""
@@ -218,6 +218,10 @@ class Mini:
         else:
             asked = self._join(IMAGE_MEANING * meanings, looks, 0 * colours)
         return np.where(looks.any(axis=1, keepdims=True), asked, texts)
+
+    def weigh_cells(self, scene: FeatureMaps, prompt: Prompt) -> np.ndarray:
+        weights: np.ndarray = _weights(scene, [prompt])[0].reshape(scene.grid)
+        return weights
 
     def text_baselines(self, vectors: np.ndarray) -> np.ndarray:
         nearest = (vectors[:, :MEANING] @ self._class_meanings.T).max(axis=1)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image
 
 from virtue.geometry import compute_ious, suppress_non_maxima
 from virtue.onnx_session import open_session
@@ -71,6 +70,8 @@ class NanoDet:
         scale = SIDE / max(pixels.shape[:2])
         h, w = (max(1, round(length * scale / STEP)) * STEP for length in pixels.shape[:2])
         if pixels.shape[:2] != (h, w):
+            from PIL import Image  # a search by words needs none
+
             pixels = np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.BICUBIC))
         scores, sides = self._session.run(None, {"pixels": np.ascontiguousarray(pixels[None])})
         best = scores[0].max(axis=1)

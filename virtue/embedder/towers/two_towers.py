@@ -15,13 +15,14 @@ from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.feature_map import FeatureMap
 from virtue.embedder.model import Find, Item, Proposal
 from virtue.embedder.pooling import box_weights, coarsen, prompt_weights
-from virtue.embedder.proposals import propose
-from virtue.embedder.towers.preprocessing import Preprocessing, crop_to_box, draw_circle
+from virtue.embedder.proposals import choose, find_candidates
+from virtue.embedder.region_pictures import crop_to_box, draw_circle
+from virtue.embedder.towers.preprocessing import Preprocessing
 from virtue.embedder.towers.text_tower import TextTower
 from virtue.embedder.towers.vision_tower import Tokens, VisionEncoder
 from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.errors import InputError
-from virtue.geometry import Prompt
+from virtue.geometry import Box, Prompt
 from virtue.pictures import Picture
 from virtue.resizing import Resizing
 from virtue.vector_math import unit_rows
@@ -48,11 +49,13 @@ on CIRR and FashionIQ). Not measured for SigLIP."""
 
 @dataclass(slots=True, eq=False)
 class Scene:
-    """A picture, its vector (dim,), and its tokens once a region has been asked for."""
+    """A picture and its vector (dim,). Once a region has been asked for: its tokens, and `cells`, which are
+    they as (rows, columns, channels) float32 of unit length, in the processor's memory."""
 
     picture: Picture
     embedding: Tensor
     tokens: Tokens | None
+    cells: np.ndarray | None = None
 
 
 class TwoTowerModel:
@@ -98,16 +101,24 @@ class TwoTowerModel:
             for picture, (embedding, tokens) in zip(pictures, seen, strict=True)
         ]
 
-    @torch.inference_mode()
     def propose(self, scene: Scene, limit: int) -> list[Proposal]:
-        def look(maps: FeatureMap, weights: np.ndarray) -> np.ndarray:
-            return _to_unit_rows(self._read_regions(scene, coarsen(weights, maps.grid)))
+        return self.propose_all([scene], [limit])[0]
 
-        maps = self._feature_map(scene)
-        cell = maps.width * maps.height / (maps.last.shape[0] * maps.last.shape[1])
-        # One token that stands out is more often the tower's scratch paper than a thing (arXiv 2309.16588).
-        boxes = [box for box in propose(maps, MAX_PROPOSALS, look) if box.area > MIN_CELLS * cell]
-        return [Proposal(box) for box in boxes[:limit]]
+    @torch.inference_mode()
+    def propose_all(self, scenes: Sequence[Scene], limits: Sequence[int]) -> list[list[Proposal]]:
+        """Proposes boxes for many scenes, each with its limit, as `propose` does for one. The device is
+        waited for twice."""
+        maps = self._feature_maps(scenes)
+        candidates = [find_candidates(each) for each in maps]
+        read = [
+            self._read_regions(scene, coarsen(weights, each.grid))
+            for scene, each, (_, weights) in zip(scenes, maps, candidates, strict=True)
+        ]
+        looks = _to_unit_rows_each(read)
+        return [
+            [Proposal(box) for box in _choose_large(maps[n], boxes, looks[n])[: limits[n]]]
+            for n, (boxes, _) in enumerate(candidates)
+        ]
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
         """Embeds documents. A text beside an image is its equal.
@@ -155,22 +166,25 @@ class TwoTowerModel:
     def _embed_images(self, items: Sequence[Item]) -> np.ndarray:
         """(n, dim) unit rows: items of one scene are read together, drawn pictures pass together."""
         rows = np.zeros((len(items), self.dim), np.float32)
+        whole = [n for n, item in enumerate(items) if not item.prompt]
         prompted = [n for n, item in enumerate(items) if item.prompt]
-        for n, item in enumerate(items):
-            if not item.prompt:
-                rows[n] = _to_unit_rows(_scene(item).embedding[None])[0]
+        read = [_scene(items[n]).embedding[None] for n in whole]
+        places = list(whole)
         if self._variant in ("crop", "circle"):
             if prompted:
                 rows[prompted] = self._embed_drawn([items[n] for n in prompted])
-            return rows
-        by_scene: dict[int, list[int]] = {}
-        for n in prompted:
-            by_scene.setdefault(id(items[n].scene), []).append(n)
-        self._fill_tokens([_scene(items[places[0]]) for places in by_scene.values()])
-        for places in by_scene.values():
-            scene = _scene(items[places[0]])
-            weights = self._weights(scene, [items[n].prompt for n in places])
-            rows[places] = _to_unit_rows(self._read_regions(scene, weights))
+        else:
+            by_scene: dict[int, list[int]] = {}
+            for n in prompted:
+                by_scene.setdefault(id(items[n].scene), []).append(n)
+            scenes = [_scene(items[own[0]]) for own in by_scene.values()]
+            for scene, maps, own in zip(scenes, self._feature_maps(scenes), by_scene.values(), strict=True):
+                weights = np.stack([_fine_weights(maps, items[n].prompt or Prompt()) for n in own])
+                read.append(self._read_regions(scene, coarsen(weights, maps.grid)))
+                places += own
+        if places:
+            # All at once: the device is waited for here.
+            rows[places] = _to_unit_rows(torch.cat([part.float() for part in read]))
         return rows
 
     def _embed_drawn(self, items: Sequence[Item]) -> np.ndarray:
@@ -187,6 +201,11 @@ class TwoTowerModel:
         seen = self._encode(items, pixels, keep_tokens=False)
         return _to_unit_rows(torch.stack([embedding for embedding, _ in seen]))
 
+    def weigh_cells(self, scene: Scene, prompt: Prompt) -> np.ndarray:
+        """Returns how much each cell of a picture counts: (rows, columns) float32, which sum to 1."""
+        (maps,) = self._feature_maps([scene])
+        return _fine_weights(maps, prompt).reshape(maps.grid)
+
     # -- tokens ----------------------------------------------------------------------------------------
 
     def _fill_tokens(self, scenes: Iterable[Scene]) -> None:
@@ -196,25 +215,18 @@ class TwoTowerModel:
         for scene, (_, tokens) in zip(blind, seen, strict=True):
             scene.tokens = tokens
 
-    def _tokens(self, scene: Scene) -> Tokens:
-        self._fill_tokens([scene])
-        assert scene.tokens is not None
-        return scene.tokens
-
     def _read_regions(self, scene: Scene, shares: np.ndarray) -> Tensor:
-        return self._vision.read_regions(self._tokens(scene), torch.from_numpy(shares).to(self.device))
+        return self._vision.read_regions(_tokens(scene), upload(torch.from_numpy(shares), self.device))
 
-    def _feature_map(self, scene: Scene) -> FeatureMap:
-        """The tokens as the map that points are compared on and proposals are found in. Of unit length:
+    def _feature_maps(self, scenes: Sequence[Scene]) -> list[FeatureMap]:
+        """The tokens as the maps that points are compared on and proposals are found in. Of unit length:
         a few tokens of a large tower are long without meaning more (arXiv 2309.16588)."""
-        tokens = self._tokens(scene)
-        last = _to_unit_rows(tokens.patches).reshape(*tokens.grid, -1)
-        return FeatureMap(scene.picture.width, scene.picture.height, last)
-
-    def _weights(self, scene: Scene, prompts: Sequence[Prompt | None]) -> np.ndarray:
-        """(len(prompts), rows * columns) float32, rows sum to 1: the share of each cell in each region."""
-        maps = self._feature_map(scene)
-        return coarsen(np.stack([_fine_weights(maps, prompt or Prompt()) for prompt in prompts]), maps.grid)
+        self._fill_tokens(scenes)
+        unread = [scene for scene in scenes if scene.cells is None]
+        patches = [_tokens(scene).patches for scene in unread]
+        for scene, rows in zip(unread, _to_unit_rows_each(patches), strict=True):
+            scene.cells = rows.reshape(*_tokens(scene).grid, -1)
+        return [_feature_map(scene) for scene in scenes]
 
     # -- passes ----------------------------------------------------------------------------------------
 
@@ -252,6 +264,30 @@ def _fine_weights(maps: FeatureMap, prompt: Prompt) -> np.ndarray:
     if prompt.box is not None and not prompt.points and prompt.mask is None:
         return box_weights([prompt.box], maps.width, maps.height, maps.grid)[0]
     return prompt_weights(prompt, maps.width, maps.height, maps.last)
+
+
+def _tokens(scene: Scene) -> Tokens:
+    assert scene.tokens is not None, "filled before"
+    return scene.tokens
+
+
+def _feature_map(scene: Scene) -> FeatureMap:
+    assert scene.cells is not None, "read before"
+    return FeatureMap(scene.picture.width, scene.picture.height, scene.cells)
+
+
+def _choose_large(maps: FeatureMap, boxes: Sequence[Box], looks: np.ndarray) -> list[Box]:
+    # One token that stands out is more often the tower's scratch paper than a thing (arXiv 2309.16588).
+    least = MIN_CELLS * maps.width * maps.height / (maps.last.shape[0] * maps.last.shape[1])
+    return [box for box in choose(boxes, looks, MAX_PROPOSALS) if box.area > least] if boxes else []
+
+
+def _to_unit_rows_each(parts: Sequence[Tensor]) -> list[np.ndarray]:
+    """Unit rows of each, with one wait for the device."""
+    if not parts:
+        return []
+    rows = _to_unit_rows(torch.cat(list(parts)))
+    return np.split(rows, np.cumsum([len(part) for part in parts])[:-1])
 
 
 def _to_unit_rows(vectors: Tensor) -> np.ndarray:

@@ -23,6 +23,8 @@ PUBLISHED_SQUARE = 1344
 """Bounds that the published code puts on a picture, whatever its preprocessor_config.json says, and the side
 of the square that its evaluation makes of every picture before."""
 
+NEWER_SETTINGS = ("matryoshka", "dim")
+"""Settings that models from before they existed do not have."""
 MAX_PIXELS = 16 * PUBLISHED_MAX_PIXELS
 """What no number of a configuration may exceed."""
 
@@ -54,6 +56,8 @@ class Configuration:
         text_match: dot product from which on two texts speak of one thing.
         instructions: name -> template; see `instructions.py`.
         defaults: kind of item -> name of the instruction it gets when the caller names none.
+        matryoshka: how many of its first numbers a vector may be cut to, as it was trained for.
+        dim: to how many it is cut; None: to none.
         proposal_quality, proposal_stability: what a proposed mask must reach (SAM 2.1's own filters).
     """
 
@@ -72,6 +76,8 @@ class Configuration:
     defaults: Mapping[str, str] = field(default_factory=dict)
     proposal_quality: float = 0.8
     proposal_stability: float = 0.92
+    matryoshka: tuple[int, ...] = ()
+    dim: int | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in ("published", "image-first"):
@@ -127,18 +133,23 @@ class Configuration:
                 raise ModelError(
                     f"the model's configuration says {name} = {value!r:.60}, which cannot be: get it again"
                 )
-        return cls(**values)
+        return cls(**{**values, "matryoshka": tuple(values.get("matryoshka", ()))})
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"instructions": dict(self.instructions), "defaults": dict(self.defaults)}
+        made = asdict(self) | {"instructions": dict(self.instructions), "defaults": dict(self.defaults)}
+        # Left out where they say nothing: fingerprints are of this.
+        made["matryoshka"] = list(self.matryoshka)
+        return {name: value for name, value in made.items() if name not in NEWER_SETTINGS or value}
 
 
 def _is_setting(name: str, value: Any) -> bool:
     """Returns whether a value is of the type, and in the range, that a setting has."""
     if name in ("instructions", "defaults"):
         return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    if name == "matryoshka":
+        return isinstance(value, list) and all(type(dim) is int and 0 < dim <= MAX_PIXELS for dim in value)
     default = getattr(Configuration(), name)
-    if name == "side":
+    if name in ("side", "dim"):
         return value is None or (type(value) is int and 0 < value <= MAX_PIXELS)
     if isinstance(default, float):
         return type(value) in (int, float)

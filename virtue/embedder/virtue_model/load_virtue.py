@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import Sam2Model
@@ -15,11 +16,13 @@ from virtue.embedder.completeness import CONNECTOR
 from virtue.embedder.model_folder import read_json, reading, shown
 from virtue.embedder.torch_runtime import check_compiler, place_weights
 from virtue.embedder.virtue_model import published_layout
+from virtue.embedder.virtue_model.assembling import assemble, is_plain_qwen
 from virtue.embedder.virtue_model.configuration import MAX_PIXELS, MODEL_TYPE, Configuration, Resize
 from virtue.embedder.virtue_model.network import Network
 from virtue.embedder.virtue_model.qwen2_vl import Qwen2VLLanguage, Qwen2VLVision
 from virtue.embedder.virtue_model.sam2 import Sam2Segmentation
 from virtue.embedder.virtue_model.tokenizer import TextTokenizer
+from virtue.embedder.virtue_model.trained_adapter import is_trained_adapter, load_trained_adapter
 from virtue.embedder.virtue_model.virtue_model import VirtueModel
 from virtue.embedder.weights import build_backbone, load_into, read_folder, select_prefix
 from virtue.errors import ModelError
@@ -27,6 +30,8 @@ from virtue.torch_device import find_device
 
 PREPROCESSING_VERSION = "1"
 """Goes into the fingerprint: to be raised when the same weights give other vectors than before."""
+MAX_BASES = 8
+"""Adapters that a model may stand on, one on the other."""
 SAMPLES_PER_TENSOR = 64
 """Values of each tensor that its fingerprint looks at."""
 
@@ -40,6 +45,7 @@ def load(
     compile: bool = False,
     resize: Resize | None = None,
     max_pixels: int | None = None,
+    dim: int | None = None,
 ) -> VirtueModel:
     """Loads a model in the published layouts or in virtue's own.
 
@@ -50,7 +56,7 @@ def load(
         offline: download nothing (SAM 2.1, or the base of a training checkpoint, where they are not there).
         dtype: of the parameters.
         compile: let torch.compile make the three backbones faster, when they are first used.
-        resize, max_pixels: as in `Configuration`; None: as the model says.
+        resize, max_pixels, dim: as in `Configuration`; None: as the model says.
 
     Raises:
         ModelError: no such model or device; a file is missing or damaged; tensors that do not fit.
@@ -61,12 +67,13 @@ def load(
     folder = Path(folder)
     # float16 comes by way of bfloat16, of which the fingerprint is: it cannot hold all the same numbers.
     read_as = torch.bfloat16 if dtype == torch.float16 else dtype
-    is_published = published_layout.is_published(folder)
-    network = published_layout.load(folder, read_as, offline) if is_published else _load_own(folder, read_as)
+    network = load_network(folder, read_as, offline)
     if resize:
         network.configuration = replace(network.configuration, resize=resize)
     if max_pixels is not None:
         network.configuration = _with_max_pixels(network.configuration, max_pixels)
+    if dim is not None:
+        network.configuration = _with_dim(network.configuration, dim)
     vocabulary = network.language.config["text_config"]["vocab_size"]
     tokenizer = TextTokenizer(folder / "tokenizer.json", network.configuration.max_text_tokens, vocabulary)
     fingerprint = _compute_fingerprint(network, tokenizer.file)
@@ -74,6 +81,27 @@ def load(
     if compile:
         network.enable_compile()
     return VirtueModel(str(folder), fingerprint, network, tokenizer)
+
+
+def load_network(folder: Path, dtype: torch.dtype, offline: bool, depth: int = 0) -> Network:
+    """Loads a network from a folder in any layout.
+
+    Raises:
+        ModelError: as `load` does.
+    """
+    if published_layout.is_published(folder):
+        return published_layout.load(folder, dtype, offline)
+    if not is_trained_adapter(folder):
+        return _load_own(folder, dtype)
+    if depth == MAX_BASES:
+        raise ModelError(f"{folder} stands on {MAX_BASES} adapters, one on the other: convert one of them")
+
+    def load_base(base: Path, own: Mapping[str, Any]) -> Network:
+        if is_plain_qwen(base):
+            return assemble(base, str(own.get("segmenter")), torch.float32, offline)
+        return load_network(base, torch.float32, offline, depth + 1)
+
+    return load_trained_adapter(folder, offline, load_base)
 
 
 def _with_max_pixels(configuration: Configuration, pixels: int) -> Configuration:
@@ -85,6 +113,15 @@ def _with_max_pixels(configuration: Configuration, pixels: int) -> Configuration
             hint="--max-pixels N",
         )
     return replace(configuration, max_pixels=pixels)
+
+
+def _with_dim(configuration: Configuration, dim: int) -> Configuration:
+    if dim not in configuration.matryoshka:
+        trained = ", ".join(map(str, configuration.matryoshka)) or "none"
+        raise ModelError(
+            f"vectors of this model cannot be cut to {dim} numbers; it was trained for: {trained}"
+        )
+    return replace(configuration, dim=dim)
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
@@ -101,6 +138,8 @@ def is_model_folder(folder: Path) -> bool:
     if published_layout.is_published(folder):
         return True
     try:
+        if is_trained_adapter(folder):
+            return True
         return read_json(folder / "config.json").get("model_type") == MODEL_TYPE
     except ModelError:
         return False

@@ -89,6 +89,11 @@ class Network(nn.Module):
     def dtype(self) -> torch.dtype:
         return dtype_of(self.connector)
 
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.configuration.dim or self.language.hidden
+
     def enable_compile(self) -> None:
         for part in (self.segmentation, self.vision, self.language):
             part.enable_compile()
@@ -120,7 +125,7 @@ class Network(nn.Module):
         return torch.stack([tokens[n] for n in range(len(drawings))])
 
     def forward(self, rows: Sequence[InputSequence]) -> Tensor:
-        """Computes embeddings: (n, hidden) float32, unit rows. Rows are all texts, or all have scenes. Scenes
+        """Computes embeddings: (n, dim) float32, unit rows. Rows are all texts, or all have scenes. Scenes
         that several rows share are read once where the layout allows it; all must then have equally many
         tokens."""
         scenes = list(dict.fromkeys(row.scene for row in rows if row.scene is not None))
@@ -128,7 +133,7 @@ class Network(nn.Module):
             last = self._run_continued(rows, scenes)
         else:
             last = self._run_full(rows)
-        return functional.normalize(last.float(), dim=-1)
+        return functional.normalize(last.float()[:, : self.dim], dim=-1)
 
     def _run_full(self, rows: Sequence[InputSequence]) -> Tensor:
         """One full pass for each row."""

@@ -6,12 +6,14 @@ call before), and it cannot share what several sequences have in common.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention.bias import causal_lower_right
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, Qwen2VLModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.vision_utils import get_vision_position_ids
@@ -178,6 +180,11 @@ class Qwen2VLLanguage(nn.Module):
     def enable_compile(self) -> None:
         # One layer stands for all: seconds instead of minutes, and no graph for each length of a sequence.
         self._run_layer = torch.compile(_run_layer, dynamic=True)
+
+    def enable_checkpointing(self) -> None:
+        """Makes training keep one layer's activations in memory instead of all: the others are worked out
+        again on the way back."""
+        self._run_layer = partial(checkpoint, _run_layer, use_reentrant=False)
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.model.embed_tokens(ids)

@@ -95,6 +95,4 @@ def _card(network: Network, name: str, licence: str) -> str:
     shown = {key: settings[key] for key in settings if key not in ("instructions", "defaults")}
     rows = "\n".join(f"| `{key}` | {value} |" for key, value in shown.items())
     line = f"license: {licence}\n" if licence else ""
-    return CARD.format(
-        name=name, dim=network.language.hidden, version=__version__, settings=rows, licence=line
-    )
+    return CARD.format(name=name, dim=network.dim, version=__version__, settings=rows, licence=line)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from virtue.embedder.batching import Budget, room_on
 from virtue.embedder.dtypes import dtype_name
 from virtue.embedder.model import Find, Item, Proposal
 from virtue.embedder.uploads import prepare_ahead, stage, upload
 from virtue.embedder.virtue_model import image_preprocessing
-from virtue.embedder.virtue_model.configuration import PUBLISHED_SQUARE
+from virtue.embedder.virtue_model.configuration import PUBLISHED_SQUARE, BoxFrame
 from virtue.embedder.virtue_model.instructions import fill_template, item_kind, query_kinds
 from virtue.embedder.virtue_model.mask_proposals import propose
 from virtue.embedder.virtue_model.network import InputSequence, Network, Scene
-from virtue.embedder.virtue_model.prompt_encoding import encode_prompt
+from virtue.embedder.virtue_model.prompt_encoding import encode_prompt, stack_prompts
 from virtue.embedder.virtue_model.saving import save
 from virtue.embedder.virtue_model.tokenizer import TextTokenizer
+from virtue.geometry import Prompt
 from virtue.pictures import Picture
 from virtue.resizing import TINY_CELLS, Resizing, SquashedFirst, WholeCells
 
@@ -50,7 +53,7 @@ class VirtueModel:
         self.network = network.eval()
         self.tokenizer = tokenizer
         self.configuration = network.configuration
-        self.dim: int = network.language.hidden
+        self.dim: int = network.dim
         self.dtype = dtype_name(network.dtype)
         self.side = self.configuration.side
         self.text_match = self.configuration.text_match
@@ -65,6 +68,16 @@ class VirtueModel:
         self._tokens = Budget(FIRST_TOKENS[kind], room)
         self._pictures = Budget(FIRST_PICTURES[kind], room)
         self._points = Budget(FIRST_POINTS[kind], room)
+
+    def with_box_frame(self, frame: BoxFrame) -> VirtueModel:
+        """Returns this model with boxes in another frame (`Configuration.box_frame`): the same weights, and a
+        fingerprint of its own."""
+        if frame == self.configuration.box_frame:
+            return self
+        twin = copy(self)
+        twin.configuration = replace(self.configuration, box_frame=frame)
+        twin.fingerprint = f"{self.fingerprint}-{frame}"
+        return twin
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Writes one folder with safetensors, a configuration, the tokenizer and a card."""
@@ -180,6 +193,19 @@ class VirtueModel:
         )
         return [list(map(Proposal, boxes)) for boxes in found]
 
+    @torch.inference_mode()
+    def segment(self, scene: Scene, prompt: Prompt) -> np.ndarray:
+        """Returns the mask of what a prompt means, (height, width) bool: of the three that the segmentation
+        model makes, the one that it thinks best of."""
+        model = self.network.segmentation
+        drawn = encode_prompt(prompt, scene.width, scene.height, model.side, "scaled")
+        batch = stack_prompts([drawn], model.mask_side, self.device)
+        logits, quality = model.masks(scene.features[None], [level[None] for level in scene.fine], batch)
+        best = logits[0, quality[0].argmax()].float()[None, None]
+        size = scene.height, scene.width
+        mask: np.ndarray = functional.interpolate(best, size, mode="bilinear")[0, 0].gt(0).cpu().numpy()
+        return mask
+
     # -- items ---------------------------------------------------------------------------------------
 
     def embed(self, items: Sequence[Item]) -> np.ndarray:
@@ -188,13 +214,13 @@ class VirtueModel:
         Raises:
             InputError: a text is too long, or an instruction asks for a text that an item does not have.
         """
-        return self._embed([self._to_sequence(item, self._item_kinds(item)) for item in items])
+        return self._embed([self.to_sequence(item) for item in items])
 
     def queries(
         self, items: Sequence[Item], pictures: Sequence[Picture | None], find: Find
     ) -> list[np.ndarray]:
         """Embeds queries as `embed` does, with the instruction that the model has for such a query."""
-        sequences = [self._to_sequence(item, self._item_kinds(item, find)) for item in items]
+        sequences = [self.to_sequence(item, find) for item in items]
         return list(self._embed(sequences)[:, None])
 
     @staticmethod
@@ -206,8 +232,13 @@ class VirtueModel:
         names = [self.configuration.defaults[kind] for kind in kinds if kind in self.configuration.defaults]
         return self.configuration.instructions[names[0]] if names else ""
 
-    def _to_sequence(self, item: Item, kinds: Sequence[str]) -> InputSequence:
-        scene = item.scene
+    def to_sequence(self, item: Item, find: Find | None = None) -> InputSequence:
+        """Puts an item's words and prompt into the form that the network reads; None: it is a document.
+
+        Raises:
+            InputError: a text is too long, or an instruction asks for a text that the item does not have.
+        """
+        scene, kinds = item.scene, self._item_kinds(item, find)
         template = self._default_instruction(kinds) if item.instruction is None else item.instruction
         if scene is None:
             return InputSequence(self.tokenizer.encode(fill_template(template, None, item.text, 0, 0)))

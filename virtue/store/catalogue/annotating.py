@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import numpy as np
-from sqlalchemy.engine import Connection
 
 from virtue.store.catalogue import token_tables, writes
+from virtue.store.catalogue.database import WriteConnection
+from virtue.store.catalogue.given import Given
 from virtue.store.catalogue.queries import fetch
-from virtue.store.records import USER_SOURCES, Kind, NewCaption, PhotoChange
+from virtue.store.records import METADATA, USER_SOURCES, Kind, NewCaption, PhotoChange
 
 Append = Callable[[Kind, np.ndarray], int]
 """Adds vectors to a row file, and returns the row of the first."""
@@ -17,14 +18,18 @@ Append = Callable[[Kind, np.ndarray], int]
 _USER = ", ".join(f"'{source}'" for source in USER_SOURCES)
 
 
-def change_photo(connection: Connection, generation: int, change: PhotoChange, append: Append) -> None:
+def change_photo(connection: WriteConnection, generation: int, change: PhotoChange, append: Append) -> None:
     """Makes a change of a photo that is stored."""
     photo = change.photo_id
     if change.metadata is not None:
         given, rating, tags = change.metadata
+        if Given.from_json(given).has_regions:
+            _take_over_regions(connection, generation, photo)
         connection.exec_driver_sql("UPDATE photos SET rating = ? WHERE id = ?", (rating, photo))
         connection.exec_driver_sql(
-            "INSERT OR REPLACE INTO given (photo_id, content) VALUES (?, ?)", (photo, given)
+            "INSERT INTO given (photo_id, content) VALUES (?, ?) "
+            "ON CONFLICT (photo_id) DO UPDATE SET content = excluded.content",
+            (photo, given),
         )
         connection.exec_driver_sql("DELETE FROM tags WHERE photo_id = ?", (photo,))
         for tag in dict.fromkeys(tags):
@@ -49,7 +54,18 @@ def change_photo(connection: Connection, generation: int, change: PhotoChange, a
     writes.put_captions(connection, generation, located, append("captions", change.caption_vectors))
 
 
-def _captions_of(connection: Connection, generation: int, photo: int) -> list[tuple[int, int | None, str]]:
+def _take_over_regions(connection: WriteConnection, generation: int, photo: int) -> None:
+    """Makes the regions of the photo's metadata regions that code gave."""
+    own = f"WHERE photo_id = ? AND generation_id = ? AND {{}} = '{METADATA}'"
+    captions = f"UPDATE captions SET source = 'code' {own.format('source')} AND region_id IS NOT NULL"
+    connection.exec_driver_sql(captions, (photo, generation))
+    regions = f"UPDATE regions SET origin = 'code' {own.format('origin')}"
+    connection.exec_driver_sql(regions, (photo, generation))
+
+
+def _captions_of(
+    connection: WriteConnection, generation: int, photo: int
+) -> list[tuple[int, int | None, str]]:
     sql = (
         "SELECT id, region_id, text FROM captions "
         f"WHERE photo_id = ? AND generation_id = ? AND source IN ({_USER}) ORDER BY id"
@@ -58,6 +74,6 @@ def _captions_of(connection: Connection, generation: int, photo: int) -> list[tu
     return [(id, region, text) for id, region, text in found]
 
 
-def _drop(connection: Connection, kind: Kind, photo: int, ids: Collection[int]) -> None:
+def _drop(connection: WriteConnection, kind: Kind, photo: int, ids: Collection[int]) -> None:
     if ids:
         writes.remove(connection, kind, f"id IN ({', '.join(map(str, sorted(ids)))})", [photo])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import Connection
 
-AnyConnection: TypeAlias = "sqlite3.Connection | Connection"
+AnyConnection: TypeAlias = "sqlite3.Connection | Connection | OtherEngine"
 """Readers have SQLite's own, since loading SQLAlchemy takes as long as half a search."""
+WriteConnection: TypeAlias = Any
+"""Of a writer: SQLAlchemy's of SQLite, or an `OtherEngine`."""
 
 Mode = Literal["read", "write", "look", "frozen"]
 """read: beside a writer. write: the writer. look: never writes, but for the files that SQLite's
 connections share and remove again (under its own mode=ro they would stay). frozen: takes the file
 for unchanging, for folders where even those cannot be."""
 
-SCHEMA = "0010"
+SCHEMA = "0011"
 """The newest revision in virtue/migrations. Revisions are zero-padded numbers, so that a library
 can be told to be older or newer by comparing them."""
 MIN_FREE_PAGES = 1 / 5
@@ -36,6 +39,24 @@ MAX_VALUE_BYTES = 200_000_000
 """Bytes that a text or blob of a catalogue may have."""
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for SQLite's own short locks, which the writer's lock does not cover."""
+
+
+class OtherEngine(ABC):
+    """A connection to another database than SQLite, which takes the catalogue's statements all the same."""
+
+    in_transaction: bool
+
+    @abstractmethod
+    def execute(self, sql: str, values: Any = ()) -> Any:
+        """Runs a statement; returns a cursor."""
+
+    @abstractmethod
+    def executemany(self, sql: str, rows: Iterable[Any]) -> Any:
+        """Runs a statement with each of these values; returns a cursor."""
+
+    def exec_driver_sql(self, sql: str, values: Any = ()) -> Any:
+        """Runs a statement, or with a list of values once with each, as SQLAlchemy's connections do."""
+        return self.executemany(sql, values) if isinstance(values, list) else self.execute(sql, values)
 
 
 class WrongValueError(sqlite3.DatabaseError):
@@ -90,9 +111,9 @@ def engine(path: Path) -> Engine:
     return made
 
 
-def driver_of(connection: AnyConnection) -> sqlite3.Connection:
-    """Returns SQLite's own connection, in a transaction or about to begin one."""
-    if isinstance(connection, sqlite3.Connection):
+def driver_of(connection: AnyConnection) -> Any:
+    """Returns the database's own connection, in a transaction or about to begin one."""
+    if isinstance(connection, sqlite3.Connection | OtherEngine):
         return connection
     driver: Any = connection.connection.dbapi_connection
     assert isinstance(driver, sqlite3.Connection)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from virtue.store.records import Kind
 
@@ -100,12 +100,73 @@ def _gps_box(degrees: Sequence[float]) -> tuple[float, ...]:
 def matches(value: str | bytes, pattern: bytes) -> bool:
     """Matches text, or the bytes of a path, with a regular expression: SQLite's function `matches`."""
     text = _with_slashes(os.fsdecode(value)) if isinstance(value, bytes) else value
-    return _compile(pattern).match(_fold(text)) is not None
+    return _compile(pattern).match(fold(text)) is not None
 
 
 def path_matches(path: bytes, operator: str, value: str) -> bool:
     """Returns whether a path fits a comparison, as it does in a filter."""
     return matches(path, _path_pattern(operator, value))
+
+
+class TextPattern(NamedTuple):
+    """What a text must be like: equal to a value, or of its shape (`~`)."""
+
+    operator: str
+    value: str
+
+    def as_python(self) -> bytes:
+        return _as_bytes(_pattern(self.operator, fold(self.value)))
+
+    def as_posix(self) -> str:
+        return f"^{_posix(self.operator, _as_stored(fold(self.value)))}$"
+
+
+class PathPattern(NamedTuple):
+    """What a path must be like, or the name of a file."""
+
+    operator: str
+    value: str
+
+    def as_python(self) -> bytes:
+        return _path_pattern(self.operator, self.value)
+
+    def as_posix(self) -> str:
+        folded = _as_stored(fold(_with_slashes(self.value)))
+        if "/" not in folded:
+            # A shape may hold a slash only in the name, where none is: what matches lies behind the last.
+            return rf"^(?:.*/)?(?![^/]*/){_posix(self.operator, folded)}$"
+        below = "*" if self.operator == "~" and folded.endswith("/") else ""
+        return f"^(?:.*/)?{_posix(self.operator, folded + below)}$"
+
+
+def _posix(operator: str, folded: str) -> str:
+    """Makes an advanced regular expression of PostgreSQL, in which a dot is any character."""
+    if operator != "~":
+        return _quote_posix(folded)
+    made, place = "", 0
+    for found in _GLOB.finditer(folded):
+        made += _quote_posix(folded[place : found.start()])
+        place = found.end()
+        if found["set"] is None:
+            made += {"*": ".*", "?": "."}[found[0]]
+        else:
+            inside = re.sub(r"[\\\[\]]", r"\\\g<0>", found["set"])
+            made += f"[{'^' * bool(found['not'])}{inside}]"
+    return made + _quote_posix(folded[place:])
+
+
+def _as_stored(text: str) -> str:
+    """Writes what no text of PostgreSQL may hold as the store writes it: zero bytes as escapes, and the lone
+    surrogates of paths in no encoding as characters for private use (`text_of` in server_schema.py)."""
+    return text.replace("\0", "\\x00").translate(_PRIVATE)
+
+
+_PRIVATE = {surrogate: 0x10F800 + surrogate - 0xD800 for surrogate in range(0xD800, 0xE000)}
+_GLOB = re.compile(r"\*|\?|\[(?P<not>!?)(?P<set>\]?[^\]]*)\]")
+
+
+def _quote_posix(text: str) -> str:
+    return re.sub(r"[^\w\s/]", r"\\\g<0>", text)
 
 
 @lru_cache(maxsize=256)
@@ -114,7 +175,7 @@ def _compile(pattern: bytes) -> re.Pattern[str]:
 
 
 def _text_matches(column: str, operator: str, value: str, bind: Bind) -> str:
-    found = f"matches({column}, {bind(_as_bytes(_pattern(operator, _fold(value))))})"
+    found = f"matches({column}, {bind(TextPattern(operator, value))})"
     return f"({column} IS NOT NULL AND {'NOT ' * (operator == '!=')}{found})"
 
 
@@ -125,7 +186,7 @@ def _pattern(operator: str, folded: str) -> str:
 def _path_pattern(operator: str, value: str) -> bytes:
     """Turns a pattern into one for the file name (without a slash), or for the path from its start or after
     any slash."""
-    folded = _fold(_with_slashes(value))
+    folded = fold(_with_slashes(value))
     if "/" not in folded:
         return _as_bytes(rf"(?s:(?>(?:.*/)?)){_pattern(operator, folded)}")
     below = "*" if operator == "~" and folded.endswith("/") else ""
@@ -137,7 +198,7 @@ def _as_bytes(pattern: str) -> bytes:
     return pattern.encode("utf-8", "surrogatepass")
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """Folds a text, so that upper and lower case and the two ways of composing accents are the same."""
     if text.isascii():
         return text.lower()
@@ -151,7 +212,7 @@ def _with_slashes(path: str) -> str:
 # -- SQL --------------------------------------------------------------------------------------------------
 
 _SQL_OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-_AREA = {
+AREA = {
     "regions": "(SELECT 100.0 * (o.x1 - o.x0) * (o.y1 - o.y0) / (width * height) FROM photos "
     "WHERE id = o.photo_id)",
     "captions": "coalesce((SELECT 100.0 * (x1 - x0) * (y1 - y0) / (width * height) FROM regions r "
@@ -199,7 +260,7 @@ def _size(kind: Kind, operator: str, value: float, bind: Bind) -> str:
 
 
 def _path(kind: Kind, operator: str, value: str, bind: Bind) -> str:
-    return _of_file(f"matches(path, {bind(_path_pattern(operator, value))})")
+    return _of_file(f"matches(path, {bind(PathPattern(operator, value))})")
 
 
 def _tag(kind: Kind, operator: str, value: str, bind: Bind) -> str:
@@ -237,7 +298,7 @@ def _region_text(column: str) -> AsSql:
 
 
 def _area(kind: Kind, operator: str, value: float, bind: Bind) -> str:
-    return f"{_AREA[kind]} {_SQL_OPERATORS[operator]} {bind(value)}"
+    return f"{AREA[kind]} {_SQL_OPERATORS[operator]} {bind(value)}"
 
 
 # -- the fields -------------------------------------------------------------------------------------------

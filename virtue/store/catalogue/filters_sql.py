@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from itertools import chain
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from virtue.store.catalogue import hot_sql
 from virtue.store.catalogue.database import AnyConnection, driver_of
-from virtue.store.catalogue.fields import FIELDS, Bind, matches
+from virtue.store.catalogue.fields import FIELDS, Bind, PathPattern, TextPattern, matches
 from virtue.store.catalogue.filters import Comparison, Filter, FullImages, Negation, RowFilter
 from virtue.store.records import Kind
 
@@ -24,10 +25,17 @@ _REGIONS: dict[FullImages, str] = {
 def matching_rows(connection: AnyConnection, generation: int, kind: Kind, filter: RowFilter) -> np.ndarray:
     """Finds the rows that match: (n,) int64 in any order; those of photos that are gone may be among them."""
     values: dict[str, Any] = {"generation": generation}
+    sql = rows_sql(connection, kind, filter, values)
+    return np.fromiter(chain.from_iterable(driver_of(connection).execute(sql, values)), np.int64)
+
+
+def rows_sql(connection: AnyConnection, kind: Kind, filter: RowFilter, values: dict[str, Any]) -> str:
+    """Makes the query for the rows `o.row` of `:generation` that match, to which conditions can be added;
+    adds what it compares with to `values`."""
     sql = _REGIONS[filter.full_images] if kind == "regions" else hot_sql.FILTERED_CAPTIONS
     if filter.where is not None:
         sql += f" AND {condition(connection, kind, filter.where, values)}"
-    return np.fromiter(chain.from_iterable(driver_of(connection).execute(sql, values)), np.int64)
+    return sql
 
 
 def condition(connection: AnyConnection, kind: Kind, filter: Filter | None, values: dict[str, Any]) -> str:
@@ -38,10 +46,14 @@ def condition(connection: AnyConnection, kind: Kind, filter: Filter | None, valu
 
     def bind(value: Any) -> str:
         name = f"value{len(values)}"
-        values[name] = value
+        is_pattern = isinstance(value, TextPattern | PathPattern)
+        values[name] = (value.as_python() if is_sqlite else value.as_posix()) if is_pattern else value
         return f":{name}"
 
-    driver_of(connection).create_function("matches", 2, matches, deterministic=True)
+    driver = driver_of(connection)
+    is_sqlite = isinstance(driver, sqlite3.Connection)
+    if isinstance(driver, sqlite3.Connection):
+        driver.create_function("matches", 2, matches, deterministic=True)
     return _as_sql(filter, kind, bind)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
-from sqlalchemy.engine import Connection
-
 from virtue.added_pictures import is_folder
 from virtue.errors import InputError
 from virtue.paths import SEPARATOR, is_below, is_below_any, printable
 from virtue.store.catalogue import token_tables, writes
+from virtue.store.catalogue.database import WriteConnection
 from virtue.store.catalogue.queries import fetch, fetch_for
 
 Files = dict[bytes, tuple[int | None, bool]]
@@ -19,7 +18,7 @@ Files = dict[bytes, tuple[int | None, bool]]
 _FILE = (bytes, int | None, int)
 
 
-def forget(connection: Connection, paths: Collection[bytes]) -> int:
+def forget(connection: WriteConnection, paths: Collection[bytes]) -> int:
     """Drops these paths and all below them, the roots among them, and photos that are left without a path
     that is still there; returns how many paths of these there were.
 
@@ -59,7 +58,7 @@ def forget(connection: Connection, paths: Collection[bytes]) -> int:
     return len(going)
 
 
-def forget_photos(connection: Connection, photos: Collection[int]) -> int:
+def forget_photos(connection: WriteConnection, photos: Collection[int]) -> int:
     """Drops photos with all their paths, and puts them on the list; returns how many paths there were.
 
     Raises:
@@ -76,24 +75,25 @@ def forget_photos(connection: Connection, photos: Collection[int]) -> int:
     return len(going)
 
 
-def drop_paths(connection: Connection, paths: Iterable[bytes]) -> None:
+def drop_paths(connection: WriteConnection, paths: Iterable[bytes]) -> None:
     """Drops paths, and the photos left without any. They do not go on the list."""
     sql = "SELECT path, photo_id, missing FROM files WHERE path IN ({})"
     found = fetch_for(connection, sql, paths, types=_FILE)
     _drop(connection, {path: (photo, missing == 1) for path, photo, missing in found})
 
 
-def _files_below(connection: Connection, path: bytes) -> Files:
+def _files_below(connection: WriteConnection, path: bytes) -> Files:
     place, inside = writes.below(path)
     sql = f"SELECT path, photo_id, missing FROM files WHERE {inside}"
     return {path: (photo, missing == 1) for path, photo, missing in fetch(connection, sql, place, _FILE)}
 
 
-def _list(connection: Connection, named: Files, going: Files) -> None:
+def _list(connection: WriteConnection, named: Files, going: Files) -> None:
     """Lists the photos whose last path is named, with the other names that they had once."""
     photos = {photo for photo, _ in named.values() if photo is not None}
     present = {photo for photo, missing in named.values() if not missing}
-    sql = "SELECT path, photo_id, missing FROM files WHERE photo_id IN ({})"
+    # A RAW goes with the picture beside it.
+    sql = "SELECT path, photo_id, missing OR beside IS NOT NULL FROM files WHERE photo_id IN ({})"
     others = [found for found in fetch_for(connection, sql, photos, types=_FILE) if found[0] not in going]
     kept = {photo for _, photo, missing in others if not missing or photo not in present}
     for path, photo, missing in others:
@@ -102,8 +102,10 @@ def _list(connection: Connection, named: Files, going: Files) -> None:
     lost = photos - kept
     now = datetime.now(UTC).isoformat(timespec="seconds")
     add = (
-        "INSERT OR REPLACE INTO forgotten (hash, path, size, mtime_ns, forgotten_at) "
-        "SELECT hash, path, size, mtime_ns, ? FROM files JOIN photos ON photos.id = photo_id WHERE path = ?"
+        "INSERT INTO forgotten (hash, path, size, mtime_ns, forgotten_at) "
+        "SELECT hash, path, size, mtime_ns, ? FROM files JOIN photos ON photos.id = photo_id WHERE path = ? "
+        "ON CONFLICT (hash) DO UPDATE SET path = excluded.path, size = excluded.size, "
+        "mtime_ns = excluded.mtime_ns, forgotten_at = excluded.forgotten_at"
     )
     # Missing paths first: the one that is still there is remembered.
     for path in sorted(named, key=lambda path: not named[path][1]):
@@ -111,14 +113,14 @@ def _list(connection: Connection, named: Files, going: Files) -> None:
             connection.exec_driver_sql(add, (now, path))
 
 
-def _drop(connection: Connection, files: Files) -> None:
+def _drop(connection: WriteConnection, files: Files) -> None:
     writes.drop_files(connection, files)
     writes.settle_live(connection, {photo for photo, _ in files.values() if photo is not None})
     writes.drop_photos(connection, writes.pathless(connection))
     token_tables.purge(connection)
 
 
-def remember(connection: Connection, paths: Iterable[bytes], hashes: Iterable[bytes]) -> int:
+def remember(connection: WriteConnection, paths: Iterable[bytes], hashes: Iterable[bytes]) -> int:
     """Takes photos off the list: those that were forgotten at or below a path, and those of a hash; returns
     how many."""
     count = 0

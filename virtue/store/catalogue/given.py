@@ -6,19 +6,23 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+KEYS = {"rating", "tags", "regions"}
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A rating and tags that were given.
+    """A rating, tags and regions that were given.
 
     Attributes:
         has_rating: whether `rating` counts; it may be that the photo shall have none.
         tags: None: those of the photo count.
+        has_regions: whether regions were given, so that those marked in the photo's metadata do not count.
     """
 
     has_rating: bool = False
     rating: int | None = None
     tags: tuple[str, ...] | None = None
+    has_regions: bool = False
 
     def to_json(self) -> str:
         """Returns this as text."""
@@ -27,6 +31,8 @@ class Given:
             content["rating"] = self.rating
         if self.tags is not None:
             content["tags"] = list(self.tags)
+        if self.has_regions:
+            content["regions"] = True
         return json.dumps(content)
 
     @classmethod
@@ -39,14 +45,14 @@ class Given:
         if text is None:
             return cls()
         content = json.loads(text)
-        if not isinstance(content, dict) or not content or not content.keys() <= {"rating", "tags"}:
+        if not isinstance(content, dict) or not content or not content.keys() <= KEYS:
             raise ValueError("what was given for a photo cannot be read")
         rating, tags = content.get("rating"), content.get("tags")
         whole = rating is None or (type(rating) is int and 0 <= rating <= 5)
         named = tags is None or (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags))
-        if not (whole and named):
+        if not (whole and named) or content.get("regions", True) is not True:
             raise ValueError("what was given for a photo cannot be read")
-        return cls("rating" in content, rating, None if tags is None else tuple(tags))
+        return cls("rating" in content, rating, None if tags is None else tuple(tags), "regions" in content)
 
 
 def is_given(text: str) -> bool:

@@ -67,14 +67,15 @@ WHERE own.region_id = regions.id ORDER BY own.id
 FROM captions AS of_photo
 WHERE of_photo.photo_id = photos.id AND of_photo.generation_id = regions.generation_id AND of_photo.region_id IS NULL AND of_photo.source != 'ocr' ORDER BY of_photo.id
  LIMIT 1 OFFSET 0)) AS coalesce_1
-FROM json_each(:wanted) AS wanted CROSS JOIN regions ON regions.generation_id = :generation AND regions."row" = wanted.value CROSS JOIN photos ON photos.id = regions.photo_id CROSS JOIN files ON files.path = (SELECT min(same.path) AS min_1
+FROM json_each(:wanted) AS wanted CROSS JOIN regions ON regions.generation_id = :generation AND regions."row" = wanted.value CROSS JOIN photos ON photos.id = regions.photo_id CROSS JOIN files ON files.path = (SELECT same.path
 FROM files AS same
-WHERE same.photo_id = photos.id AND same.missing = 0) ORDER BY wanted."key"
+WHERE same.photo_id = photos.id AND same.missing = 0 ORDER BY same.beside IS NOT NULL, same.path
+ LIMIT 1 OFFSET 0) ORDER BY wanted."key"
 """
 REGION_ROWS = """
 SELECT regions."row"
 FROM json_each(:wanted) AS wanted CROSS JOIN regions ON regions.photo_id = wanted.value
-WHERE regions.generation_id = :generation AND regions."row" IS NOT NULL
+WHERE regions.generation_id = :generation AND regions."row" IS NOT NULL ORDER BY wanted."key", regions.id
 """
 REGION_LOCATION = """
 SELECT regions."row", regions.photo_id
@@ -84,9 +85,10 @@ WHERE regions.generation_id = :generation AND regions."row" IS NOT NULL AND (reg
 """
 CAPTIONS = """
 SELECT captions."row", captions.id, captions.text, captions.source, photos.id AS id_1, files.path, photos.width, photos.height, regions.id AS id_2, coalesce(regions.x0, captions.x0) AS coalesce_1, coalesce(regions.y0, captions.y0) AS coalesce_2, coalesce(regions.x1, captions.x1) AS coalesce_3, coalesce(regions.y1, captions.y1) AS coalesce_4
-FROM json_each(:wanted) AS wanted CROSS JOIN captions ON captions.generation_id = :generation AND captions."row" = wanted.value CROSS JOIN photos ON photos.id = captions.photo_id CROSS JOIN files ON files.path = (SELECT min(same.path) AS min_1
+FROM json_each(:wanted) AS wanted CROSS JOIN captions ON captions.generation_id = :generation AND captions."row" = wanted.value CROSS JOIN photos ON photos.id = captions.photo_id CROSS JOIN files ON files.path = (SELECT same.path
 FROM files AS same
-WHERE same.photo_id = photos.id AND same.missing = 0) LEFT OUTER JOIN regions ON regions.id = captions.region_id ORDER BY wanted."key"
+WHERE same.photo_id = photos.id AND same.missing = 0 ORDER BY same.beside IS NOT NULL, same.path
+ LIMIT 1 OFFSET 0) LEFT OUTER JOIN regions ON regions.id = captions.region_id ORDER BY wanted."key"
 """
 FILTERED_REGIONS = """
 SELECT o."row"
@@ -158,6 +160,7 @@ COLUMNS = frozenset(
         "files.judged_by TEXT",
         "files.missing INTEGER NOT NULL",
         "files.ctime_ns INTEGER",
+        "files.beside TEXT",
         "given.photo_id INTEGER NOT NULL",
         "given.content TEXT NOT NULL",
         "indexes.id INTEGER NOT NULL",

@@ -20,6 +20,8 @@ Order = Literal[
 ]  # fmt: skip
 """What photos are listed by; with a minus, from the other end."""
 
+ALL = 1 << 62
+"""A limit that no library reaches."""
 _OF_FILES = "FROM files WHERE photo_id = p.id AND NOT missing"
 _KEYS = {
     "photo_id": "p.id",
@@ -58,7 +60,7 @@ def photo_ids(
     limit: int | None = None,
 ) -> list[int]:
     """Returns the photos that are there and match: one of their regions, the full image among them, must."""
-    values: dict[str, Any] = {"offset": offset, "limit": -1 if limit is None else limit}
+    values: dict[str, Any] = {"offset": offset, "limit": ALL if limit is None else limit}
     condition = _matching(connection, "regions", generation, filter, values)
     sql = f"SELECT p.id FROM photos p WHERE p.live {condition} ORDER BY {_order(order)}"
     sql += " LIMIT :limit OFFSET :offset"
@@ -94,7 +96,7 @@ def browse(
     sql = (
         f"SELECT {row} FROM {kind} o JOIN photos p ON p.id = o.photo_id WHERE p.live "
         f"AND o.generation_id = :generation AND o.row IS NOT NULL AND {matching} "
-        f"{group} ORDER BY {_order('-taken')}, o.row LIMIT :limit OFFSET :offset"
+        f"{group} ORDER BY {_order('-taken')}, {row} LIMIT :limit OFFSET :offset"
     )
     return [number for (number,) in fetch(connection, sql, values, (int,))]
 
@@ -177,7 +179,10 @@ def facts(connection: AnyConnection, ids: Collection[int]) -> dict[int, PhotoFac
 
 
 def _files(connection: AnyConnection, ids: Iterable[int]) -> dict[int, list[tuple[bytes, int]]]:
-    sql = "SELECT photo_id, path, size FROM files WHERE NOT missing AND photo_id IN ({}) ORDER BY 1, 2"
+    sql = (
+        "SELECT photo_id, path, size FROM files WHERE NOT missing AND photo_id IN ({}) "
+        "ORDER BY 1, beside IS NOT NULL, 2"
+    )
     return _grouped(connection, sql, ids, (int, bytes, int))
 
 

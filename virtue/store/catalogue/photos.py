@@ -18,19 +18,21 @@ def photo_id(connection: AnyConnection, hash: bytes) -> int | None:
 
 
 def repeated(connection: AnyConnection) -> list[int]:
-    """Returns the photos with several paths."""
+    """Returns the photos with several paths that hold the same bytes."""
     sql = (
-        "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND NOT missing "
+        "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND NOT missing AND beside IS NULL "
         "GROUP BY photo_id HAVING count(*) > 1 ORDER BY photo_id"
     )
     return [photo for (photo,) in fetch(connection, sql, types=(int,))]
 
 
 def copies(connection: AnyConnection, photos: Collection[int]) -> dict[int, list[Copy]]:
-    """Returns the paths of each photo that are still there, in order; each has some."""
+    """Returns the paths of each photo that are still there, in order; each has some. That of a RAW beside a
+    picture holds other bytes than that, and counts only if there is no other."""
     sql = (
-        "SELECT photo_id, path, width, height FROM files JOIN photos ON photos.id = photo_id "
-        "WHERE NOT missing AND photo_id IN ({})"
+        "SELECT photo_id, path, width, height FROM files f JOIN photos ON photos.id = photo_id "
+        "WHERE NOT missing AND photo_id IN ({}) AND (beside IS NULL OR NOT EXISTS (SELECT 1 FROM files "
+        "WHERE photo_id = f.photo_id AND NOT missing AND beside IS NULL))"
     )
     found: dict[int, list[Copy]] = {}
     for photo, path, width, height in _by_path(fetch_for(connection, sql, photos, types=_COPY)):

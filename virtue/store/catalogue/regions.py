@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +15,15 @@ from virtue.store.catalogue.database import AnyConnection, WrongValueError
 from virtue.store.catalogue.queries import fetch
 from virtue.store.records import (
     MAX_SIDE,
+    METADATA,
     USER_ORIGINS,
     USER_SOURCES,
     CaptionRecord,
     Kind,
+    KnownMetadata,
     NewCaption,
     NewRegion,
+    PhotoInfo,
     ReadText,
     RegionLocation,
     RegionRecord,
@@ -131,6 +135,18 @@ def locate(
     return RegionLocation(*found[0]) if found else None
 
 
+def caption_rows_of(connection: AnyConnection, generation: int, region_ids: Sequence[int]) -> dict[int, int]:
+    """Returns the rows of captions of these regions, of a full image those of its photo, each with its
+    region; not of what was read in photos."""
+    sql = (
+        "SELECT captions.row, regions.id FROM json_each(?) wanted JOIN regions ON regions.id = wanted.value "
+        "JOIN captions ON captions.photo_id = regions.photo_id "
+        "AND captions.region_id IS CASE origin WHEN 'whole' THEN NULL ELSE regions.id END "
+        "WHERE captions.generation_id = ? AND captions.row IS NOT NULL AND captions.source <> 'ocr'"
+    )
+    return dict(fetch(connection, sql, (json.dumps([*region_ids]), generation), (int, int)))
+
+
 def captions(
     connection: AnyConnection, generation: int, rows: Sequence[int] | np.ndarray
 ) -> list[CaptionRecord]:
@@ -151,26 +167,52 @@ def user_annotations(connection: AnyConnection, hash: bytes) -> UserAnnotations:
         (hash,),
         (int, str | None),
     ) or [(None, None)]
+    return UserAnnotations(*_said(connection, photo, USER_ORIGINS, USER_SOURCES), given)
+
+
+def known_metadata(connection: AnyConnection, hash: bytes) -> KnownMetadata | None:
+    """Returns what is known of a photo from its metadata; None: the photo is not known."""
+    columns = "id, width, height, taken, camera, latitude, longitude, rating, phash, content, read_by"
+    found = fetch(
+        connection,
+        f"SELECT {columns} FROM photos LEFT JOIN given ON photo_id = id WHERE hash = ?",
+        (hash,),
+        (int, int, int, *(str | None,) * 2, *(float | None,) * 2, int | None, int, *(str | None,) * 2),
+    )
+    if not found:
+        return None
+    photo, width, height, taken, camera, latitude, longitude, rating, phash, given, read_by = found[0]
+    tags = fetch(connection, "SELECT tag FROM tags WHERE photo_id = ? ORDER BY tag", (photo,), (str,))
+    info = PhotoInfo(
+        hash, width, height, taken, camera, latitude, longitude, rating,
+        tuple(tag for (tag,) in tags), phash % (1 << 64), given, read_by,
+    )  # fmt: skip
+    return KnownMetadata(info, *_said(connection, photo, (METADATA,), (METADATA,)))
+
+
+def _said(
+    connection: AnyConnection, photo: int | None, origins: Sequence[str], sources: Sequence[str]
+) -> tuple[tuple[NewRegion, ...], tuple[NewCaption, ...]]:
+    """Returns regions and captions of a photo, as its newest generation has them."""
     newest = _first(fetch(connection, _NEWEST, (photo,), (int,)))
     found = fetch(
         connection,
-        "SELECT id, x0, y0, x1, y1, origin, category, mask FROM regions "
-        "WHERE photo_id = ? AND generation_id = ? AND origin IN (?, ?) ORDER BY id",
-        (photo, newest, *USER_ORIGINS),
+        "SELECT id, x0, y0, x1, y1, origin, category, mask FROM regions WHERE photo_id = ? "
+        f"AND generation_id = ? AND origin IN ({', '.join('?' * len(origins))}) ORDER BY id",
+        (photo, newest, *origins),
         (int, float, float, float, float, str, str | None, str | None),
     )
     places = {values[0]: place for place, values in enumerate(found)}
     captions = fetch(
         connection,
-        "SELECT text, source, region_id FROM captions "
-        "WHERE photo_id = ? AND generation_id = ? AND source IN (?, ?, ?) ORDER BY id",
-        (photo, newest, *USER_SOURCES),
+        "SELECT text, source, region_id FROM captions WHERE photo_id = ? "
+        f"AND generation_id = ? AND source IN ({', '.join('?' * len(sources))}) ORDER BY id",
+        (photo, newest, *sources),
         (str, str, int | None),
     )
-    return UserAnnotations(
+    return (
         tuple(NewRegion(read_box(*values[1:5]), *values[5:]) for values in found),
         tuple(NewCaption(text, source, places.get(region)) for text, source, region in captions),
-        given,
     )
 
 

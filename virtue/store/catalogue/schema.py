@@ -139,6 +139,7 @@ files = Table(
     Column("judged_by", Text),
     Column("missing", Integer, nullable=False),
     Column("ctime_ns", Integer),
+    Column("beside", Text, comment="of a RAW: the pictures beside it, to one of which it may belong"),
     # Both: the photo's file cannot be read at the moment.
     CheckConstraint("photo_id IS NOT NULL OR problem IS NOT NULL", name="photo_or_problem"),
 )

@@ -99,11 +99,14 @@ def _dead_rows(owners: Table) -> Any:
 
 
 def _first_path() -> Any:
-    """Of the photo: its first path that is still there."""
+    """Of the photo: its first path that is still there, that of a RAW beside a picture last."""
     inner = files.alias("same")
     return (
-        select(func.min(inner.c.path))
+        select(inner.c.path)
         .where(inner.c.photo_id == photos.c.id, inner.c.missing == ZERO)
+        .order_by(inner.c.beside.is_not(None), inner.c.path)
+        .limit(ONE)
+        .offset(ZERO)
         .scalar_subquery()
     )
 
@@ -178,6 +181,7 @@ def _region_rows() -> Select[Any]:
         select(regions.c.row)
         .select_from(_in_order(wanted, (regions, regions.c.photo_id == wanted.c.value)))
         .where(regions.c.generation_id == GENERATION, regions.c.row.is_not(None))
+        .order_by(wanted.c.key, regions.c.id)
     )
 
 

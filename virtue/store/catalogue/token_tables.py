@@ -163,9 +163,10 @@ def _insert(connection: AnyConnection, field: Field, documents: Iterable[tuple[i
 
 def purge(connection: AnyConnection) -> None:
     """Removes what was dropped from the pages of the tables, where FTS5 leaves it until it merges them."""
-    for table in TABLES.values():
+    driver = driver_of(connection)
+    for table in TABLES.values() if isinstance(driver, sqlite3.Connection) else ():
         with _noticing_damage(table):
-            driver_of(connection).execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
+            driver.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
 
 
 def rebuild(connection: AnyConnection) -> None:

@@ -6,12 +6,10 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, insert
-from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.engine import Connection
+from sqlalchemy import Table
 
 from virtue.store.catalogue import schema, token_tables
-from virtue.store.catalogue.database import WrongValueError
+from virtue.store.catalogue.database import WriteConnection, WrongValueError
 from virtue.store.catalogue.queries import fetch, fetch_for
 from virtue.store.records import (
     INDEXED_SOURCES,
@@ -37,12 +35,12 @@ _ORIGINS, _SOURCES = (", ".join(f"'{name}'" for name in names) for names in (USE
 _MOVED = "CAST(? || substr(path, ?) AS BLOB)"
 
 
-def photo_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
+def photo_ids(connection: WriteConnection, hashes: Iterable[bytes]) -> dict[bytes, int]:
     sql = "SELECT hash, id FROM photos WHERE hash IN ({})"
     return {hash: id for hash, id in fetch_for(connection, sql, set(hashes), types=(bytes, int))}
 
 
-def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes, int]:
+def put_photos(connection: WriteConnection, infos: Sequence[PhotoInfo]) -> dict[bytes, int]:
     """Adds photos, or what is new about them; returns ids by hash. A new photo is not live yet."""
     if not infos:
         return {}
@@ -53,30 +51,30 @@ def put_photos(connection: Connection, infos: Sequence[PhotoInfo]) -> dict[bytes
             ids[info.hash] = following
             following += 1
     columns = ("width", "height", "taken", "camera", "latitude", "longitude", "rating", "read_by")
-    _put(
+    put(
         connection,
         schema.photos,
         [
             {name: getattr(info, name) for name in columns}
-            | {"id": ids[info.hash], "hash": info.hash, "phash": _signed(info.phash), "live": 0}
+            | {"id": ids[info.hash], "hash": info.hash, "phash": _signed(info.phash), "live": False}
             for info in infos
         ],
-        key="id",
+        key=["id"],
         renewed=(*columns, "phash"),
     )
     _each(connection, "DELETE FROM tags WHERE photo_id = ?", ids.values())
-    _insert(
+    insert(
         connection,
         schema.tags,
         [{"photo_id": ids[info.hash], "tag": tag} for info in infos for tag in dict.fromkeys(info.tags)],
     )
     _each(connection, "DELETE FROM given WHERE photo_id = ?", ids.values())
     given = [{"photo_id": ids[info.hash], "content": info.given} for info in infos if info.given]
-    _insert(connection, schema.given, given)
+    insert(connection, schema.given, given)
     return ids
 
 
-def put_files(connection: Connection, files: Sequence[FileRecord]) -> set[int]:
+def put_files(connection: WriteConnection, files: Sequence[FileRecord]) -> set[int]:
     """Adds paths, or what is new about them.
 
     Returns:
@@ -90,16 +88,16 @@ def put_files(connection: Connection, files: Sequence[FileRecord]) -> set[int]:
     unknown = [file.path for file in files if file.hash is not None and file.hash not in ids]
     if unknown:
         raise ValueError(f"the photo of {unknown[0]!r} was never stored")
-    columns = ("size", "mtime_ns", "ctime_ns", "sidecar", "problem", "judged_by")
-    _put(
+    columns = ("size", "mtime_ns", "ctime_ns", "sidecar", "problem", "judged_by", "beside")
+    put(
         connection,
         schema.files,
         [
             {name: getattr(file, name) for name in ("path", *columns)}
-            | {"photo_id": ids[file.hash] if file.hash is not None else None, "missing": 0}
+            | {"photo_id": ids[file.hash] if file.hash is not None else None, "missing": False}
             for file in files
         ],
-        key="path",
+        key=["path"],
         renewed=(*columns, "photo_id", "missing"),
     )
     # What was indexed on purpose is no longer forgotten.
@@ -107,23 +105,23 @@ def put_files(connection: Connection, files: Sequence[FileRecord]) -> set[int]:
     return touched | set(ids.values())
 
 
-def mark_missing(connection: Connection, paths: Collection[bytes]) -> set[int]:
+def mark_missing(connection: WriteConnection, paths: Collection[bytes]) -> set[int]:
     """Marks these paths as missing; returns the photos at them."""
     touched = _photos_at(connection, paths)
     _each(connection, "UPDATE files SET missing = 1 WHERE path = ?", paths)
     return touched
 
 
-def drop_files(connection: Connection, paths: Iterable[bytes]) -> None:
+def drop_files(connection: WriteConnection, paths: Iterable[bytes]) -> None:
     _each(connection, "DELETE FROM files WHERE path = ?", paths)
 
 
-def _photos_at(connection: Connection, paths: Iterable[bytes]) -> set[int]:
+def _photos_at(connection: WriteConnection, paths: Iterable[bytes]) -> set[int]:
     sql = "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND path IN ({})"
     return {photo for (photo,) in fetch_for(connection, sql, paths, types=(int,))}
 
 
-def settle_live(connection: Connection, photos: Ids | None = None) -> None:
+def settle_live(connection: WriteConnection, photos: Ids | None = None) -> None:
     """Notes for these photos (None: all) whether a path of them is still there, and what they are called."""
     sql = "UPDATE photos SET live = EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id AND NOT missing)"
     if photos is None:
@@ -134,7 +132,7 @@ def settle_live(connection: Connection, photos: Ids | None = None) -> None:
 
 
 def put_regions(
-    connection: Connection, generation: int, photos: Sequence[tuple[int, Sequence[NewRegion]]], row: int
+    connection: WriteConnection, generation: int, photos: Sequence[tuple[int, Sequence[NewRegion]]], row: int
 ) -> list[int]:
     """Adds the regions of photos, with rows counting up from `row`; returns their ids, in order."""
     first = next_id(connection, schema.regions)
@@ -152,12 +150,12 @@ def put_regions(
         for photo, regions in photos
         for region in regions
     ]
-    _insert(connection, schema.regions, _numbered(values, first, row))
+    insert(connection, schema.regions, _numbered(values, first, row))
     return list(range(first, first + len(values)))
 
 
 def put_captions(
-    connection: Connection,
+    connection: WriteConnection,
     generation: int,
     captions: Sequence[tuple[int, NewCaption, int | None]],
     row: int,
@@ -179,7 +177,7 @@ def put_captions(
         for photo, caption, region in captions
     ]
     first = next_id(connection, schema.captions)
-    _insert(connection, schema.captions, _numbered(values, first, row))
+    insert(connection, schema.captions, _numbered(values, first, row))
     token_tables.put_captions(connection, first)
 
 
@@ -202,20 +200,15 @@ def check_captions(photo: EmbeddedPhoto) -> None:
             raise ValueError(f"the caption {caption.text!r} was given, and its region was not")
 
 
-def put_checksums(connection: Connection, generation: int, kind: Kind, sums: Mapping[int, int]) -> None:
+def put_checksums(connection: WriteConnection, generation: int, kind: Kind, sums: Mapping[int, int]) -> None:
     """Stores the checksums of blocks of rows."""
     values = [
         {"generation_id": generation, "kind": kind, "block": block, "crc": crc} for block, crc in sums.items()
     ]
-    if values:
-        new = upsert(schema.checksums)
-        key = ["generation_id", "kind", "block"]
-        connection.execute(
-            new.on_conflict_do_update(index_elements=key, set_={"crc": new.excluded.crc}), values
-        )
+    put(connection, schema.checksums, values, ["generation_id", "kind", "block"], ["crc"])
 
 
-def drop_vectors(connection: Connection, generation: int, photos: Ids) -> None:
+def drop_vectors(connection: WriteConnection, generation: int, photos: Ids) -> None:
     """Drops all that this generation has of these photos."""
     for kind in reversed(KINDS):
         remove(connection, kind, f"generation_id = {generation:d}", photos)
@@ -223,19 +216,23 @@ def drop_vectors(connection: Connection, generation: int, photos: Ids) -> None:
     _each(connection, sql, photos)
 
 
-def drop_captions(connection: Connection, generation: int, photo: int, sources: Sequence[Source]) -> None:
+def drop_captions(
+    connection: WriteConnection, generation: int, photo: int, sources: Sequence[Source]
+) -> None:
+    """Drops captions of the photo itself; those of its regions stay with them."""
     listed = ", ".join(f"'{source}'" for source in sources)
-    remove(connection, "captions", f"generation_id = {generation:d} AND source IN ({listed})", [photo])
+    condition = f"generation_id = {generation:d} AND region_id IS NULL AND source IN ({listed})"
+    remove(connection, "captions", condition, [photo])
 
 
-def put_reader(connection: Connection, photos: Ids, reader: str) -> None:
+def put_reader(connection: WriteConnection, photos: Ids, reader: str) -> None:
     """Notes who read these photos (`PhotoInfo.read_by`)."""
     values = [(reader, photo) for photo in photos]
     if values:
         connection.exec_driver_sql("UPDATE photos SET read_by = ? WHERE id = ?", values)
 
 
-def drop_photos(connection: Connection, photos: Ids) -> None:
+def drop_photos(connection: WriteConnection, photos: Ids) -> None:
     """Removes photos from the catalogue, with their tags."""
     for kind in reversed(KINDS):
         remove(connection, kind, "TRUE", photos)
@@ -243,7 +240,7 @@ def drop_photos(connection: Connection, photos: Ids) -> None:
     token_tables.put_names(connection, photos)
 
 
-def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
+def drop_vectors_keep_annotations(connection: WriteConnection, photos: Ids) -> None:
     """Drops the vectors of photos, and all that indexing can find again. The user's annotations stay, and
     what was read in the photos, without a row."""
     listed = ", ".join(f"'{source}'" for source in INDEXED_SOURCES)
@@ -255,7 +252,7 @@ def drop_vectors_keep_annotations(connection: Connection, photos: Ids) -> None:
     _each(connection, "DELETE FROM embeddings WHERE photo_id = ?", photos)
 
 
-def keep_user_annotations(connection: Connection, generation: int) -> None:
+def keep_user_annotations(connection: WriteConnection, generation: int) -> None:
     """Moves the user's annotations of photos that are not in this generation into it, and what was read in
     them, without rows: such as of photos that were missing when it was made."""
     absent = f"photo_id NOT IN (SELECT photo_id FROM embeddings WHERE generation_id = {generation:d})"
@@ -264,7 +261,7 @@ def keep_user_annotations(connection: Connection, generation: int) -> None:
     connection.exec_driver_sql(f"UPDATE captions {move} AND source IN ({_SOURCES})")
 
 
-def in_the_way(connection: Connection, old: bytes, new: bytes) -> bytes | None:
+def in_the_way(connection: WriteConnection, old: bytes, new: bytes) -> bytes | None:
     """Returns a path that is already taken at the place that `move` moves to; None: there is none."""
     place, inside = below(old)
     for table in ("files", "roots"):
@@ -278,7 +275,7 @@ def in_the_way(connection: Connection, old: bytes, new: bytes) -> bytes | None:
     return None
 
 
-def move(connection: Connection, old: bytes, new: bytes) -> int:
+def move(connection: WriteConnection, old: bytes, new: bytes) -> int:
     """Moves all files and roots at or below `old` to `new`; returns how many files that were."""
     place, inside = below(old)
     count = 0
@@ -310,7 +307,7 @@ def _bare(path: bytes) -> bytes:
     return path.rstrip(_SEPARATOR)
 
 
-def pathless(connection: Connection) -> list[int]:
+def pathless(connection: WriteConnection) -> list[int]:
     """Returns the photos without any path, not even a missing one."""
     sql = (
         "SELECT id FROM photos WHERE live = 0 AND NOT EXISTS (SELECT 1 FROM files WHERE photo_id = photos.id)"
@@ -318,12 +315,12 @@ def pathless(connection: Connection) -> list[int]:
     return [photo for (photo,) in fetch(connection, sql, types=(int,))]
 
 
-def count_commit(connection: Connection) -> None:
+def count_commit(connection: WriteConnection) -> None:
     """Gives the library its next version, by which readers see that something was written."""
     connection.exec_driver_sql("UPDATE library SET version = version + 1")
 
 
-def next_id(connection: Connection, table: Table) -> int:
+def next_id(connection: WriteConnection, table: Table) -> int:
     """Returns an id that no row of this table ever had."""
     found = fetch(connection, "SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,), (int,))
     last = int(found[0][0]) if found else 0
@@ -332,7 +329,7 @@ def next_id(connection: Connection, table: Table) -> int:
     return last + 1
 
 
-def remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
+def remove(connection: WriteConnection, kind: Kind, condition: str, photos: Ids) -> None:
     """Removes regions or captions of these photos that fulfil a condition; their rows are dead."""
     _tombstone(connection, kind, condition, photos)
     if kind == "captions":
@@ -340,17 +337,17 @@ def remove(connection: Connection, kind: Kind, condition: str, photos: Ids) -> N
     _each(connection, f"DELETE FROM {kind} WHERE photo_id = ? AND {condition}", photos)
 
 
-def _tombstone(connection: Connection, kind: Kind, condition: str, photos: Ids) -> None:
+def _tombstone(connection: WriteConnection, kind: Kind, condition: str, photos: Ids) -> None:
     _each(
         connection,
-        "INSERT OR IGNORE INTO tombstones (generation_id, kind, row) "
+        "INSERT INTO tombstones (generation_id, kind, row) "
         f"SELECT generation_id, '{kind}', row FROM {kind} "
-        f"WHERE photo_id = ? AND row IS NOT NULL AND {condition}",
+        f"WHERE photo_id = ? AND row IS NOT NULL AND {condition} ON CONFLICT DO NOTHING",
         photos,
     )
 
 
-def _each(connection: Connection, sql: str, keys: Iterable[Any]) -> None:
+def _each(connection: WriteConnection, sql: str, keys: Iterable[Any]) -> None:
     values = [(key,) for key in keys]
     if values:
         connection.exec_driver_sql(sql, values)
@@ -360,18 +357,29 @@ def _numbered(values: list[dict[str, Any]], id: int, row: int) -> list[dict[str,
     return [{"id": id + n, "row": row + n, **value} for n, value in enumerate(values)]
 
 
-def _insert(connection: Connection, table: Table, values: list[dict[str, Any]]) -> None:
-    if values:
-        connection.execute(insert(table), _storable(values))
+def insert(connection: WriteConnection, table: Table, values: list[dict[str, Any]]) -> None:
+    """Adds rows to a table; all have values of the same columns."""
+    _runinsert(connection, table, values, "")
 
 
-def _put(
-    connection: Connection, table: Table, values: list[dict[str, Any]], key: str, renewed: Sequence[str]
+def put(
+    connection: WriteConnection,
+    table: Table,
+    values: list[dict[str, Any]],
+    key: Sequence[str],
+    renewed: Sequence[str],
 ) -> None:
-    if values:
-        new = upsert(table)
-        renewal = {name: new.excluded[name] for name in renewed}
-        connection.execute(new.on_conflict_do_update(index_elements=[key], set_=renewal), _storable(values))
+    """Adds rows to a table; where the key is taken, that row gets the new values of some columns."""
+    renewal = ", ".join(f"{name} = excluded.{name}" for name in renewed)
+    _runinsert(connection, table, values, f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {renewal}")
+
+
+def _runinsert(connection: WriteConnection, table: Table, values: list[dict[str, Any]], end: str) -> None:
+    if not values:
+        return
+    columns = [*values[0]]
+    sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}){end}"
+    connection.exec_driver_sql(sql, [tuple(each[name] for name in columns) for each in _storable(values)])
 
 
 def _storable(values: list[dict[str, Any]]) -> list[dict[str, Any]]:

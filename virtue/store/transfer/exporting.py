@@ -40,6 +40,6 @@ def export_parquet(
                 yield each
 
     with store.read_sound() as snapshot:
-        manifest = read_manifest(snapshot, store.folder)
+        manifest = read_manifest(snapshot)
         rows = write_parquet(file, manifest, count(checking(read_photos(snapshot), stop)))
         return ExportSummary(written, rows, snapshot.photo_count() - written)

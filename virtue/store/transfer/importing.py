@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from virtue.errors import InputError, ModelMismatchError
+from virtue.location import hide_secrets
+from virtue.store import Store, open_store
 from virtue.store.catalogue.queries import chunks
-from virtue.store.records import EmbeddedPhoto, FileRecord, Generation, TextChecks
-from virtue.store.store import Store
+from virtue.store.records import EmbeddedPhoto, FileRecord, Generation, ProgressCallback, TextChecks
 from virtue.store.transfer import border
 from virtue.store.transfer.manifest import ExportManifest, ImportSummary, PhotoExport
 from virtue.store.transfer.photo_reader import BATCH_PHOTOS, read_manifest, read_photos
@@ -79,29 +80,48 @@ def _check_model(active: Generation | None, manifest: ExportManifest, source: st
 
 @contextmanager
 def read_library(
-    other: Path, own: Path, checks: TextChecks
+    other: Path | str,
+    own: Path | str,
+    checks: TextChecks,
+    progress: ProgressCallback = lambda what, done, total: None,
 ) -> Iterator[tuple[ExportManifest, Iterator[PhotoExport]]]:
-    """Opens the library in the folder `other` for `import_photos`, for as long as the block lasts. Reads all
-    of it once before, so that nothing is begun with one that ends in rubbish.
+    """Opens the library at the location `other` for `import_photos`, for as long as the block lasts. Reads
+    all of it once before, so that nothing is begun with one that ends in rubbish.
 
     Args:
         own: the library that takes its photos.
+        progress: called as (what is being done, photos done, photos in all).
 
     Raises:
         InputError: it is the same library, or holds what no library does.
         EmptyLibraryError: nothing was ever indexed there.
         DamagedError, StoreError: it cannot be read.
     """
-    if os.path.realpath(other) == os.path.realpath(own):
-        raise InputError(f"{other} is the library itself: name another one to take photos from")
-    with Store.open(other, read_only=True) as source, source.read_sound() as snapshot:
-        manifest = read_manifest(snapshot, other)
+    if _real(other) == _real(own):
+        raise InputError(f"{_real(own)} is the library itself: name another one to take photos from")
+    with open_store(other, read_only=True) as source, source.read_sound() as snapshot:
+        manifest = read_manifest(snapshot)
         try:
             border.check_manifest(manifest, checks)
-            for each in read_photos(snapshot):
+            count = snapshot.embedded_photos()
+            for each in _counted(read_photos(snapshot), "checking photos", count, progress):
                 border.check_photo(each, manifest.dim, checks)
         except ValueError as error:
             raise InputError(
-                f"the library {other} holds what none does ({error}), and nothing was taken: verify it"
+                f"the library {source.name} holds what none does ({error}), and nothing was taken: verify it"
             ) from error
-        yield manifest, read_photos(snapshot)
+        yield manifest, _counted(read_photos(snapshot), "taking photos", count, progress)
+
+
+def _counted(
+    photos: Iterable[PhotoExport], what: str, total: int, progress: ProgressCallback
+) -> Iterator[PhotoExport]:
+    for done, photo in enumerate(photos):
+        progress(what, done, total)
+        yield photo
+    progress(what, total, total)
+
+
+def _real(location: Path | str) -> str:
+    """Returns a location as it can be compared, and shown."""
+    return hide_secrets(location) if isinstance(location, str) else os.path.realpath(location)

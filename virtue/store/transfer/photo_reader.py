@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 from virtue.errors import EmptyLibraryError
@@ -21,7 +20,7 @@ BATCH_PHOTOS = 200
 
 # A file that could not be read is no longer what its photo was: elsewhere it is to be looked at again.
 _FILES = (
-    "SELECT photo_id, path, iif(problem IS NULL, size, 0), mtime_ns, sidecar, missing "
+    "SELECT photo_id, path, CASE WHEN problem IS NULL THEN size ELSE 0 END, mtime_ns, sidecar, missing "
     "FROM files WHERE photo_id IN ({}) ORDER BY 1, 2"
 )
 _TAGS = "SELECT photo_id, tag FROM tags WHERE photo_id IN ({}) ORDER BY 1, 2"
@@ -45,15 +44,17 @@ _REGION = (
 _CAPTION = (int, int, int, str, str, int | None, *(float | None,) * 4)
 
 
-def read_manifest(snapshot: Snapshot, folder: Path) -> ExportManifest:
-    """Returns what holds for all photos of the library in `folder`.
+def read_manifest(snapshot: Snapshot) -> ExportManifest:
+    """Returns what holds for all photos of a library.
 
     Raises:
         EmptyLibraryError: nothing was ever indexed.
     """
     active = snapshot.generation
     if active is None:
-        raise EmptyLibraryError(f"nothing is indexed in the library {folder}: there is nothing to take")
+        raise EmptyLibraryError(
+            f"nothing is indexed in the library {snapshot.name}: there is nothing to take"
+        )
     return ExportManifest(active.model, active.fingerprint, active.dim, tuple(snapshot.roots()))
 
 

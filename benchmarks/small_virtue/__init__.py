@@ -1,0 +1,1 @@
+"""A small VIRTUE, trained on scenes and measured (`__main__`)."""
