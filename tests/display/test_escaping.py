@@ -229,7 +229,7 @@ def test_commands_escape_what_they_show(terminal: Terminal, photos: bytes, tmp_p
     exported = here + b"/exported" + RAW + b".parquet"
     assert f"exported{ESCAPED}\\xff.parquet" in told("export", exported, *at)
     told("import", exported, "-d", here + b"/other" + RAW)
-    told("merge", library, "-d", here + b"/other" + RAW)
+    told("merge", library, "-d", here + b"/other" + RAW, drawing=True)
     assert "[y/N]" in told("forget", photos, *at, typed=b"n\n", status=2)
     told("forget", photos + b"/same" + RAW + b".jpg", *at)
     assert f"/same{ESCAPED}\\xff.jpg\t" in told("status", "--forgotten", *at)
@@ -295,7 +295,7 @@ def test_a_download_escapes_what_the_hub_says_and_clears_its_bars(
         ["search", "x", "--where", NASTY, "-d", "LIBRARY"],
         ["search", "x", "-d", NASTY, "--debug"],
         ["similar", NASTY, "-d", "LIBRARY"],
-        ["merge", NASTY, "-d", "LIBRARY"],
+        ["merge", NASTY, "-d", "LIBRARY", "--quiet"],
         ["import", NASTY, "-d", "LIBRARY"],
         ["forget", NASTY, "-d", "LIBRARY"],
         ["models", "pull", NASTY],
