@@ -59,7 +59,7 @@ def test_a_picture_that_browsers_cannot_show_has_a_preview(http: httpx.Client) -
     assert answer.headers["content-type"] == "image/jpeg"
     shown, wanted = load(answer.content), load(heic)
     assert (shown.width, shown.height) == (wanted.width, wanted.height) == (64, 48)
-    assert np.abs(shown.pixels.astype(int) - wanted.pixels).mean() < 4
+    assert np.abs(shown.pixels.astype(int) - wanted.pixels).mean() < 10, "of colours that differ by 87"
     refused = http.post("/v1/preview", files={"image": b"words"})
     assert refused.status_code == 422 and refused.json()["errors"][0]["pointer"] == "#/image"
 
