@@ -14,6 +14,8 @@ from virtue.store.catalogue.fields import FIELDS, Bind, PathPattern, TextPattern
 from virtue.store.catalogue.filters import Comparison, Filter, FullImages, Negation, RowFilter
 from virtue.store.records import Kind
 
+MAX_WHOLE = 1 << 53
+"""Beyond it, floats are not all that are whole."""
 _CONNECTIVES = {"and": " AND ", "or": " OR "}
 _REGIONS: dict[FullImages, str] = {
     "any": hot_sql.FILTERED_REGIONS,
@@ -47,7 +49,11 @@ def condition(connection: AnyConnection, kind: Kind, filter: Filter | None, valu
     def bind(value: Any) -> str:
         name = f"value{len(values)}"
         is_pattern = isinstance(value, TextPattern | PathPattern)
-        values[name] = (value.as_python() if is_sqlite else value.as_posix()) if is_pattern else value
+        if is_pattern:
+            value = value.as_python() if is_sqlite else value.as_posix()
+        elif isinstance(value, float) and not is_sqlite and value.is_integer() and abs(value) < MAX_WHOLE:
+            value = int(value)  # compared with a float, PostgreSQL knows nothing of how many rows match
+        values[name] = value
         return f":{name}"
 
     driver = driver_of(connection)

@@ -37,7 +37,7 @@ class MilvusSnapshot(ServerSnapshot):
         place = self.table(kind)
         if self.row_count(kind) > MAX_READ_ROWS:
             return [place.nearest_by_index(query[None], top, allowed, DEEPEST)[0] for query in queries]
-        return [rows for rows, _ in place.nearest_each(queries, top, allowed)]
+        return place.nearest_each(queries, top, allowed)
 
     def size_on_disk(self) -> int:
         size = super().size_on_disk()

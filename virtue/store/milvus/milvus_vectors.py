@@ -11,7 +11,7 @@ from virtue.errors import DamagedError
 from virtue.store.milvus.milvus_scalars import SCALARS, expression, scalars_of
 from virtue.store.milvus.milvus_server import FLAT, LISTS, MAX_NAMED, MAX_TOP, ROW, MilvusServer
 from virtue.store.postgres.server_connection import ServerConnection
-from virtue.store.postgres.vector_place import Allowed, VectorPlace
+from virtue.store.postgres.vector_place import Allowed, VectorPlace, best_of_each
 from virtue.store.postgres.vector_table import table_name
 from virtue.store.records import Kind
 from virtue.store.vectors import exact, row_files
@@ -172,15 +172,8 @@ class MilvusVectors(VectorPlace):
         found = self._search(queries, count, allowed, named, params, is_exact=False)
         return (np.empty(0, np.int64), np.empty(0, np.float32)) if found is None else found
 
-    def nearest_each(
-        self, queries: np.ndarray, count: int, allowed: Allowed
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Returns what `nearest` does for each query alone, in one reading of all rows."""
-        best = [Best(query[None], count) for query in queries]
-        for rows, vectors in self._blocks(allowed):
-            for each in best:
-                each.add(rows, vectors)
-        return [each.found for each in best]
+    def nearest_each(self, queries: np.ndarray, count: int, allowed: Allowed) -> list[np.ndarray]:
+        return best_of_each(self._blocks(allowed), queries, count)
 
     def is_index_quicker(
         self, queries: np.ndarray, count: int, allowed: Allowed, factor: int, all_rows: int

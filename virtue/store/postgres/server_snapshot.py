@@ -119,7 +119,7 @@ class ServerSnapshot(Snapshot):
 
     def exact_each(self, kind: Kind, queries: np.ndarray, top: int, allowed: Allowed) -> list[np.ndarray]:
         """Returns the best rows (n,) for each query (k, dim) alone, by which an index is judged."""
-        return [self.table(kind).nearest(query[None], top, allowed)[0] for query in queries]
+        return self.table(kind).nearest_each(queries, top, allowed)
 
     def table(self, kind: Kind) -> VectorPlace:
         assert self.generation is not None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from virtue.store.catalogue.filters import RowFilter
+from virtue.store.vectors import exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,16 @@ class VectorPlace(Protocol):
     def nearest(self, queries: np.ndarray, count: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
         """Returns rows (n,) and their scores of the best `count` rows of all that is allowed."""
 
+    def nearest_each(self, queries: np.ndarray, count: int, allowed: Allowed) -> list[np.ndarray]:
+        """Returns the best rows (n,) for each query (k, dim) alone, in one reading of all that is allowed, in
+        no order; of rows of nearly one score any."""
+
     def nearest_by_index(
         self, queries: np.ndarray, count: int, allowed: Allowed, factor: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns what `nearest` does, from candidates that the index has, `factor` of them for each row that
-        is wanted and each query; there may be fewer than `count`."""
+        is wanted and each query; there may be fewer than `count`. If the index has not so many, all that is
+        allowed may be read."""
 
     def is_index_quicker(
         self, queries: np.ndarray, count: int, allowed: Allowed, factor: int, all_rows: int
@@ -76,3 +82,23 @@ class VectorPlace(Protocol):
 
     def build_index(self) -> None:
         """Makes the index; no transaction may be open."""
+
+
+def best_of_each(
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]], queries: np.ndarray, count: int
+) -> list[np.ndarray]:
+    """Returns the best rows (n,) for each query (k, dim), as `nearest_each` does.
+
+    Args:
+        blocks: rows (m,) with their fp16 vectors (m, dim).
+    """
+    rows = np.empty((len(queries), 0), np.int64)
+    scores = np.empty((len(queries), 0), np.float32)
+    for some, vectors in blocks:
+        rows = np.concatenate([rows, np.broadcast_to(some, (len(queries), len(some)))], axis=1)
+        scores = np.concatenate([scores, queries @ exact.decode(vectors).T], axis=1)
+        if rows.shape[1] > count:
+            best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+            rows = np.take_along_axis(rows, best, axis=1)
+            scores = np.take_along_axis(scores, best, axis=1)
+    return [*rows]
