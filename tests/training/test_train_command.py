@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from tests.conftest import ROOT, Run
 from tests.embedder.virtue_model.checkpoints import own_folder
+from tests.evaluation.scar_folder import draw_pairs, rows, write
 from tests.training.conftest import COLOURS, PLACES, SIDE, draw, losses, scar_rows, write_parquet, write_words
 from virtue import Embedder
 from virtue.cli import main
@@ -80,7 +81,7 @@ def split_model(folder: Path, out: Path) -> None:
 
 
 def test_the_configuration_of_the_docs_trains(
-    place: Path, virtue: Run, capsys: pytest.CaptureFixture[str]
+    place: Path, virtue: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert SHOWN
     shown = SHOWN[1].replace("[1536, 512, 128]", "[64, 16]")
@@ -94,14 +95,27 @@ def test_the_configuration_of_the_docs_trains(
     assert re.search(r"^source: scar SCAR_squares: 6 rows, [\d,.]+ times$", out, re.M)
     assert "annotation 2 of 1.png" in err
     settings = yaml.safe_load(shown)
-    del settings["evaluate"]
+    draw_pairs(place / "pairs")
+    write(place / "SCaR-eval" / "things.parquet", rows()[:2])
+    commands = [settings["evaluate"]["commands"][0].replace("./images", "./pairs"), "nothing ./SCaR-eval"]
     small = {"steps": 2, "batch": 4, "block": 2, "warmup": 1, "learning_rate": "1e-3"}
+    small["evaluate"] = {"every": 1, "commands": commands}
     (place / "small.yaml").write_text(yaml.safe_dump(settings | small))
-    done = virtue("train", "small.yaml", "--json", env={"OMP_NUM_THREADS": "1"})
+    monkeypatch.chdir(place.parent)
+    words = ("train", f"{place.name}/small.yaml", "--json")
+    done = virtue(*words, env={"OMP_NUM_THREADS": "1"})
     assert not done.returncode, done.stderr.decode()
     assert json.loads(done.stdout)["steps"] == 2
-    assert b"trained 2 steps" in done.stderr
     assert len(losses(place / "run")) == 2
+    told = f"trained 2 steps, the last with loss {losses(place / 'run')[-1]:.4f}"
+    assert told in done.stderr.decode()
+    assert b"virtue: warning: `virtue evaluate nothing ./SCaR-eval` failed: " in done.stderr
+    metrics = [json.loads(line) for line in (place / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in metrics] == [1, 2]
+    assert all(0 <= line["scar/things/p_at_1"] <= 1 for line in metrics)
+    again = virtue(*words)
+    assert b"goes on after step 2 of 2" in again.stderr and told in again.stderr.decode()
+    assert again.stdout == done.stdout
     assert [*(place / "run" / "tensorboard").iterdir()]
     for result in ("adapter", "model"):
         loaded = Embedder.from_pretrained(place / "run" / result, device="cpu", offline=True)

@@ -84,7 +84,8 @@ def train(
             named = printable(str(settings.output / BROKEN))
             note(f"{rows} could not be used: {named} names them")
         place = printable(str(report.model))
-        note(f"trained {report.steps:,} steps, the last with loss {report.loss:.4f}: {place}")
+        loss = "" if report.loss is None else f", the last with loss {report.loss:.4f}"
+        note(f"trained {report.steps:,} steps{loss}: {place}")
     return FOUND
 
 

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger("virtue")
 
-
-def run_evaluations(commands: Sequence[str], model: Path) -> dict[str, float]:
+def run_evaluations(commands: Sequence[str], model: Path, folder: Path) -> dict[str, float]:
     """Runs commands with a model.
 
     Args:
         commands: what follows `virtue evaluate`, without a model.
+        folder: what paths in them are relative to.
 
     Returns:
         All numbers that they printed as JSON, by command and key. A command that fails gives none, and a
-        warning in the log.
+        warning.
     """
     found: dict[str, float] = {}
     for command in commands:
-        words = [*shlex.split(command), "--model", str(model), "--json"]
+        words = [*shlex.split(command), "--model", str(model.resolve()), "--json"]
         done = subprocess.run(
-            [sys.executable, "-m", "virtue", "evaluate", *words], capture_output=True, text=True, check=False
+            [sys.executable, "-P", "-m", "virtue", "evaluate", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
-            log.warning("virtue evaluate %s failed: %s", command, done.stderr.strip())
+            said = " ".join(done.stderr.split()).removeprefix("virtue: ")
+            warnings.warn(f"`virtue evaluate {command}` failed: {said}", stacklevel=2)
             continue
         for number, line in enumerate(done.stdout.splitlines()):
             found.update(_numbers(json.loads(line), f"{command.split()[0]}/{number}"))

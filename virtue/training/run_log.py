@@ -30,9 +30,14 @@ class StepRecord:
 
 
 class RunLog:
-    """Written by the first process alone. What an earlier run wrote of later steps than `step` is removed."""
+    """Written by the first process alone. What an earlier run wrote of later steps than `step` is removed.
+
+    Attributes:
+        last_loss: that of the last step; None: there was none yet, or its line is lost.
+    """
 
     def __init__(self, output: Path, step: int) -> None:
+        self.last_loss: float | None = None
         self._output = output
         self._step = step
         self._writer: Any = None
@@ -42,8 +47,9 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
 
             self._output.mkdir(parents=True, exist_ok=True)
-            for name in (STEPS, METRICS):
-                self._cut(self._output / name)
+            steps, _ = (self._cut(self._output / name) for name in (STEPS, METRICS))
+            if steps and steps[-1]["step"] == self._step:
+                self.last_loss = steps[-1]["loss"]
             self._writer = SummaryWriter(str(self._output / BOARD), purge_step=self._step + 1)
         return self
 
@@ -54,6 +60,7 @@ class RunLog:
             self._writer.close()
 
     def add(self, record: StepRecord) -> None:
+        self.last_loss = record.loss
         if self._writer is not None:
             values = asdict(record)
             _append(self._output / STEPS, values)
@@ -66,10 +73,13 @@ class RunLog:
             for name, value in metrics.items():
                 self._writer.add_scalar(f"evaluation/{name}", value, step)
 
-    def _cut(self, file: Path) -> None:
-        if file.is_file():
-            lines = [line for line in file.read_text().splitlines() if json.loads(line)["step"] <= self._step]
-            file.write_text("".join(f"{line}\n" for line in lines))
+    def _cut(self, file: Path) -> list[dict[str, Any]]:
+        if not file.is_file():
+            return []
+        lines = {line: json.loads(line) for line in file.read_text().splitlines()}
+        kept = {line: values for line, values in lines.items() if values["step"] <= self._step}
+        file.write_text("".join(f"{line}\n" for line in kept))
+        return [*kept.values()]
 
 
 class BrokenRows:

@@ -44,10 +44,14 @@ OnStep = Callable[[StepRecord, int], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What a run did. `adapter` and `model` are folders; None: it was stopped before its last step."""
+    """What a run did. `adapter` and `model` are folders; None: it was stopped before its last step.
+
+    `loss` is that of the last step, also where an earlier run took it; None: there was none, or the log of it
+    is another process's of torchrun.
+    """
 
     steps: int
-    loss: float
+    loss: float | None
     broken_rows: int
     adapter: Path | None = None
     model: Path | None = None
@@ -120,20 +124,19 @@ class Trainer:
         """Trains up to the last step, or up to `until`, where a checkpoint is written."""
         config = self.config
         until = min(until or config.steps, config.steps)
-        loss = float("nan")
         with RunLog(config.output, self.step) as log:
             while self.step < until:
                 record = self._take_step()
-                loss = record.loss
                 log.add(record)
                 if on_step is not None:
                     on_step(record, self.broken.count)
                 is_last = self.step == until
-                if is_last or self.step % config.save_every == 0:
+                evaluates = config.evaluate and (is_last or self.step % config.evaluate.every == 0)
+                if is_last or evaluates or self.step % config.save_every == 0:
                     self.save()
-                if config.evaluate and (is_last or self.step % config.evaluate.every == 0):
+                if evaluates:
                     self._evaluate(log)
-        report = TrainingReport(self.step, loss, self.broken.count_all())
+        report = TrainingReport(self.step, log.last_loss, self.broken.count_all())
         return self._finish(report) if self.step == config.steps else report
 
     def load_batch(self, step: int) -> Batch:
@@ -222,10 +225,11 @@ class Trainer:
         )
 
     def _evaluate(self, log: RunLog) -> None:
-        assert self.config.evaluate is not None
+        settings = self.config.evaluate
+        assert settings is not None
         if rank() == 0:
-            _, folder = find_checkpoints(self.config.output)[-1]
-            log.add_metrics(self.step, run_evaluations(self.config.evaluate.commands, folder))
+            _, model = find_checkpoints(self.config.output)[-1]
+            log.add_metrics(self.step, run_evaluations(settings.commands, model, settings.folder))
         wait_for_ranks()
 
     def _finish(self, report: TrainingReport) -> TrainingReport:

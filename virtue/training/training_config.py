@@ -71,10 +71,12 @@ class EvaluationSettings(Settings):
     every: steps between evaluations.
     commands: what follows `virtue evaluate` and names no model, as "scar ./SCaR-eval"; the model as it is
         then and `--json` are added.
+    folder: what paths in `commands` are relative to; of a YAML file its folder.
     """
 
     every: int = Field(ge=1)
     commands: tuple[str, ...] = Field(min_length=1)
+    folder: Path = Path()
 
 
 class TrainingConfig(Settings):
@@ -182,5 +184,7 @@ def _resolve(config: TrainingConfig, folder: Path) -> TrainingConfig:
             "segmenter": str(segmenter.resolve()) if segmenter.is_dir() else config.segmenter,
             "cache": folder / config.cache if config.cache else None,
             "sources": sources,
+            "evaluate": config.evaluate
+            and config.evaluate.model_copy(update={"folder": folder / config.evaluate.folder}),
         }
     )
