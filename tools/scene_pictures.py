@@ -1,8 +1,15 @@
 """Gathers cut-outs and grounds for scenes: python -m tools.scene_pictures OUT --emoji DIR --packages DIR
 
-Writes OUT/emoji (3D emoji, each with its name), OUT/stamps (photographic cut-outs of Tux Paint) and
-OUT/grounds (photos, each with words for its place), for `virtue build scenes --cutouts ... --grounds ...`.
-Nothing of it is part of the project. Unpack before, outside the repository:
+Writes cut-outs, each with its name, and photos, each with words for its place:
+
+    OUT/cutouts/emoji    3D emoji (MIT)
+    OUT/cutouts/stamps   photographic cut-outs of Tux Paint (GPL-2)
+    OUT/grounds/free     photos under free licences, and of no GPL (CC0, CC-BY, CC-BY-SA, BSD, Apache-2.0)
+    OUT/grounds/gpl      MATE's wallpapers (GPL-2)
+
+`virtue build scenes --cutouts OUT/cutouts --grounds OUT/grounds` takes all of them; what is to ship learns
+from `OUT/cutouts/emoji` and `OUT/grounds/free` alone. Nothing of it is part of the project. Unpack before,
+outside the repository:
 
     --emoji     the npm package @lobehub/fluent-emoji-3d (MIT): npm pack @lobehub/fluent-emoji-3d@1.1.0
     --packages  Debian's tuxpaint-stamps-default (GPL-2: for tests and trials, never for weights that ship),
@@ -47,6 +54,9 @@ PLACES = {
     "scenetext01.jpg": "by a parking sign",
 }
 """Photo -> words for its place."""
+GPL_PHOTOS = ("Dune.jpg", "Garden.jpg", "GreenMeadow.jpg", "Storm.jpg", "YellowFlower.jpg")
+EMOJI, STAMPS, FREE, GPL = "cutouts/emoji", "cutouts/stamps", "grounds/free", "grounds/gpl"
+"""Folders of what is gathered."""
 NO_THINGS = (
     "sign", "symbol", "button", "arrow", "clock face", "square", "squared", "mark", "letter", "flag",
     "keycap",
@@ -72,16 +82,17 @@ def name_emoji(stem: str) -> str | None:
 
 def gather(out: Path, emoji: Path | None, packages: Path | None, part: int) -> dict[str, int]:
     """Copies pictures and writes their captions; returns how many of each kind."""
-    captions: dict[str, list[tuple[Path, str]]] = {"emoji": [], "stamps": [], "grounds": []}
+    captions: dict[str, list[tuple[Path, str]]] = {EMOJI: [], STAMPS: [], FREE: [], GPL: []}
     for path in sorted(emoji.rglob("*.webp")) if emoji else []:
         if name := name_emoji(path.stem):
-            captions["emoji"].append((path, name))
+            captions[EMOJI].append((path, name))
     if packages:
         for path in stamps(packages, part):
             if (beside := path.with_suffix(".txt")).is_file():
-                captions["stamps"].append((path, beside.read_text("utf-8", "replace").splitlines()[0]))
+                captions[STAMPS].append((path, beside.read_text("utf-8", "replace").splitlines()[0]))
         there = {path.name: path for path in sorted(packages.rglob("*")) if path.name in PLACES}
-        captions["grounds"] = [(path, PLACES[name]) for name, path in sorted(there.items())]
+        for name, path in sorted(there.items()):
+            captions[GPL if name in GPL_PHOTOS else FREE].append((path, PLACES[name]))
     for kind, pairs in captions.items():
         for path, caption in pairs:
             (out / kind).mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
 """Trains and measures a small VIRTUE: python -m benchmarks.small_virtue OUT --cutouts DIR --grounds DIR
 
-Works out features of scenes, trains the segmentation stream, the towers, and the reader of captions, and
+Works out features of scenes, trains the segmentation stream, short runs that differ in one choice each
+(`variants.py`), then the towers at length and the reader of captions, and
 prints the figures on scenes of names and grounds kept for tests as JSON, with 95 % intervals. What OUT holds
-already is not done again: a command that was cut goes on with the stage it was at. Needs the extras `torch`
-and `train`, and the packages onnx and scipy; docs/results.md has what came out, and where pictures are
+already is not done again: a command that was cut goes on with the stage it was at. Needs the extra `train`
+and what requirements.txt beside this file names; docs/results.md has what came out, and where pictures are
 gathered from.
 """
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +26,25 @@ from benchmarks.small_virtue.batches import MODES, Questions
 from benchmarks.small_virtue.features import FITTED, Projection, SceneFeatures, cache_scenes
 from benchmarks.small_virtue.measuring import guess_blindly, measure, score, tell
 from benchmarks.small_virtue.reading import CaptionReader, distil
-from benchmarks.small_virtue.segmenter import Segmenter, cache_shares, measure_masks, train_segmenter
+from benchmarks.small_virtue.segmenter import (
+    Segmenter,
+    cache_grid,
+    cache_shares,
+    measure_masks,
+    train_segmenter,
+)
 from benchmarks.small_virtue.training import Plan, SmallVirtue, train
+from benchmarks.small_virtue.variants import VARIANTS, Variant
 from benchmarks.small_virtue.words import read_conse
 from virtue.evaluation.measures import Measured
 from virtue.training.scenes import Scenes, draw_grounds, read_cutouts, read_grounds, split
 from virtue.training.scenes.splits import Part
 
 TRAIN_SEED, TEST_SEED = 0, 1
-EVERY = 6
-"""Of how many scenes to learn from one is seen as a crop and with a circle, too."""
+EVERY, TEST_EVERY = 6, 3
+"""Of how many scenes one is seen as a crop and with a circle, too."""
 WRONG_FRAME = 256 / 1024
 """What boxes shrink by if pixels of the picture are taken for those of a square of 1,024."""
-VARIANTS: dict[str, dict[str, Any]] = {
-    "as it is": {},
-    "published layout": {"prefix": False},
-    "no hard negatives": {"negatives": False},
-}
-"""Short runs, each with all seeds, that tell what one choice brings."""
-FILLED = "filled boxes in the place of masks"
-"""A variant for the first seed alone."""
 
 
 def find_features(given: argparse.Namespace) -> tuple[SceneFeatures, SceneFeatures, Projection]:
@@ -62,7 +63,7 @@ def find_features(given: argparse.Namespace) -> tuple[SceneFeatures, SceneFeatur
     projection = Projection.load(axes)
     return (
         cache_scenes(given.out / "train", learnt, projection, EVERY, given.processes),
-        cache_scenes(given.out / "test", kept, projection, 1, given.processes),
+        cache_scenes(given.out / "test", kept, projection, TEST_EVERY, given.processes),
         projection,
     )
 
@@ -86,7 +87,9 @@ def main() -> None:
     parser.add_argument("--grounds", type=Path, required=True)
     parser.add_argument("--scenes", type=int, default=20_000, help="to learn from")
     parser.add_argument("--tests", type=int, default=1500, help="scenes to measure on, all of them bound")
-    parser.add_argument("--samples", type=int, default=160_000, help="questions to learn from")
+    parser.add_argument(
+        "--samples", type=int, default=160_000, help="questions to learn from; 0: short runs alone"
+    )
     parser.add_argument("--masks", type=int, default=30_000, help="masks to learn from")
     parser.add_argument("--short", type=int, default=20_000, help="questions that variants learn from")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of short runs")
@@ -94,43 +97,59 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.processes)
     learnt, kept, projection = find_features(given)
-    conse, words = read_conse(projection), learnt.vocabulary
-    report: dict[str, Any] = {}
+    conse = read_conse(projection)
+    held = given.out / "report.json"
+    report: dict[str, Any] = json.loads(held.read_text()) if held.is_file() else {}
 
-    def keep(name: str, figures: Any) -> None:
-        report[name] = figures
-        (given.out / "report.json").write_text(json.dumps(report, indent=2))
-        print(json.dumps({name: figures}), file=sys.stderr, flush=True)
+    def keep(name: str, measure_it: Callable[[], Any]) -> None:
+        if name in report:
+            return
+        report[name] = measure_it()
+        held.write_text(json.dumps(report, indent=2))
+        print(json.dumps({name: report[name]}), file=sys.stderr, flush=True)
 
     segmenter = load_or(
         given.out / "segmenter.pt", Segmenter(), lambda: train_segmenter(learnt, samples=given.masks, seed=0)
     )
     questions, asked = (Questions(each, cache_shares(segmenter, each)) for each in (learnt, kept))
-    keep("blind guesses", {name: _as_json(found) for name, found in guess_blindly(asked).items()})
-    keep("masks", _as_json(measure_masks(segmenter, kept)))
+    keep("blind guesses", lambda: {name: _as_json(found) for name, found in guess_blindly(asked).items()})
+    keep("masks", lambda: _as_json(measure_masks(segmenter, kept)))
 
     def learn(name: str, plan: Plan, learnt_from: Questions = questions) -> SmallVirtue:
-        model = SmallVirtue(conse, prefix=plan.prefix)
-        made: SmallVirtue = load_or(given.out / name, model, lambda: train(learnt_from, conse, plan))
+        made: SmallVirtue = load_or(
+            given.out / name, plan.start(conse), lambda: train(learnt_from, conse, plan)
+        )
         return made
 
-    model = learn("towers.pt", Plan(samples=given.samples))
-    reader = load_or(
-        given.out / "reader.pt",
-        CaptionReader(),
-        lambda: distil(model.captions, words["names"], words["grounds"], seed=0),
-    )
-    for name, how in {"parsed captions": None, "captions": reader}.items():
-        keep(name, _figures(model, asked, how))
-    wrong = Questions(kept, cache_shares(segmenter, kept, WRONG_FRAME), WRONG_FRAME)
-    keep("box in the wrong frame", _figures(model, wrong, reader, ["box"]))
-    for number, (name, choice) in enumerate(VARIANTS.items()):
-        for seed in given.seeds:
-            model = learn(f"short-{number}-{seed}.pt", Plan(samples=given.short, seed=seed, **choice))
-            keep(f"{name}, seed {seed}", _figures(model, asked, modes=("box", "none") if choice else MODES))
-    for seed in given.seeds[:1]:
-        model = learn(f"filled-{seed}.pt", Plan(samples=given.short, seed=seed), Questions(learnt))
-        keep(f"{FILLED}, seed {seed}", _figures(model, Questions(kept), modes=("box", "none")))
+    def try_variant(variant: Variant, seed: int) -> Any:
+        own, other = (
+            Questions(
+                each,
+                cache_shares(segmenter, each) if variant.masks else None,
+                grid=cache_grid(segmenter, each, variant.grid) if variant.grid else None,
+            )
+            for each in (learnt, kept)
+        )
+        plan = Plan(samples=given.short, seed=seed, **variant.plan)
+        model = learn(f"{variant.slug}-{seed}.pt", plan, own)
+        return _figures(model, other, modes=variant.modes)
+
+    for variant in VARIANTS:
+        for seed in given.seeds if variant.is_repeated else given.seeds[:1]:
+            keep(f"{variant.name}, seed {seed}", partial(try_variant, variant, seed))
+
+    if given.samples:
+        model = learn("towers.pt", Plan(samples=given.samples))
+        keep("parsed captions", lambda: _figures(model, asked))
+        words = learnt.vocabulary
+        reader = load_or(
+            given.out / "reader.pt",
+            CaptionReader(),
+            lambda: distil(model.captions, words["names"], words["grounds"], seed=0),
+        )
+        keep("captions", lambda: _figures(model, asked, reader))
+        wrong = Questions(kept, cache_shares(segmenter, kept, WRONG_FRAME), WRONG_FRAME)
+        keep("box in the wrong frame", lambda: _figures(model, wrong, reader, ["box"]))
     print(json.dumps(report, indent=2))
 
 
@@ -140,10 +159,15 @@ def _figures(
     reader: CaptionReader | None = None,
     modes: Iterable[str] = MODES,
 ) -> dict[str, Any]:
-    """Measures all modes; "box on photos" and "box on drawn grounds" are parts of "box"."""
+    """Measures all modes, crops and circles where there are some; "box on photos" and "box on drawn grounds"
+    are parts of "box"."""
     told = tell(model, questions, reader)
     scores = {mode: score(model, questions, mode, told) for mode in modes}
-    found = {mode: _as_json(measure(each, questions)) for mode, each in scores.items()}
+    is_seen_anew = np.isin(questions.bound, questions.cropped)
+    found = {
+        mode: _as_json(measure(each, questions, is_seen_anew if mode in ("crop", "circle") else None))
+        for mode, each in scores.items()
+    }
     photo = np.asarray(questions.features.photo)[questions.bound]
     for name, some in {"photos": photo, "drawn grounds": ~photo}.items():
         found[f"box on {name}"] = _as_json(measure(scores["box"], questions, some))

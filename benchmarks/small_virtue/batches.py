@@ -46,10 +46,18 @@ class Questions:
         shares: (scenes, MAX_OBJECTS, cells) uint8: how much of each cell belongs to what a box means, as the
             segmentation stream has it; None: as much as lies in the box.
         frame: by what the boxes of prompts are multiplied.
+        grid: (scenes, cells) uint8: what the segmentation stream finds by points spread over the picture,
+            which then takes the place of a prompt where there is none; None: nothing does.
     """
 
-    def __init__(self, features: SceneFeatures, shares: np.ndarray | None = None, frame: float = 1) -> None:
-        self.features, self.shares, self.frame = features, shares, frame
+    def __init__(
+        self,
+        features: SceneFeatures,
+        shares: np.ndarray | None = None,
+        frame: float = 1,
+        grid: np.ndarray | None = None,
+    ) -> None:
+        self.features, self.shares, self.frame, self.grid = features, shares, frame, grid
         self.names = embed_words(features.vocabulary["names"])
         self.grounds = embed_words(features.vocabulary["grounds"])
         self.captions = np.asarray(features.captions)
@@ -87,7 +95,14 @@ class Questions:
         if self.shares is not None:
             masks = torch.from_numpy(self.shares[scenes, things] / np.float32(255))
             shares = torch.where(seen[:, None], masks, shares)
-        given = Prompted(cells, corners, shares, known, seen)
+        if self.grid is not None:
+            spread = torch.from_numpy(modes == "none")
+            shares = torch.where(
+                spread[:, None], torch.from_numpy(self.grid[scenes] / np.float32(255)), shares
+            )
+            seen = seen | spread
+        fine = torch.from_numpy(np.asarray(self.features.fine[scenes], np.float32))
+        given = Prompted(cells, corners, shares, known, seen, fine)
         captions = torch.from_numpy(self.captions[scenes, things].astype(np.int64))
         is_scene = ~np.isin(modes, ("crop", "circle"))
         names = np.where(is_scene[:, None], np.asarray(self.features.names)[scenes], -1)

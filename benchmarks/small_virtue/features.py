@@ -132,7 +132,7 @@ def _fit_square(picture: np.ndarray) -> np.ndarray:
 def cache_scenes(
     folder: Path, scenes: Scenes, projection: Projection, every: int, processes: int = 1
 ) -> SceneFeatures:
-    """Works out a set of scenes, unless the folder holds it.
+    """Works out a set of scenes, unless the folder holds it; if it was cut, what is missing.
 
     Args:
         every: of each how manieth scene the crop and the circled picture are seen too.
@@ -162,7 +162,9 @@ def cache_scenes(
         "photo": ((count,), np.bool_),
     }
     for name, (shape, dtype) in shapes.items():
-        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
+        path = folder / f"{name}.npy"
+        if not path.is_file() or np.load(path, mmap_mode="r").shape != shape:
+            np.lib.format.open_memmap(path, "w+", dtype, shape)
     if processes == 1:
         _fill(folder, scenes, projection, range(count))
     else:
@@ -192,6 +194,8 @@ def _fill(folder: Path, scenes: Scenes, projection: Projection, numbers: Sequenc
     ground_of = {name: place for place, name in enumerate(words["grounds"])}
     photos = {ground.name for family in scenes.families for ground in family if ground.family == "photo"}
     for number in numbers:
+        if arrays["boxes"][number].any():
+            continue
         scene = scenes[number]
         last, middle = see(scene.picture)
         arrays["images"][number] = projection.cells(last)
@@ -204,7 +208,6 @@ def _fill(folder: Path, scenes: Scenes, projection: Projection, numbers: Sequenc
             block = size // SMALL
             shares = thing.mask.reshape(SMALL, block, SMALL, block).mean(axis=(1, 3))
             arrays["masks"][number, place] = np.packbits(shares >= 0.5)
-            arrays["boxes"][number, place] = np.array(thing.box.corners) / size
             arrays["names"][number, place] = name_of[thing.name]
             arrays["captions"][number, place] = number_captions(query, name_of, ground_of)
             arrays["twins"][number, place] = query.twin or 0
@@ -213,6 +216,8 @@ def _fill(folder: Path, scenes: Scenes, projection: Projection, numbers: Sequenc
             for place, show in enumerate((crop_to_box, draw_circle)):
                 shown = show(picture, scene.objects[0].box).pixels
                 arrays["images"][arrays["extra"][number, place]] = projection.cells(see(shown)[0])
+        for place, thing in enumerate(scene.objects):  # last: a scene with boxes is complete
+            arrays["boxes"][number, place] = np.array(thing.box.corners) / size
 
 
 def number_captions(query: Query, name_of: dict[str, int], ground_of: dict[str, int]) -> list[list[int]]:

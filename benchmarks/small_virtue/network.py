@@ -39,6 +39,7 @@ class Prompted:
         shares: (batch, GRID * GRID): how much of each cell belongs to what is meant, 0 to 1.
         placed: (batch,) bool: the box is known.
         seen: (batch,) bool: what lies under the prompt is pooled, too.
+        fine: (batch, FINE * FINE, FINE_WIDTH): what the segmentation stream sees of the picture.
     """
 
     cells: Tensor
@@ -46,6 +47,7 @@ class Prompted:
     shares: Tensor
     placed: Tensor
     seen: Tensor
+    fine: Tensor
 
 
 def box_shares(boxes: Tensor) -> Tensor:
@@ -64,6 +66,13 @@ def box_shares(boxes: Tensor) -> Tensor:
 def pool(cells: Tensor, shares: Tensor) -> Tensor:
     """Means of cells (batch, cells, width) by shares (batch, k, cells)."""
     return (shares / shares.sum(-1, keepdim=True).clamp(min=1e-6)) @ cells
+
+
+def _blocks() -> Tensor:
+    """Which cells lie in which of the blocks that are image tokens, (COARSE * COARSE, GRID * GRID)."""
+    places = torch.arange(GRID) * COARSE // GRID
+    block = (places[:, None] * COARSE + places).flatten()
+    return (torch.arange(COARSE * COARSE)[:, None] == block).float()
 
 
 def waves(values: Tensor) -> Tensor:
@@ -149,10 +158,21 @@ class ImageTower(nn.Module):
 
     Args:
         prefix: image tokens do not see the prompt ("image-first"); else all see all ("published").
+        segmentation: makes further tokens of the segmentation stream's map; None: there are none, but for
+            the mean of what lies under the prompt.
     """
 
-    def __init__(self, shared: Shared, conse: Conse, *, prefix: bool = True, depth: int = 2) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        conse: Conse,
+        *,
+        prefix: bool = True,
+        segmentation: nn.Module | None = None,
+        depth: int = 2,
+    ) -> None:
         super().__init__()
+        self.segmentation = segmentation
         self.shared, self.prefix = shared, prefix
         self.namer = Namer(conse)
         self.cell = nn.Linear(WIDTH, MODEL)
@@ -179,29 +199,31 @@ class ImageTower(nn.Module):
         placed, seen = given.placed[:, None].float(), given.seen[:, None].float()
         pooled = pool(given.cells, given.shares[:, None])[:, 0] * seen
         prompt = placed * self.place(waves(given.boxes)) + self.under(pooled) + self.empty[1]
-        tokens = self._read(given, prompt, seen)
+        whole, meant = self._read(given, prompt, seen)
         everything = given.cells.mean(1)
-        thing = self.to_thing(tokens[:, -2:].flatten(1)) + seen * self.namer(pooled)
-        place = self.to_place(tokens[:, -2]) + self.namer.conse(everything)
+        thing = self.to_thing(torch.cat([whole, meant], 1)) + seen * self.namer(pooled)
+        place = self.to_place(whole) + self.namer.conse(everything)
         return self.shared.thing(thing), self.shared.place(place), self._bond(given)
 
-    def _read(self, given: Prompted, prompt: Tensor, seen: Tensor) -> Tensor:
-        """Returns the tokens after the transformer: those of the image, of the whole, and of the prompt."""
-        step = GRID // COARSE
-        blocks = given.cells.unflatten(1, (COARSE, step, COARSE, step)).mean((2, 4)).flatten(1, 2)
-        image = self.cell(blocks) + self.position
+    def _read(self, given: Prompted, prompt: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns, after the transformer, the tokens of the whole and of the prompt."""
+        image = self.cell(pool(given.cells, _blocks())) + self.position
         if not self.prefix:
+            step = GRID // COARSE
             shares = given.shares.unflatten(1, (COARSE, step, COARSE, step)).mean((2, 4)).flatten(1)
             image = image + self.share((shares * seen)[..., None])
         whole = self.empty[0].expand(len(image), 1, -1)
-        x = torch.cat([image, whole, prompt[:, None]], 1)
+        more = [] if self.segmentation is None else [self.segmentation(given)]
+        x = torch.cat([image, whole, *more, prompt[:, None]], 1)
+        first = image.shape[1] + 1
         mask = None
         if self.prefix:
             mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)
-            mask[:-1, -1] = False
+            mask[:first, first:] = False
         for block in self.blocks:
             x = block(x, mask)
-        return self.norm(x)
+        x = self.norm(x)
+        return x[:, first - 1], x[:, -1]
 
     def _bond(self, given: Prompted) -> Tensor:
         """Sums over the cells: what is there, and where it lies, seen from the prompt."""
@@ -220,7 +242,7 @@ class ImageTower(nn.Module):
         gate = self.gate(torch.cat([where, self.look(given.cells)], -1)).sigmoid()
         # sum_j U(N z_j) * V(h_j), with V linear: the products of z_j and h_j are summed first.
         joint = (gate * where).transpose(1, 2) @ given.cells / GRID
-        others = self.shared.other(self.namer.linear(joint))
+        others = joint @ (self.shared.other.weight @ self.namer.linear.weight).T
         return (others * self.relation).sum(1)
 
 

@@ -166,12 +166,41 @@ def cache_shares(model: Segmenter, features: SceneFeatures, frame: float = 1) ->
         scenes, things = asked[start : start + AT_ONCE].T
         corners = torch.from_numpy(features.boxes[scenes, things] * np.float32(frame))
         boxes = paint_boxes(corners)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            logits = segment(model, features, scenes, boxes, torch.zeros_like(boxes)).float()
-        found = F.adaptive_avg_pool2d(logits.sigmoid(), GRID).flatten(1)
-        found = torch.where(found.amax(1, keepdim=True) < MIN_SHARE, box_shares(corners), found)
-        shares[scenes, things] = (found * 255).round().numpy()
+        found = _find_shares(model, features, scenes, boxes, torch.zeros_like(boxes), box_shares(corners))
+        shares[scenes, things] = found
     np.save(path, shares)
+    return shares
+
+
+def cache_grid(model: Segmenter, features: SceneFeatures, side: int) -> np.ndarray:
+    """Works out how much of each cell belongs to what side x side clicks mean together, spread evenly over
+    the picture: (scenes, cells) uint8; on disk, unless it is there. Where no mask is found, all of it does.
+    """
+    path = features.folder / f"grid-{side}.npy"
+    if path.is_file():
+        return np.load(path)
+    line = (torch.arange(side) + 0.5) / side
+    points = torch.cartesian_prod(line, line)
+    clicks = paint_clicks(points).amax(0)
+    shares = np.zeros((len(features.boxes), GRID * GRID), np.uint8)
+    for start in range(0, len(shares), AT_ONCE):
+        scenes = np.arange(start, min(start + AT_ONCE, len(shares)))
+        maps = clicks.expand(len(scenes), -1, -1)
+        everything = torch.ones(len(scenes), GRID * GRID)
+        shares[scenes] = _find_shares(model, features, scenes, torch.zeros_like(maps), maps, everything)
+    np.save(path, shares)
+    return shares
+
+
+def _find_shares(
+    model: Segmenter, features: SceneFeatures, scenes: np.ndarray, boxes: Tensor, clicks: Tensor, rest: Tensor
+) -> np.ndarray:
+    """Segments, and returns the shares of cells (batch, cells) uint8: `rest` where no mask is found."""
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        logits = segment(model, features, scenes, boxes, clicks).float()
+    found = F.adaptive_avg_pool2d(logits.sigmoid(), GRID).flatten(1)
+    found = torch.where(found.amax(1, keepdim=True) < MIN_SHARE, rest, found)
+    shares: np.ndarray = (found * 255).round().to(torch.uint8).numpy()
     return shares
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.small_virtue.batches import Batch, Questions
+from benchmarks.small_virtue.connector import Connector, Kind
 from benchmarks.small_virtue.network import CaptionTower, Conse, ImageTower, Shared, pool, unit
 
 IN_BATCH, NAMING = 0.5, 1.0
@@ -23,10 +24,13 @@ NAME_TEMPERATURE = 0.07
 class SmallVirtue(nn.Module):
     """Both towers, and the temperature of the loss."""
 
-    def __init__(self, conse: Conse, *, prefix: bool = True) -> None:
+    def __init__(
+        self, conse: Conse, *, prefix: bool = True, tokens: int = 0, connector: Kind = "conv"
+    ) -> None:
         super().__init__()
         self.shared = Shared()
-        self.images = ImageTower(self.shared, conse, prefix=prefix)
+        segmentation = Connector(tokens, connector) if tokens else None
+        self.images = ImageTower(self.shared, conse, prefix=prefix, segmentation=segmentation)
         self.captions = CaptionTower(self.shared)
         self.temperature = nn.Parameter(torch.tensor(0.05).log())
 
@@ -56,7 +60,11 @@ class SmallVirtue(nn.Module):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train, and on what."""
+    """How long to train, and what.
+
+    Attributes:
+        tokens, connector: of the segmentation stream's map, as `Connector` has them; 0 tokens: none.
+    """
 
     samples: int = 100_000
     batch: int = 256
@@ -65,6 +73,12 @@ class Plan:
     negatives: bool = True
     prefix: bool = True
     decay: float = 0.05
+    tokens: int = 0
+    connector: Kind = "conv"
+
+    def start(self, conse: Conse) -> SmallVirtue:
+        """Makes the network that learns."""
+        return SmallVirtue(conse, prefix=self.prefix, tokens=self.tokens, connector=self.connector)
 
 
 Tell = Callable[[dict[str, float]], None]
@@ -75,13 +89,16 @@ def train(questions: Questions, conse: Conse, plan: Plan, tell: Tell | None = No
     """Trains from scratch; the same plan gives the same network on the same machine."""
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
-    model = SmallVirtue(conse, prefix=plan.prefix)
+    model = plan.start(conse)
     steps = plan.samples // plan.batch
     optimizer = torch.optim.AdamW(model.parameters(), plan.rate, weight_decay=plan.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.rate, total_steps=steps + 1)
     began = time.monotonic()
     for step in range(steps):
         batch = questions.draw(rng, plan.batch)
+        # Once, and not in each product that takes them.
+        given = replace(batch.given, cells=batch.given.cells.bfloat16(), fine=batch.given.fine.bfloat16())
+        batch = replace(batch, given=given)
         with torch.autocast("cpu", torch.bfloat16):
             losses = model.losses(batch, questions.names, negatives=plan.negatives)
         optimizer.zero_grad()

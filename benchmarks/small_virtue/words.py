@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,6 +21,11 @@ MAX_TOKENS = 64
 def embed_words(words: Sequence[str]) -> Tensor:
     """Embeds names ("a frog") and places ("on a beach"): (len(words), 384) unit rows, centred as the names of
     ImageNet's classes are."""
+    return _embed_words(tuple(words))
+
+
+@cache
+def _embed_words(words: tuple[str, ...]) -> Tensor:
     with np.load(FOLDER / "arrays.npz") as arrays:
         centre = arrays["text_centre"].astype(np.float32)
     vectors = unit_rows(TextEncoder(FOLDER, MAX_TOKENS, 1)([f"a photo of {word}" for word in words]))

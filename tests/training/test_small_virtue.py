@@ -1,6 +1,9 @@
 """The recipe of the small VIRTUE (`benchmarks.small_virtue`), in small: it learns what the prompt means."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.small_virtue.batches import Questions
 from benchmarks.small_virtue.features import Projection, cache_scenes
@@ -30,3 +33,13 @@ def test_the_loss_falls_and_a_prompt_tells_which_thing_is_meant_in_new_scenes(tm
     captions = tell(model, asked)
     found = {mode: measure(score(model, asked, mode, captions), asked) for mode in ("box", "none")}
     assert found["box"]["object"].value > found["none"]["object"].value + 0.15
+
+    for choice in (
+        Plan(tokens=4),
+        Plan(tokens=16, connector="mlp"),
+        Plan(tokens=16, connector="linear", prefix=False),
+    ):
+        spread = Questions(asked.features, grid=np.full((48, 144), 255, np.uint8))
+        other = train(spread, read_conse(projection), replace(choice, samples=16, batch=8))
+        prompted, free = (score(other, spread, mode, tell(other, spread)) for mode in ("box", "none"))
+        assert np.isfinite(prompted).all() and not np.allclose(prompted, free)
