@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -14,7 +17,17 @@ from PIL import Image, ImageDraw
 from tests.conftest import ROOT, Run
 from tests.embedder.virtue_model.checkpoints import own_folder
 from tests.evaluation.scar_folder import draw_pairs, rows, write
-from tests.training.conftest import COLOURS, PLACES, SIDE, draw, losses, scar_rows, write_parquet, write_words
+from tests.training.conftest import (
+    COLOURS,
+    PLACES,
+    SIDE,
+    Configure,
+    draw,
+    losses,
+    scar_rows,
+    write_parquet,
+    write_words,
+)
 from virtue import Embedder
 from virtue.cli import main
 
@@ -90,7 +103,7 @@ def test_the_configuration_of_the_docs_trains(
         main(["train", "train.yaml", "--dry-run", "--device", "cpu"])
     assert ended.value.code == 0
     out, err = capsys.readouterr()
-    assert "steps: 2,000\n" in out and re.search(r"^hours: \d+\.\d\d$", out, re.M)
+    assert "steps: 2,000\n" in out and re.search(r"^hours: \d+\.\d\d, as fast as the 8 queries", out, re.M)
     assert re.search(r"^memory: \d+\.\d\d GB$", out, re.M) and re.search(r"^cache: up to ", out, re.M)
     assert re.search(r"^source: scar SCAR_squares: 6 rows, [\d,.]+ times$", out, re.M)
     assert "annotation 2 of 1.png" in err
@@ -120,6 +133,29 @@ def test_the_configuration_of_the_docs_trains(
     for result in ("adapter", "model"):
         loaded = Embedder.from_pretrained(place / "run" / result, device="cpu", offline=True)
         assert loaded.encode("a red square").shape == (64,)
+
+
+def test_ctrl_c_ends_with_a_checkpoint_and_says_how_to_go_on(
+    configure: Configure, tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configure(steps=300, batch=2)
+    (tmp_path / "train.yaml").write_text(config.model_dump_json())  # JSON is YAML
+
+    def press() -> None:
+        while not (config.output / "steps.jsonl").is_file() or not losses(config.output):
+            time.sleep(0.02)
+        signal.raise_signal(signal.SIGINT)
+
+    thread = Thread(target=press)
+    thread.start()
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "train.yaml", "--device", "cpu"])
+    thread.join()
+    assert ended.value.code == 130
+    done = len(losses(config.output))
+    said = f"stopped after step {done} of 300: the same command goes on from there\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert (config.output / "checkpoints" / f"step-{done:06}").is_dir()
 
 
 @pytest.mark.parametrize(

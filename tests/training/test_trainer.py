@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,9 @@ from tests.conftest import ROOT
 from tests.training.conftest import Configure, draw, losses
 from virtue import Embedder, Library
 from virtue.errors import InputError, ModelError
-from virtue.training.trainer import Trainer, train
+from virtue.training.examples import Example, Source
+from virtue.training.sources import open_sources
+from virtue.training.trainer import Trainer, TrainingReport, train
 
 
 def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -62,13 +65,45 @@ def test_a_run_that_was_cut_goes_on_exactly(configure: Configure, tmp_path: Path
     assert len(set(losses(tmp_path / "cut"))) == 4
 
 
+class Telling:
+    """A source that wraps another, and tells the process to stop while a row is read."""
+
+    def __init__(self, source: Source, at: int | None) -> None:
+        self.name, self.weight, self.is_cheap, self.faults = source.name, 1.0, True, source.faults
+        self._source, self._at, self._read = source, at, 0
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def example(self, row: int) -> Example:
+        self._read += 1
+        if self._read == self._at:
+            signal.raise_signal(signal.SIGTERM)
+        return self._source.example(row)
+
+
+def test_a_run_that_is_told_to_stop_keeps_its_steps(configure: Configure, scar: Path, tmp_path: Path) -> None:
+    def run(output: Path, at: int | None = None) -> TrainingReport:
+        (source,) = open_sources(configure().sources, 0)
+        return train(configure(output=output, sources=[]), sources=[Telling(source, at)], device="cpu")
+
+    run(tmp_path / "whole")
+    with pytest.raises(SystemExit) as ended:  # in the middle of the third of four steps
+        run(tmp_path / "cut", at=20)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")[:2]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert run(tmp_path / "cut").model
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
 def test_two_processes_have_the_losses_of_one_and_go_on_exactly(configure: Configure, tmp_path: Path) -> None:
-    """Batches of 7, so that their shares differ."""
+    """Batches of 7, so that their shares differ. The run that is cut is so by a signal to one of them."""
     one = configure(
         output=tmp_path / "one", batch=7, adapter={"dropout": 0}, loss={"learn_temperature": True}
     )
     train(one, device="cpu")
-    runs = [(str(tmp_path / "whole"), None), (str(tmp_path / "cut"), 2), (str(tmp_path / "cut"), None)]
+    runs = [(str(tmp_path / "whole"), False), (str(tmp_path / "cut"), True), (str(tmp_path / "cut"), False)]
     arguments = json.dumps({"config": json.loads(one.model_dump_json()), "runs": runs})
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
@@ -79,6 +114,8 @@ def test_two_processes_have_the_losses_of_one_and_go_on_exactly(configure: Confi
         check=False,
     )
     assert not done.returncode, done.stderr
+    first, last = sorted(folder.name for folder in (tmp_path / "cut" / "checkpoints").iterdir())
+    assert (first, last) == ("step-000002", "step-000004")
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     np.testing.assert_allclose(losses(tmp_path / "whole"), losses(tmp_path / "one"), rtol=1e-4)
 

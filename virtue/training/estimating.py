@@ -45,6 +45,7 @@ class Estimate:
     Attributes:
         steps, done: all steps, and those that a checkpoint has behind it.
         trained: numbers that are learnt.
+        measured: queries whose rows were worked on; the more pictures differ in size, the less a few tell.
         hours: of the steps that are left, as fast as what was measured; pictures that are in the cache
             already count as such.
         memory: bytes at the most, of this process or on its card.
@@ -54,6 +55,7 @@ class Estimate:
     steps: int
     done: int
     trained: int
+    measured: int
     hours: float
     memory: int
     cache: int
@@ -93,6 +95,7 @@ def estimate(trainer: Trainer) -> Estimate:
         config.steps,
         trainer.step,
         trainer.trained_numbers,
+        batch.count,
         left * per_step / 3600 / world_size(),
         memory,
         int(size * min(queries, sum(map(len, trainer.stream.sources)))) if config.cache else 0,

@@ -68,6 +68,16 @@ def sum_over_ranks(tensors: Iterable[Tensor]) -> None:
         tensor.copy_(part.view_as(tensor))
 
 
+def any_rank(told: bool) -> bool:
+    """Returns whether it is so for any rank; all must ask."""
+    if world_size() == 1:
+        return told
+    device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    most = torch.tensor(int(told), device=device)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return bool(most)
+
+
 def wait_for_ranks() -> None:
     if world_size() > 1:
         dist.barrier()

@@ -22,6 +22,7 @@ from virtue.torch_device import find_device
 from virtue.training.example_stream import ExampleStream
 from virtue.training.examples import Source
 from virtue.training.gradient_caching import backward_in_chunks
+from virtue.training.interruption import Interruption
 from virtue.training.item_loading import Batch, BatchLoader, chunk_rows, place_rows
 from virtue.training.losses import Temperature, nested_loss
 from virtue.training.low_rank import Adapter
@@ -101,7 +102,7 @@ class Trainer:
         self.loader = BatchLoader(
             self.model, self.stream, self.cache, negatives=config.loss.negatives, on_broken=self.broken.add
         )
-        self.step = 0
+        self.step = self._saved = 0
 
     @property
     def trained_numbers(self) -> int:
@@ -117,17 +118,21 @@ class Trainer:
         if found:
             step, folder = found[-1]
             self.weights.restore(load_checkpoint(folder, self.config.what_counts()), step)
-            self.step = step
+            self.step = self._saved = step
         return self.step
 
     def run(self, *, until: int | None = None, on_step: OnStep | None = None) -> TrainingReport:
-        """Trains up to the last step, or up to `until`, where a checkpoint is written."""
+        """Trains up to the last step, or up to `until`, where a checkpoint is written.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: it was told to stop; a checkpoint is written of the steps before.
+        """
         config = self.config
         until = min(until or config.steps, config.steps)
-        with RunLog(config.output, self.step) as log:
+        with RunLog(config.output, self.step) as log, self._stopping_softly() as stop:
             while self.step < until:
-                record = self._take_step()
-                log.add(record)
+                record = self._take_step(stop, log)
+                stop.check()
                 if on_step is not None:
                     on_step(record, self.broken.count)
                 is_last = self.step == until
@@ -174,21 +179,38 @@ class Trainer:
                 self._write_adapter,
                 self.config.keep,
             )
+        self._saved = self.step
         wait_for_ranks()
 
-    def _take_step(self) -> StepRecord:
+    @contextmanager
+    def _stopping_softly(self) -> Iterator[Interruption]:
+        with Interruption() as stop:
+            try:
+                # Processes wait for each other, so none may leave in the middle of a step.
+                with stop.held() if world_size() > 1 else nullcontext():
+                    yield stop
+            except (KeyboardInterrupt, SystemExit):
+                with stop.held():
+                    if self.step > self._saved:
+                        self.save()
+                raise
+
+    def _take_step(self, stop: Interruption, log: RunLog) -> StepRecord:
         start = time.perf_counter()
         loss = float(self.backward(self.load_batch(self.step), self.step))
-        norm = self.weights.update(self.step)
-        self.step += 1
-        return StepRecord(
-            self.step,
-            loss,
-            norm,
-            self.weights.rate,
-            float(self.temperature().detach()),
-            time.perf_counter() - start,
-        )
+        with stop.held():
+            norm = self.weights.update(self.step)
+            self.step += 1
+            record = StepRecord(
+                self.step,
+                loss,
+                norm,
+                self.weights.rate,
+                float(self.temperature().detach()),
+                time.perf_counter() - start,
+            )
+            log.add(record)
+        return record
 
     def loss(self, vectors: Tensor, batch: Batch) -> Tensor:
         """Computes the loss of all processes' batches; its gradients go to this one's vectors."""
