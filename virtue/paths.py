@@ -35,6 +35,13 @@ def is_below(path: bytes, folder: bytes) -> bool:
     return path == folder or path.startswith(folder.rstrip(SEPARATOR) + SEPARATOR)
 
 
+def paths_below(folder: bytes) -> tuple[bytes, bytes]:
+    """Returns the first of the paths that may lie below a folder, in the order of their bytes, and what
+    follows the last."""
+    first = folder.rstrip(SEPARATOR) + SEPARATOR
+    return first, first[:-1] + bytes([first[-1] + 1])
+
+
 def is_below_any(path: bytes, folders: Collection[bytes]) -> bool:
     """Returns whether a path is one of these folders or lies below one. For a set of folders it takes no
     longer the more there are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from tests.indexer.colours import ColourModel
 from virtue import Library
 from virtue.embedder import Embedder
 from virtue.errors import StoreError
+from virtue.indexer import walking
+from virtue.indexer.walk import Walk
 
 PHOTOS = 60
 WORKER = """
@@ -152,6 +155,54 @@ def test_copies_and_text_are_shared_and_what_three_could_not_read_is_a_problem(
         done = library.index(folder, workers=1, ocr=False)
         assert (done.indexed, len(done.problems), library.count()) == (PHOTOS - 2, 0, PHOTOS)
         assert [photo.captions for photo in library.photos("path ~ *copy.png")] == [("blue",)]
+
+
+def test_a_walk_in_parts_sees_what_a_whole_one_sees(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four files at a time: what moved, went, came back, lies beside or is named twice."""
+    monkeypatch.setattr(walking, "MAX_PART", 4)
+    held: list[int] = []
+    cut = Walk.cut
+    monkeypatch.setattr(Walk, "cut", lambda walk: (held.append(len(walk.files)), cut(walk))[1])
+    for number in range(PHOTOS):
+        place = folder / str(number // 3)
+        place.mkdir(exist_ok=True)
+        (folder / f"{number}.png").rename(place / f"{number}.png")
+    (folder / "0" / "film.mp4").touch()
+    model = ColourModel()
+    with Library(database, embedder=Embedder(model)) as library:
+        report = library.index([folder, folder / "1" / "3.png"], workers=1, ocr=False)
+        assert (report.indexed, report.missing, report.passed_by) == (PHOTOS, 0, {".mp4": 1})
+        assert max(held) <= 6 and len(held) >= PHOTOS // 6
+        (folder / "0").rename(folder / "moved")
+        (folder / "1" / "3.png").unlink()
+        (folder / "2" / "6.txt").write_text("a green thing")
+        model.pictures = 0
+        report = library.index(workers=1, ocr=False)
+        counts = (report.relinked, report.missing, report.recaptioned, report.unchanged)
+        assert (counts, model.pictures) == ((3, 1, 1, PHOTOS - 5), 0)
+        assert library.count() == PHOTOS - 1
+        assert library.count("path ~ */0/*.png") == 0
+        shutil.rmtree(folder / "5")
+        (folder / "5").mkdir()
+        report = library.index(workers=1, ocr=False)
+        assert report.missing == 3 and "holds no photos, and had 3" in report.warnings[0]
+
+
+def test_who_lists_tells_what_others_took_on(database: str, folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    first = start(database, log, folder)
+    wait(lambda: len(embedded(log)) > 0)
+    second = start(database, log)
+    Path(f"{log}.go").touch()
+    wait(lambda: second.pid in {pid for pid, _ in embedded(log)})
+    assert second.poll() is None
+    Path(f"{log}.leased").touch()
+    assert (first.wait(), second.wait()) == (0, 0)
+    assert first.stdout is not None and second.stdout is not None
+    (own, elsewhere), (helped, none) = (map(int, each.stdout.read().split()) for each in (first, second))
+    assert own + helped == PHOTOS and elsewhere == helped > 0 and none == 0
 
 
 def test_a_folder_is_indexed_by_one(tmp_path: Path) -> None:

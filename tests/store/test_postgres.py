@@ -127,7 +127,7 @@ def told_by(snapshot: Snapshot, made: list[Shot]) -> list[Any]:
         [snapshot.user_annotations(hash) for hash in hashes],
         [snapshot.rows_of(ids[:5]), snapshot.caption_rows_of(range(40)), snapshot.locate(3)],
         [snapshot.near_hashes(0b1111100000, 8), sorted(snapshot.same_pictures(8, -1))],
-        [snapshot.generations(), snapshot.version, snapshot.unread("a reader"), snapshot.is_large()],
+        [snapshot.generations(), snapshot.version, [*snapshot.unread("a reader")], snapshot.is_large()],
     ]
 
 

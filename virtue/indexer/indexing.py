@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from virtue.added_pictures import name_of
@@ -23,10 +24,21 @@ from virtue.indexer.plan import Plan, is_known, make_plan
 from virtue.indexer.reach import find_out_of_reach
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import EmbeddingRequirements
-from virtue.indexer.roots import Options, Regions, Roots, parse_regions
-from virtue.indexer.shared_work import embed_leased, limit_of_known, list_jobs, wait_for_others
+from virtue.indexer.roots import Options, Roots, parse_regions
+from virtue.indexer.shared_index import Given, index_shared
+from virtue.indexer.shared_work import embed_with_others, limit_of_known, list_jobs
 from virtue.indexer.user_annotations import AnnotationEntry
-from virtue.indexer.walk import Found, Walk, walk
+from virtue.indexer.walk import Found, Walk
+from virtue.indexer.walking import (
+    choose_options,
+    describe_emptied,
+    describe_unfollowed,
+    find_tops,
+    folders_above,
+    is_empty,
+    remember_options,
+    walk_all,
+)
 from virtue.indexer.workers import FILE_TIMEOUT, default_workers
 from virtue.paths import absolute, is_below, is_below_any, printable
 from virtue.store import FileState, Generation
@@ -38,8 +50,6 @@ LOG = logging.getLogger("virtue")
 
 MAX_LOOKED_UP = 10_000
 """Files that are looked up at once."""
-NOT_THERE = "it is not there; what the library has of it was kept"
-
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 E = TypeVar("E", bound=AnnotationEntry)
 
@@ -97,17 +107,33 @@ def index(
     captioned, left_out = read_captions(os.fsdecode(captions)) if captions is not None else ({}, [])
     report.warnings += odd + left_out
     with nullcontext(writer) if writer else store.write("virtue index") as writer:
-        with store.read() as snapshot:
-            target = _target(snapshot, writer, embedder, reembed)
-            known = snapshot.files(target)
-            roots = Roots(snapshot.roots())
-            forgotten = snapshot.forgotten()
         named = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
         requested = [absolute(path) for path in named]
-        tops = _find_tops(requested, roots, known, reembed, report)
+        with store.read() as snapshot:
+            target = _target(snapshot, writer, embedder, reembed)
+            roots = Roots(snapshot.roots())
+            forgotten = snapshot.forgotten()
+        if writer.jobs and not reembed and annotations is None and captions is None:
+            index_shared(
+                store,
+                writer,
+                embedder,
+                Given(requested, wanted, exclude, follow_links, ocr, rehash),
+                roots,
+                forgotten,
+                report,
+                workers=workers or default_workers(),
+                timeout=timeout,
+                progress=progress,
+                started=started,
+            )
+            return _end(store, report, started)
+        with store.read() as snapshot:
+            known = snapshot.files(target)
+        tops = find_tops(requested, roots, lambda: _list_apart(known, roots), reembed, report)
         scope = set(requested or tops)
-        new_options = _choose_options(scope, roots, wanted, exclude, follow_links, ocr)
-        found = _walk_all(tops, requested, roots, progress, started)
+        new_options = choose_options(scope, roots, wanted, exclude, follow_links, ocr)
+        found = walk_all(tops, requested, roots, progress, started)
         requirements = EmbeddingRequirements(
             _match_entries(annotated, annotations, tops, found, report),
             _match_entries(captioned, captions, [], found, report),
@@ -126,7 +152,7 @@ def index(
         if behind and reembed:
             _refuse_unfollowed(behind, known, found)
         if behind or (found.not_followed and requested and follow_links is None):
-            report.warnings.append(_describe_unfollowed(found.not_followed, len(behind)))
+            report.warnings.append(describe_unfollowed(found.not_followed, len(behind)))
         for folder, lost in _find_lost_folders(found, known) if reembed else ():
             raise InputError(
                 f"{printable(folder)} holds no photos, and had {lost}, which would lose their vectors: mount "
@@ -134,16 +160,13 @@ def index(
                 "vectors until then",
                 hint="virtue index; virtue forget --missing",
             )
-        for top, lost in _find_emptied(plan, tops, found):
-            report.warnings.append(
-                f"{printable(top)} holds no photos, and had {lost}: they are marked as missing; if a drive "
-                "is not mounted there, mount it and index again"
-            )
-        report.passed_by = dict(sorted(Counter(found.passed_by.values()).items()))
-        walked = [root for root in roots if is_below_any(root, set(tops)) and not found.hides(root)]
-        new_options += roots.note_passed_by(walked, found.passed_by)
-        for folder, options in new_options:
-            writer.remember_root(folder, options.to_json())
+        walked = set(tops)
+        lost_below = Counter(folder for path in plan.missing for folder in folders_above(path, walked))
+        report.warnings += describe_emptied(
+            lost_below, walked, lambda folder: any(is_below(path, folder) for path in found.files)
+        )
+        passed_by = roots.count_passed_by(found.passed_by)
+        remember_options(writer, roots, new_options, passed_by, tops, found, report)
         shared: list[Found] = []
         if writer.jobs and not reembed:
             # What files of this run say of photos only this process knows.
@@ -168,16 +191,16 @@ def index(
                 pipeline.finish(plan)
             queue.finish()
         if writer.jobs and not reembed:
-            _embed_with_others(
+            embed_with_others(
                 store,
                 writer,
                 embedder,
-                known,
-                shared,
+                len(shared),
+                partial(_find_new_problems, store, known, shared),
                 report,
-                workers or default_workers(),
-                timeout,
-                progress,
+                workers=workers or default_workers(),
+                timeout=timeout,
+                progress=progress,
             )
         if plan.dropped:
             writer.drop_paths(plan.dropped)
@@ -196,6 +219,10 @@ def index(
                 writer.compact()
             except StoreError as error:  # what was asked for is done
                 report.warnings.append(str(error))
+    return _end(store, report, started)
+
+
+def _end(store: Store, report: Report, started: float) -> Report:
     report.problems.sort()
     report.seconds = time.monotonic() - started
     LOG.info("indexed %s: %s", store.name, report.summary())
@@ -214,62 +241,20 @@ def require_model(active: Generation | None, embedder: PhotoEmbedder) -> None:
         raise ModelMismatchError.of(active.model, embedder.name)
 
 
-def _embed_with_others(
-    store: Store,
-    writer: Writer,
-    embedder: PhotoEmbedder,
-    known: dict[bytes, FileState],
-    listed: Sequence[Found],
-    report: Report,
-    workers: int,
-    timeout: float,
-    progress: Callable[[Progress], None] | None,
-) -> None:
-    """Embeds what this run and others have listed, until nothing is left; tells of problems that others
-    met in what this one listed."""
-    jobs, own = writer.jobs, 0
-    assert jobs is not None
-    while True:
-        own += embed_leased(
-            store, writer, embedder, report, workers=workers, timeout=timeout, progress=progress
-        )
-        if not jobs.count("embed"):
-            break
-        wait_for_others(jobs, report, progress)
-    report.elsewhere = max(0, len(listed) - own)
-    told = {path for path, _ in report.problems}
-    for first in range(0, len(listed), MAX_LOOKED_UP):
+def _list_apart(known: dict[bytes, FileState], roots: Roots) -> list[bytes]:
+    return [path for path, state in known.items() if roots.of(path) is None and not state.missing]
+
+
+def _find_new_problems(
+    store: Store, known: dict[bytes, FileState], files: Sequence[Found]
+) -> Iterator[tuple[bytes, str]]:
+    """Finds the problems that the library has with files now, and had not before."""
+    for first in range(0, len(files), MAX_LOOKED_UP):
         with store.read() as snapshot:
-            found = snapshot.files(paths=[file.path for file in listed[first : first + MAX_LOOKED_UP]])
-        report.problems += [
-            (path, state.problem)
-            for path, state in found.items()
-            if state.problem and path not in told and not is_known(known.get(path), state.problem)
-        ]
-
-
-def _find_tops(
-    named: list[bytes], roots: Roots, known: dict[bytes, FileState], reembed: bool, report: Report
-) -> list[bytes]:
-    """Returns what to walk: what was named; without that, and to embed all again, all that is known."""
-    if named and not reembed:
-        return named
-    folders = [folder for folder in roots if folder not in named]
-    gone = [folder for folder in folders if not os.path.exists(folder)]
-    if reembed and gone:
-        raise InputError(
-            f"{printable(gone[0])} is not there, and its photos cannot be embedded again: mount it, or "
-            "forget it",
-            hint="virtue forget FOLDER",
-        )
-    single_files = [path for path, state in known.items() if roots.of(path) is None and not state.missing]
-    tops = named + [folder for folder in folders if folder not in gone] + single_files
-    report.problems += [(folder, NOT_THERE) for folder in gone if not is_below_any(folder, set(tops))]
-    if not tops:
-        if gone:
-            raise InputError(f"{printable(gone[0])} is not there: mount it, or name another folder")
-        raise InputError("nothing was indexed yet: name a folder of photos", hint="virtue index ./photos")
-    return tops
+            found = snapshot.files(paths=[file.path for file in files[first : first + MAX_LOOKED_UP]])
+        for path, state in found.items():
+            if state.problem and not is_known(known.get(path), state.problem):
+                yield path, state.problem
 
 
 def _drop_moved(
@@ -287,59 +272,6 @@ def _drop_moved(
         report.missing -= len(moved.intersection(plan.missing))
 
 
-def _choose_options(
-    named: Iterable[bytes],
-    roots: Roots,
-    regions: Regions | None,
-    exclude: Iterable[str],
-    follow_links: bool | None,
-    ocr: bool | None,
-) -> list[tuple[bytes, Options]]:
-    given = tuple(exclude)
-    # An empty pattern alone says that nothing is left out any more.
-    patterns = tuple(filter(None, given)) if given else None
-    folders = [path for path in named if os.path.isdir(path)]
-    return [
-        chosen for folder in folders for chosen in roots.choose(folder, regions, patterns, follow_links, ocr)
-    ]
-
-
-def _walk_all(
-    tops: list[bytes],
-    asked: list[bytes],
-    roots: Roots,
-    progress: Callable[[Progress], None] | None,
-    started: float,
-) -> Walk:
-    """Walks all of it, each known folder with its own options. What is not `asked` for by name need not be
-    there: a known folder that is not there, or cannot be listed, keeps what it had, and so does a file unless
-    its folder can be listed and lacks it."""
-    found, known, listings = Walk(), set(roots), dict[bytes, set[bytes]]()
-
-    def tick() -> None:
-        if progress:
-            seconds = time.monotonic() - started
-            count, problems = len(found.files), len(found.problems)
-            progress(Progress("walking", count, None, problems, seconds, "looking for photos"))
-
-    nested = [root for root in known.difference(tops) if is_below_any(root, set(tops))]
-    for top in tops + nested:
-        options, links = roots.of(top) or Options(), roots.link_rule(top)
-        if top in asked:
-            walk(top, options.exclude, found, known, links, tick)
-        elif top in known and not os.path.isdir(top):
-            found.unlisted.add(top)
-        elif top in known or os.path.exists(top):
-            try:
-                walk(top, options.exclude, found, known, links, tick)
-            except InputError:
-                found.add_unreadable(top, "folder that cannot be listed")
-        elif not _is_gone(top, listings):
-            found.add_unreadable(top, NOT_THERE)
-        tick()
-    return found
-
-
 def _match_entries(
     entries: dict[str, E], file: Path | None, tops: list[bytes], found: Walk, report: Report
 ) -> dict[bytes, E]:
@@ -355,44 +287,6 @@ def _match_entries(
     return result
 
 
-def _is_gone(path: bytes, listings: dict[bytes, set[bytes]]) -> bool:
-    """Returns whether a file is gone for sure: its folder can be listed, and lacks it."""
-    folder, name = os.path.split(path)
-    try:
-        if folder not in listings:
-            listings[folder] = set(os.listdir(folder))
-    except OSError:
-        return False
-    return name not in listings[folder]
-
-
-def _find_emptied(plan: Plan, tops: list[bytes], found: Walk) -> Iterator[tuple[bytes, int]]:
-    """Finds folders without a photo that had some, and how many they had: of those walked, and of those below
-    them that hold nothing at all, as the place of a drive that is not mounted."""
-    walked = set(tops)
-    lost = Counter(folder for path in plan.missing for folder in _folders_above(path, walked))
-    emptied = {folder for folder in lost if folder not in walked and _is_empty(folder)}
-    for folder in walked.intersection(lost):
-        if not any(is_below(path, folder) for path in found.files):
-            emptied.add(folder)
-    for folder in sorted(emptied):
-        if not is_below_any(os.path.dirname(folder), emptied):
-            yield folder, lost[folder]
-
-
-def _folders_above(path: bytes, tops: set[bytes]) -> Iterator[bytes]:
-    while path not in tops and os.path.dirname(path) != path:
-        path = os.path.dirname(path)
-        yield path
-
-
-def _is_empty(folder: bytes) -> bool:
-    try:
-        return not os.listdir(folder)
-    except OSError:
-        return False
-
-
 def _find_behind_links(found: Walk, known: dict[bytes, FileState]) -> list[bytes]:
     """Finds the photos of the library that lie behind links that are not followed."""
     links = found.not_followed
@@ -401,18 +295,6 @@ def _find_behind_links(found: Walk, known: dict[bytes, FileState]) -> list[bytes
         for path, state in known.items()
         if links and state.hash and not state.missing and is_below_any(path, links)
     ]
-
-
-def _describe_unfollowed(links: set[bytes], behind: int) -> str:
-    many = len(links) > 1
-    what = f"{len(links)} links that lead" if many else "a link that leads"
-    kept = (
-        f" and {behind:,} photo{'s' * (behind > 1)} of the library behind kept as they were" if behind else ""
-    )
-    return (
-        f"{what} out of what is indexed, such as {printable(min(links))}: not followed{kept}; index with "
-        "follow_links (--follow-links) to follow all but those to a folder above"
-    )
 
 
 def _refuse_unfollowed(behind: list[bytes], known: dict[bytes, FileState], found: Walk) -> None:
@@ -439,7 +321,7 @@ def _find_lost_folders(found: Walk, known: dict[bytes, FileState]) -> Iterator[t
         if state.hash and state.hash not in live and path not in found.problems and not found.hides(path)
     )
     for folder in sorted(lost.keys() - there):
-        if not os.path.isdir(folder) or _is_empty(folder):
+        if not os.path.isdir(folder) or is_empty(folder):
             yield folder, lost[folder]
 
 

@@ -47,12 +47,12 @@ class LeasedFiles:
             first = self.jobs.lease("embed") if len(self.limits) < MAX_ROUND else []
 
     def claim(self, path: bytes, photo: bytes) -> dict[bytes, FileState] | None:
-        """Returns the paths that the library has of a photo, but for those that are to be looked at anew;
-        None: another process is working on it."""
+        """Returns the paths that the library has of a photo, missing ones too, but for those that are to be
+        looked at anew; None: another process is working on it."""
         if not self.jobs.claim(path, photo):
             return None
         with self.store.read() as snapshot:
-            known = snapshot.files_of(photo, self.target)
+            known = snapshot.files_of([photo], self.target)
         listed = self.jobs.listed(known.keys() - {path})
         return {path: state for path, state in known.items() if path not in listed}
 

@@ -8,7 +8,7 @@ is opened again when one of those pictures comes, goes or changes: `beside` is a
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from virtue.added_pictures import name_of
 from virtue.formats import RAW
@@ -48,6 +48,11 @@ def note_pictures_beside(walk: Walk, known: Mapping[bytes, FileState], gone: Col
             in_order = sorted(pictures, key=lambda path: (not path.lower().endswith(_JPEG), path))
             stamp = " ".join(pictures[picture] for picture in in_order)
             walk.files[path] = walk.files[path]._replace(pictures=tuple(in_order), beside=stamp)
+
+
+def raw_stems(walk: Walk) -> Iterator[bytes]:
+    """Yields the paths, without their endings, of the RAWs of a walk."""
+    return (_stem(path) for path in walk.files if _is_raw(path) and name_of(path) is None)
 
 
 def _is_raw(path: bytes) -> bool:

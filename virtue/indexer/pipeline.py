@@ -107,8 +107,10 @@ class Pipeline:
         report = self._report
         report.problems += plan.problems
         report.known_problems += plan.known_problems
-        report.unchanged, report.relinked = plan.unchanged, plan.relinked
-        report.missing, report.forgotten = len(plan.missing), plan.forgotten
+        report.unchanged += plan.unchanged
+        report.relinked += plan.relinked
+        report.missing += len(plan.missing)
+        report.forgotten += plan.forgotten
         self._recaptioned = plan.recaptioned
         self._queue.add(files=plan.records, missing=plan.missing)
 
@@ -213,7 +215,7 @@ class Pipeline:
             for path, state in others.items():
                 if self._embedded.get(photo) is None:
                     self._embedded[photo] = state.settings
-                if path != found.path:
+                if path != found.path and not state.missing:
                     limit = self._limit_of(path, state)
                     self._requirements.add(photo, path, limit, state.sidecar is not None)
             return True

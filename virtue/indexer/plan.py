@@ -71,6 +71,12 @@ def make_plan(
             continue
         _classify(plan, found, known.get(path), requirements, rehash)
     plan.opened.sort(key=lambda found: found.beside is not None)  # pictures before the RAWs beside them
+    note_problems(plan, walk, known)
+    return plan
+
+
+def note_problems(plan: Plan, walk: Walk, known: Mapping[bytes, FileState]) -> None:
+    """Adds to a plan what was a problem of the walk itself."""
     for path, reason in _find_problems(walk, known):
         before = known.get(path)
         if is_known(before, reason):
@@ -82,7 +88,6 @@ def make_plan(
             plan.records.append(record_failure(same, before, reason))
         else:
             plan.records.append(FileRecord(path, 0, 0, None, problem=reason))
-    return plan
 
 
 def is_known(state: FileState | None, problem: str) -> bool:

@@ -85,14 +85,18 @@ def read_texts(
         ModelError: a file of the reader is missing or damaged.
     """
     started = time.monotonic()
+    count, photos = workers or default_workers(), list[UnreadPhoto]()
     with store.read() as snapshot:
-        unread, roots = snapshot.unread(Reader.name), Roots(snapshot.roots())
-    photos, left_out = _choose(unread, roots, set(paths), ocr)
-    if left_out:
-        writer.leave_unread(left_out)
-    count = workers or default_workers()
+        roots, scope = Roots(snapshot.roots()), set(paths)
+        for unread in snapshot.unread(Reader.name):
+            chosen, left_out = _choose(unread, roots, scope, ocr)
+            if left_out:
+                writer.leave_unread(left_out)
+            if writer.jobs is not None:
+                _list(writer.jobs, chosen)
+            else:
+                photos += chosen
     if writer.jobs is not None:
-        _list(writer.jobs, photos)
         writer.jobs.stop_listing()
         while read_leased(writer, embedder, report, workers=count, timeout=timeout, progress=progress) or (
             writer.jobs.count("read")
@@ -113,8 +117,9 @@ def list_unread(store: Store, writer: Writer) -> None:
     them."""
     assert writer.jobs is not None
     with store.read() as snapshot:
-        unread, roots = snapshot.unread(Reader.name), Roots(snapshot.roots())
-    _list(writer.jobs, _choose(unread, roots, set(), None)[0])
+        roots = Roots(snapshot.roots())
+        for unread in snapshot.unread(Reader.name):
+            _list(writer.jobs, _choose(unread, roots, set(), None)[0])
 
 
 def _list(jobs: JobQueue, photos: Iterable[UnreadPhoto]) -> None:

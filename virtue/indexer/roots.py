@@ -119,17 +119,25 @@ class Roots:
             self._near[path] = self.of(above) if above != path else None
         return self._near[path]
 
-    def note_passed_by(
-        self, walked: Iterable[bytes], paths: Mapping[bytes, str]
-    ) -> list[tuple[bytes, Options]]:
-        """Notes what was passed by in the folders that were walked whole, from the endings of those paths;
-        returns what is new and should be remembered."""
-        counts = {folder: Counter[str]() for folder in walked if folder in self._options}
+    def count_passed_by(self, paths: Mapping[bytes, str]) -> Counter[tuple[bytes, str]]:
+        """Counts paths with the endings that they were passed by for, by the innermost folder that was
+        indexed by name and the ending."""
+        counts = Counter[tuple[bytes, str]]()
         for path, suffix in paths.items():
             while path not in self._options and os.path.dirname(path) != path:
                 path = os.path.dirname(path)
-            if path in counts:
-                counts[path][suffix] += 1
+            counts[path, suffix] += 1
+        return counts
+
+    def note_passed_by(
+        self, walked: Iterable[bytes], passed_by: Mapping[tuple[bytes, str], int]
+    ) -> list[tuple[bytes, Options]]:
+        """Notes what was passed by in the folders that were walked whole, as `count_passed_by` counts it;
+        returns what is new and should be remembered."""
+        counts: dict[bytes, dict[str, int]] = {folder: {} for folder in walked if folder in self._options}
+        for (folder, suffix), count in passed_by.items():
+            if folder in counts:
+                counts[folder][suffix] = count
         changed = [
             (folder, replace(self._options[folder], passed_by=dict(sorted(count.items()))))
             for folder, count in counts.items()

@@ -120,6 +120,39 @@ def embed_leased(
     return before
 
 
+def embed_with_others(
+    store: Store,
+    writer: Writer,
+    embedder: PhotoEmbedder,
+    listed: int,
+    find_new_problems: Callable[[], Iterable[tuple[bytes, str]]],
+    report: Report,
+    *,
+    workers: int,
+    timeout: float,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    """Embeds what this run and others have listed, until nothing is left; tells of problems that others
+    met in what this one listed.
+
+    Args:
+        listed: how many files this run has listed.
+        find_new_problems: finds the problems that the library has with these now, and had not before.
+    """
+    jobs, own = writer.jobs, 0
+    assert jobs is not None
+    while True:
+        own += embed_leased(
+            store, writer, embedder, report, workers=workers, timeout=timeout, progress=progress
+        )
+        if not jobs.count("embed"):
+            break
+        wait_for_others(jobs, report, progress)
+    report.elsewhere = max(0, listed - own)
+    told = {path for path, _ in report.problems}
+    report.problems += [(path, problem) for path, problem in find_new_problems() if path not in told]
+
+
 def wait_for_others(jobs: JobQueue, report: Report, progress: Callable[[Progress], None] | None) -> None:
     """Waits a moment for what other processes do."""
     if progress:

@@ -69,6 +69,12 @@ class Walk:
         """Returns whether a path may be there, unseen by the walk."""
         return any(places and is_below_any(path, places) for places in (self.unlisted, self.not_followed))
 
+    def cut(self) -> Walk:
+        """Takes out the files found so far, and what was passed by, as a walk of its own."""
+        part = Walk(self.files, passed_by=self.passed_by)
+        self.files, self.passed_by = {}, {}
+        return part
+
     def add_unreadable(self, path: bytes, reason: str) -> None:
         self.problems[path] = reason
         self.unreadable.add(path)
@@ -99,13 +105,7 @@ def walk(
         InputError: the root does not exist or cannot be listed.
     """
     result = into if into is not None else Walk()
-    try:
-        status = os.stat(root)
-    except OSError as error:
-        raise InputError(
-            f"{printable(root)}: {(error.strerror or str(error)).lower()}; correct the path, or forget it "
-            "if it was indexed and is gone for good"
-        ) from None
+    status = look_at(root)
     if not stat.S_ISDIR(status.st_mode):
         _add_single(result, root, status, links or LinkRule([os.path.dirname(root)]))
         return result
@@ -141,6 +141,17 @@ def walk(
             elif _is_pictured(entry.name) or not os.path.isfile(entry.path):
                 result.not_followed.add(entry.path)
     return result
+
+
+def look_at(root: bytes) -> os.stat_result:
+    """Returns the status of what is to be walked; raises InputError if it does not exist."""
+    try:
+        return os.stat(root)
+    except OSError as error:
+        raise InputError(
+            f"{printable(root)}: {(error.strerror or str(error)).lower()}; correct the path, or forget it "
+            "if it was indexed and is gone for good"
+        ) from None
 
 
 def may_concern(path: bytes, root: bytes) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
+
+from virtue.store.walked import WalkedFiles
 
 Work = Literal["embed", "read"]
 """What is done with a file: its photo is embedded, or the text in it is read."""
@@ -46,6 +49,10 @@ class JobQueue(ABC):
     @abstractmethod
     def add(self, work: Work, jobs: Iterable[Job]) -> None:
         """Lists files; those that are listed already stay, and are as told now if nobody has leased them."""
+
+    @abstractmethod
+    def walking(self) -> AbstractContextManager[WalkedFiles]:
+        """Keeps what this run finds in its folders, for as long as the block lasts."""
 
     @abstractmethod
     def stop_listing(self) -> None:

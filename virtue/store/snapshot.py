@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from virtue.added_pictures import name_of
-from virtue.paths import printable
+from virtue.paths import paths_below, printable
 from virtue.store import calibration
 from virtue.store.calibration import ScoreDistribution
 from virtue.store.catalogue import listing, photos, queries, regions
@@ -66,9 +66,13 @@ _FILES = (
     "LEFT JOIN embeddings e ON e.photo_id = files.photo_id AND e.generation_id = ?"
 )
 
+_PHOTO_BELOW = "(path = ? OR (path >= ? AND path < ?)) AND photo_id IS NOT NULL"
+
 MAX_LOOKED_AT = 200_000
 """Rows of a table that are looked at for suggestions."""
 MAX_SUGGESTED = 200
+UNREAD_AT_ONCE = 10_000
+"""Photos whose text is to be read that are yielded at once."""
 
 
 class Snapshot(ABC):
@@ -316,10 +320,37 @@ class Snapshot(ABC):
             return _file_states(found)
         return _file_states(queries.fetch(self.connection, _FILES, (self._id(target),), _FILE_STATE))
 
-    def files_of(self, hash: bytes, target: Generation | None = None) -> dict[bytes, FileState]:
-        """Returns the paths where a photo is, as `files` does."""
-        sql = f"{_FILES} WHERE hash = ? AND NOT missing"
-        return _file_states(queries.fetch(self.connection, sql, (self._id(target), hash), _FILE_STATE))
+    def files_of(self, hashes: Iterable[bytes], target: Generation | None = None) -> dict[bytes, FileState]:
+        """Returns the paths where photos are or were, as `files` does."""
+        sql = f"{_FILES} WHERE hash IN ({{}})"
+        return _file_states(queries.fetch_for(self.connection, sql, hashes, (self._id(target),), _FILE_STATE))
+
+    def files_between(
+        self, first: bytes, stop: bytes, target: Generation | None = None
+    ) -> dict[bytes, FileState]:
+        """Returns the paths from `first` on and before `stop`, as `files` does."""
+        sql = f"{_FILES} WHERE path >= ? AND path < ?"
+        values = (self._id(target), first, stop)
+        return _file_states(queries.fetch(self.connection, sql, values, _FILE_STATE))
+
+    def count_photos_below(self, folder: bytes) -> int:
+        """Counts the paths where photos are that lie below a folder, or are it."""
+        sql = f"SELECT count(*) FROM files WHERE {_PHOTO_BELOW} AND NOT missing"
+        return int(queries.fetch(self.connection, sql, (folder, *paths_below(folder)), (int,))[0][0])
+
+    def any_photo_below(self, folder: bytes) -> bytes | None:
+        """Returns a path where a photo is or was that lies below a folder, or is it; None: there is none."""
+        sql = f"SELECT path FROM files WHERE {_PHOTO_BELOW} LIMIT 1"
+        found = queries.fetch(self.connection, sql, (folder, *paths_below(folder)), (bytes,))
+        return found[0][0] if found else None
+
+    def files_apart(self, folders: Iterable[bytes]) -> list[bytes]:
+        """Returns the paths that are none of these, lie below none of them, and are not missing."""
+        ends = [(folder, *paths_below(folder)) for folder in folders]
+        apart = " AND NOT (path = ? OR (path >= ? AND path < ?))" * len(ends)
+        sql = f"SELECT path FROM files WHERE NOT missing{apart} ORDER BY path"
+        values = [end for some in ends for end in some]
+        return [path for (path,) in queries.fetch(self.connection, sql, values, (bytes,))]
 
     def known_photos(self, hashes: Iterable[bytes], target: Generation | None = None) -> dict[bytes, str]:
         """Returns which of these photos are embedded in the target generation (None: the active one), and
@@ -354,21 +385,25 @@ class Snapshot(ABC):
         """Returns what was read in this photo, as it is to be stored with new vectors."""
         return regions.read_text(self.connection, hash)
 
-    def unread(self, reader: str) -> list[UnreadPhoto]:
-        """Returns the photos of the active generation that are there and that this reader has not read, but
-        for those that cannot be read now, in the order in which they came."""
+    def unread(self, reader: str) -> Iterator[list[UnreadPhoto]]:
+        """Yields the photos of the active generation that are there and that this reader has not read, but
+        for those that cannot be read now, in the order in which they came, some at a time."""
+        some = "SELECT id FROM photos WHERE live AND read_by IS NOT ? AND id > ? ORDER BY id LIMIT ?"
         sql = (
             "SELECT hash, path, read_by FROM photos p CROSS JOIN files f ON f.photo_id = p.id "
-            "WHERE live AND read_by IS NOT ? AND NOT missing AND problem IS NULL "
+            "WHERE live AND read_by IS NOT ? AND p.id BETWEEN ? AND ? AND NOT missing AND problem IS NULL "
             "AND EXISTS (SELECT 1 FROM embeddings WHERE photo_id = p.id AND generation_id = ?) "
             "ORDER BY p.id, beside IS NOT NULL, path"
         )
-        found = queries.fetch(self.connection, sql, (reader, self._id(None)), (bytes, bytes, str | None))
-        return [
-            UnreadPhoto(hash, tuple(path for _, path, _ in some), read_by)
-            for (hash, read_by), group in groupby(found, lambda values: (values[0], values[2]))
-            if (some := list(group))
-        ]
+        last = 0
+        while ids := queries.fetch(self.connection, some, (reader, last, UNREAD_AT_ONCE), (int,)):
+            (first,), (last,) = ids[0], ids[-1]
+            values = (reader, first, last, self._id(None))
+            found = queries.fetch(self.connection, sql, values, (bytes, bytes, str | None))
+            yield [
+                UnreadPhoto(hash, tuple(path for _, path, _ in group), read_by)
+                for (hash, read_by), group in groupby(found, lambda values: (values[0], values[2]))
+            ]
 
     def sidecar_texts(self, hash: bytes) -> tuple[str, ...]:
         """Returns the captions of this photo that were read from files beside it."""

@@ -6,14 +6,17 @@ import os
 import socket
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
+from virtue.paths import paths_below
 from virtue.store.catalogue.queries import chunks
 from virtue.store.job_queue import MAX_COUNTED, Job, JobQueue, Work
 from virtue.store.postgres.server_connection import ServerConnection, psycopg, translate_server_errors
 from virtue.store.postgres.server_schema import SCHEMA
+from virtue.store.postgres.server_walked import ServerWalked
 from virtue.store.records import FileRecord
+from virtue.store.walked import WalkedFiles
 
 LEASE_SECONDS = 30.0
 """How long the leases of a process hold after it was last heard of."""
@@ -53,7 +56,7 @@ class ServerJobs(JobQueue):
     """The jobs of a library in PostgreSQL, for one process."""
 
     def __init__(self, url: str, name: str, fills: bool) -> None:
-        self._name = name
+        self._url, self._name = url, name
         self._turn = threading.RLock()
         self._connection = ServerConnection(url)
         self._connection.run(f"SET search_path = {SCHEMA}, public")
@@ -128,6 +131,9 @@ class ServerJobs(JobQueue):
             for some in chunks(jobs, ADDED_AT_ONCE):
                 with self._turn, self._connection.driver.transaction():
                     self._connection.driver.cursor().executemany(sql, [(work, *_values(job)) for job in some])
+
+    def walking(self) -> AbstractContextManager[WalkedFiles]:
+        return ServerWalked.open(self._url, self._name)
 
     def stop_listing(self) -> None:
         with translate_server_errors(self._name):
@@ -270,9 +276,8 @@ class ServerJobs(JobQueue):
 def drop_below(connection: ServerConnection, paths: Iterable[bytes]) -> None:
     """Drops the jobs of these files, and of all below these folders."""
     for path in paths:
-        folder = path.rstrip(b"/") + b"/"
         sql = "DELETE FROM jobs WHERE path = %s OR (path >= %s AND path < %s) RETURNING 1"
-        connection.query(sql, (path, folder, folder[:-1] + b"0"))
+        connection.query(sql, (path, *paths_below(path)))
 
 
 def _values(job: Job) -> tuple[Any, ...]:

@@ -1,0 +1,105 @@
+"""What one run has found, in a table of PostgreSQL that is gone with its connection."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from virtue.paths import paths_below
+from virtue.store.postgres.server_connection import ServerConnection, translate_server_errors
+from virtue.store.postgres.server_schema import SCHEMA
+from virtue.store.walked import GoneFile, MovedFile, WalkedFile, WalkedFiles
+
+AT_ONCE = 10_000
+"""Rows that come over at once."""
+
+_TABLES = f"""
+SET search_path = {SCHEMA}, public;
+CREATE TEMPORARY TABLE walked (path bytea PRIMARY KEY, hash bytea, problem text, is_passed_by boolean);
+CREATE TEMPORARY TABLE noted_missing (path bytea PRIMARY KEY)
+"""
+_ADD = """
+INSERT INTO walked SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::text[], %s::boolean[])
+ON CONFLICT DO NOTHING RETURNING path
+"""
+_HAS = "SELECT 1 FROM walked WHERE (path = %s OR (path >= %s AND path < %s)) AND NOT is_passed_by LIMIT 1"
+_GONE = """
+WITH tops AS (SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[]) AS tops (top, first, stop))
+SELECT path, hash, missing
+FROM (SELECT files.* FROM tops JOIN files ON path = top
+    UNION ALL SELECT files.* FROM tops JOIN files ON path >= first AND path < stop) AS below
+LEFT JOIN photos ON photos.id = photo_id
+WHERE NOT EXISTS (SELECT 1 FROM walked WHERE walked.path = below.path)
+"""
+_MOVED = """
+SELECT gone.path, bool_or(walked.path IS NOT NULL AND walked.hash IS DISTINCT FROM photos.hash),
+    bool_or(noted_missing.path IS NOT NULL)
+FROM files gone JOIN photos ON photos.id = gone.photo_id
+JOIN files here ON here.photo_id = gone.photo_id AND NOT here.missing
+LEFT JOIN walked ON walked.path = here.path LEFT JOIN noted_missing ON noted_missing.path = gone.path
+WHERE gone.missing GROUP BY gone.path
+"""
+_PROBLEMS = """
+SELECT path, files.problem FROM walked JOIN files USING (path)
+WHERE files.problem IS NOT NULL AND files.problem IS DISTINCT FROM walked.problem
+"""
+
+
+class ServerWalked(WalkedFiles):
+    """What one run has found, through a connection of its own."""
+
+    def __init__(self, connection: ServerConnection, name: str) -> None:
+        self._connection, self._name = connection, name
+
+    @classmethod
+    @contextmanager
+    def open(cls, url: str, name: str) -> Iterator[ServerWalked]:
+        with translate_server_errors(name):
+            connection = ServerConnection(url)
+        try:
+            with translate_server_errors(name):
+                connection.run(_TABLES)
+            yield cls(connection, name)
+        finally:
+            connection.close()
+
+    def add(self, files: Iterable[WalkedFile]) -> set[bytes]:
+        columns = [[*column] for column in zip(*files, strict=True)]
+        return {path for (path,) in self._ask(_ADD, columns)} if columns else set()
+
+    def has_photos_below(self, folder: bytes) -> bool:
+        return bool(self._ask(_HAS, (folder, *paths_below(folder))))
+
+    def gone(self, tops: Collection[bytes]) -> Iterator[list[GoneFile]]:
+        with translate_server_errors(self._name):
+            self._connection.run("ANALYZE walked")
+        ends = [[*column] for column in zip(*((top, *paths_below(top)) for top in tops), strict=True)]
+        for some in self._blocks(_GONE, ends) if ends else ():
+            yield [GoneFile(*values) for values in some]
+
+    def note_missing(self, paths: Iterable[bytes]) -> None:
+        sql = "INSERT INTO noted_missing SELECT unnest(%s::bytea[]) ON CONFLICT DO NOTHING RETURNING 1"
+        self._ask(sql, ([*paths],))
+
+    def moved(self) -> Iterator[list[MovedFile]]:
+        for some in self._blocks(_MOVED, ()):
+            yield [MovedFile(*values) for values in some]
+
+    def new_problems(self) -> Iterator[tuple[bytes, str]]:
+        for some in self._blocks(_PROBLEMS, ()):
+            yield from some
+
+    def _ask(self, sql: str, values: Any) -> list[tuple[Any, ...]]:
+        with translate_server_errors(self._name):
+            return self._connection.query(sql, values)
+
+    def _blocks(self, sql: str, values: Any) -> Iterator[list[tuple[Any, ...]]]:
+        with (
+            translate_server_errors(self._name),
+            self._connection.driver.transaction(),
+            self._connection.driver.cursor(name="walked") as cursor,
+        ):
+            cursor.execute(sql, values)
+            while some := cursor.fetchmany(AT_ONCE):
+                yield some
