@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virtue.commands.options import FOUND, Debug, Device, Quiet, SummaryAsJson, flag
+from virtue.commands.options import FOUND, INTERRUPTED, Debug, Device, Quiet, SummaryAsJson, flag
 from virtue.display.streams import note
 from virtue.distribution import install_hint
 from virtue.errors import InputError
@@ -100,11 +100,13 @@ def train(
 def _telling_how_to_go_on(started: Sequence[Trainer], is_first: bool) -> Iterator[None]:
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as told:
         for trainer in started if is_first else ():
             done = f"stopped after step {trainer.step:,} of {trainer.config.steps:,}"
             note(f"{done}: the same command goes on from there")
-        raise
+        if not started or isinstance(told, SystemExit):
+            raise
+        raise SystemExit(INTERRUPTED) from None
 
 
 def print_estimate(made: Estimate) -> None:
