@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -238,6 +240,17 @@ def test_a_milvus_that_is_not_there_is_one_sentence_without_passwords(
     assert PASSWORD not in str(caught.value) and SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "milvus://tester@127.0.0.1" in store.name
+
+
+def test_settings_of_a_stranger_are_not_taken_from_the_folder_in_which_it_runs(tmp_path: Path) -> None:
+    """Milvus's client would read them from a file `.env` when it is imported."""
+    (tmp_path / ".env").write_text("STRANGER=there\n")
+    script = "import os, virtue.store.milvus.milvus_server; print(os.environ.get('STRANGER'))"
+    place = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=place, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["None"]
 
 
 def test_the_milvus_of_the_tests_listens_on_loopback_alone(milvus: SmallMilvus) -> None:

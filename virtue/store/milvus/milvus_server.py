@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -15,7 +16,12 @@ import numpy as np
 from virtue.errors import StoreError
 
 try:
-    from pymilvus import DataType, MilvusClient, MilvusException
+    import dotenv
+
+    # It reads any `.env` above the place where it is, or where the program runs, when it is imported: a
+    # stranger's settings.
+    with patch.object(dotenv, "load_dotenv", lambda: False):
+        from pymilvus import DataType, MilvusClient, MilvusException
 except ImportError as error:
     raise StoreError(
         f"vectors in Milvus need pymilvus ({error}): pip install 'virtue-search[milvus]'"
