@@ -146,11 +146,16 @@ def test_ctrl_c_ends_with_a_checkpoint_and_says_how_to_go_on(
             time.sleep(0.02)
         signal.raise_signal(signal.SIGINT)
 
+    # What runs in the background, as tests may, is often started with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = Thread(target=press)
     thread.start()
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "train.yaml", "--device", "cpu"])
-    thread.join()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["train", "train.yaml", "--device", "cpu"])
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
     done = len(losses(config.output))
     said = f"stopped after step {done} of 300: the same command goes on from there\n"
