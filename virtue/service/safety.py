@@ -29,7 +29,6 @@ SESSION_SECONDS = 30 * 24 * 3600
 OPEN_PATHS = frozenset({"/healthz", "/", "/icon.svg", "/licences.txt"})
 OPEN_FOLDER = "/assets/"
 """What is answered without a token: the page, which asks for one, and nothing of the library."""
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self'; connect-src 'self'; "
