@@ -237,21 +237,36 @@ class ServerWriter(Writer):
         least = MIN_INDEXED_ROWS if max_scanned_floats is None else max_scanned_floats // self.target.dim + 1
         results: list[TuningResult] = []
         for kind in KINDS:
-            with self._reading():
-                due = self._table(kind).count() >= least and not self._table(kind).has_index()
-            if due and self._build(kind, progress):
-                results += self.tune(kind, texts=texts() if texts else None, progress=progress)
+            with self._building() as is_free:
+                if is_free and self._build(kind, least, progress):
+                    results += self.tune(kind, texts=texts() if texts else None, progress=progress)
         return results
 
-    def _build(self, kind: Kind, progress: ProgressCallback | None) -> bool:
-        """Builds an index beside what other writers do; returns whether it did, and not another."""
+    @contextmanager
+    def _building(self) -> Iterator[bool]:
+        """Gives whether this process alone builds and tunes indexes for as long as the block lasts, beside
+        what others write; False if another does. Who was killed no longer does once its build has ended."""
+        with self._turn, translate_server_errors(self._name):
+            sql = "SELECT pg_try_advisory_lock(hashtext(%s))"
+            is_free = bool(self._connection.query(sql, (INDEXES,))[0][0])
+        try:
+            yield is_free
+        finally:
+            with self._turn, translate_server_errors(self._name):
+                if is_free and self._connection.is_usable:
+                    self._connection.query("SELECT pg_advisory_unlock(hashtext(%s))", (INDEXES,))
+
+    def _build(self, kind: Kind, least: int, progress: ProgressCallback | None) -> bool:
+        """Builds an index if there are so many rows and none; returns whether there is one to be tuned: this
+        one, or that of a process that was killed before it had tuned it."""
+        with self._reading() as snapshot:
+            has_index = self._table(kind).has_index()
+            if has_index or self._table(kind).count() < least:
+                return has_index and not self._is_tuned(snapshot.connection, kind)
         with self._turn, translate_server_errors(self._name):
             connection = self._connection
             connection.run(f"SET search_path = {SCHEMA}, public")
             try:
-                sql = "SELECT pg_try_advisory_lock(hashtext(%s))"
-                if not connection.query(sql, (INDEXES,))[0][0]:
-                    return False
                 if progress:
                     progress(f"building the index of {kind}", 0, 1)
                 self._table(kind).build_index()
@@ -260,8 +275,11 @@ class ServerWriter(Writer):
                 return True
             finally:
                 if connection.is_usable:
-                    connection.query("SELECT pg_advisory_unlock(hashtext(%s))", (INDEXES,))
                     connection.run("RESET search_path")
+
+    def _is_tuned(self, connection: ServerConnection, kind: Kind) -> bool:
+        sql = "SELECT 1 FROM bit_indexes WHERE generation_id = %s AND kind = %s"
+        return bool(connection.query(sql, (self._target().id, kind)))
 
     def tune(
         self,

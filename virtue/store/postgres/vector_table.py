@@ -193,7 +193,8 @@ class VectorTable(VectorPlace):
     def build_index(self) -> None:
         # Beside what writers do.
         run, query = self._connection.run, self._connection.query
-        run(f"DROP INDEX IF EXISTS {self.index}; DROP INDEX IF EXISTS {self.name}_bits")
+        for index in (self.index, f"{self.name}_bits"):  # what an interrupted build, or an older virtue, left
+            run(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
         sql = f"SELECT row, vector FROM {self.name} ORDER BY hashint8(row) LIMIT {MAX_MEAN_ROWS}"
         mean = self._read(sql, ())[1].astype(np.float32).mean(axis=0)
         text = f"[{','.join(f'{value:.3g}' for value in mean.tolist())}]"
