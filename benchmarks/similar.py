@@ -23,8 +23,9 @@ from virtue.embedder import Embedder, Item
 from virtue.evaluation.rows import photo_paths
 from virtue.phash import perceptual_hash
 from virtue.pictures import load
+from virtue.retrieval.library_duplicates import MAX_DISTANCE, SAME
 from virtue.retrieval.same_picture import MIN_SIDE, same_picture
-from virtue.retrieval.similar import MAX_DISTANCE, SAME, SIMILAR
+from virtue.retrieval.similar import SIMILAR
 from virtue.store.duplicates import near_pairs
 
 HASHES = 100_000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from virtue.library import Library
     from virtue.retrieval import Hit, Query
     from virtue.retrieval.checks import Goal as Find
-    from virtue.retrieval.similar import Similar
+    from virtue.retrieval.similar_group import Similar
     from virtue.store.records import Photo, Region, TextLine, VectorBlock
     from virtue.tasks.annotate_photos import Annotation
 
@@ -45,7 +45,7 @@ _HOMES = {
     "Query": "virtue.retrieval",
     "Region": "virtue.store.records",
     "Report": "virtue.indexer",
-    "Similar": "virtue.retrieval.similar",
+    "Similar": "virtue.retrieval.similar_group",
     "TextLine": "virtue.store.records",
     "VectorBlock": "virtue.store.records",
     "VirtueError": "virtue.errors",

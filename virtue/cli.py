@@ -429,11 +429,10 @@ def similar(
     from virtue.display.console import print_similar
 
     with library_at(database, read_only=read_only, offline=offline, dtype=dtype) as library:
-        groups = library.similar(path, threshold=threshold)
-    print_similar(groups, as_json=as_json)
-    if not groups:
+        found = print_similar(library.similar_groups(path, threshold=threshold), as_json=as_json)
+    if not found:
         note("nothing found")
-    return FOUND if groups else NOTHING
+    return FOUND if found else NOTHING
 
 
 @app.command()

@@ -39,7 +39,7 @@ from virtue.wire import (
 if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.retrieval.checks import Goal
-    from virtue.retrieval.similar import Similar
+    from virtue.retrieval.similar_group import Similar
     from virtue.store.catalogue.listing import Order
     from virtue.tasks.annotate_photos import Annotation
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from virtue.indexer.reach import MissingSummary
     from virtue.retrieval import Hit
     from virtue.retrieval.checks import Goal
-    from virtue.retrieval.similar import Similar
+    from virtue.retrieval.similar_group import Similar
     from virtue.store import Fault, Store, TuningResult, Writer
     from virtue.store.catalogue.filters import RowFilter
     from virtue.store.catalogue.listing import Order
@@ -639,7 +639,7 @@ class Library:
         stop: threading.Event | None = None,
     ) -> list[list[Similar]]:
         """Finds near-duplicates in three tiers: the same bytes, the same picture (rescaled, recompressed),
-        similar.
+        similar. `similar_groups` gives them one after the other.
 
         Args:
             path: a photo, in this library or not, or a folder of photos: what the library has of each. None:
@@ -654,6 +654,17 @@ class Library:
         Raises:
             EmptyLibraryError, InputError, ModelMismatchError, PictureError.
         """
+        return [*self.similar_groups(path, threshold=threshold, stop=stop)]
+
+    def similar_groups(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        threshold: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> Iterator[list[Similar]]:
+        """Yields what `similar` returns, group by group: those within a library, in the order of the paths of
+        their first files, wait in a temporary file, and need no memory."""
         from virtue.retrieval.similar import SIMILAR, similar
 
         limit = SIMILAR if threshold is None else threshold

@@ -14,7 +14,7 @@ from virtue.store.records import Photo, Region, RegionRecord, TextLine
 
 if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
-    from virtue.retrieval.similar import Similar
+    from virtue.retrieval.similar_group import Similar
 
 
 def hit_from_json(value: Mapping[str, Any]) -> Hit:
@@ -123,7 +123,7 @@ def record_as_json(region: RegionRecord) -> dict[str, Any]:
 
 def similar_from_json(value: Mapping[str, Any]) -> Similar:
     """Makes what `Similar.as_json` gave."""
-    from virtue.retrieval.similar import Similar
+    from virtue.retrieval.similar_group import Similar
 
     same = value["same_file_as"]
     return Similar(

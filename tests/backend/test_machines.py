@@ -71,6 +71,7 @@ def uses(folder: Path, other: Path) -> dict[str, Callable[[Library], Any]]:
         "vectors": lambda library: sum(len(some.ids) for some in library.vectors("photos")) == 3,
         "annotate": lambda library: library.annotate(1, tags=["pet"], rating=5) is None,
         "similar": lambda library: library.similar() == [],
+        "similar_groups": lambda library: [*library.similar_groups()] == [],
         "tune": lambda library: library.tune() == [],
         "compact": lambda library: library.compact() is not None,
         "verify": lambda library: library.verify() == [],

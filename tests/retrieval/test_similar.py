@@ -23,7 +23,8 @@ from tests.store.builders import DIM, file, name, photo
 from tests.store.hardship import POSIX
 from virtue import Library
 from virtue.errors import EmptyLibraryError, InputError, PictureError
-from virtue.retrieval.similar import Similar, similar
+from virtue.retrieval.similar import similar
+from virtue.retrieval.similar_group import Similar
 from virtue.store import PhotoInfo, open_store
 
 PHOTOS = EXAMPLES / "photos"
@@ -147,11 +148,11 @@ def test_a_file_that_is_gone_is_no_duplicate(tmp_path: Path) -> None:
             writer.generation("mini", "fingerprint", DIM)
             writer.commit([photo(1)], [file("/a.jpg", 1), file("/b.jpg", 1), file("/c.jpg", 1)])
             writer.commit(missing=[b"/b.jpg"])
-        (group,) = similar(store, lambda: pytest.fail("no model is needed"))
+        [group] = similar(store, lambda: pytest.fail("no model is needed"))
         assert [found.raw_path for found in group] == [b"/a.jpg", b"/c.jpg"]
         with store.write("test") as writer:
             writer.commit(missing=[b"/c.jpg"])
-        assert similar(store, lambda: pytest.fail("no model is needed")) == []
+        assert [*similar(store, lambda: pytest.fail("no model is needed"))] == []
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from virtue.indexer import Progress, Report
     from virtue.library import IndexOptions, Library
     from virtue.retrieval import Hit
-    from virtue.retrieval.similar import Similar
+    from virtue.retrieval.similar_group import Similar
     from virtue.retrieval.trial import Trial
     from virtue.store import SearchParams, Snapshot, TuningResult
     from virtue.store.records import ForgottenPhoto
@@ -185,10 +185,11 @@ def print_paths(hits: Iterable[Hit], end: str) -> None:
         print_fields(hit.raw_path, end=end)
 
 
-def print_similar(groups: Iterable[Sequence[Similar]], *, as_json: bool) -> None:
+def print_similar(groups: Iterable[Sequence[Similar]], *, as_json: bool) -> int:
     """Prints a tab-separated line for each file: tier, bits that differ, score, path; an empty line between
     groups. The first of a group has no tier (-). With `as_json` it prints an object a line, with the number
-    of its group."""
+    of its group. Returns how many groups there were."""
+    number = 0
     for number, group in enumerate(groups, 1):
         if number > 1 and not as_json:
             print()
@@ -197,6 +198,7 @@ def print_similar(groups: Iterable[Sequence[Similar]], *, as_json: bool) -> None
                 print(json.dumps({"group": number, **file.as_json()}))
             else:
                 print_fields(file.tier or "-", str(file.distance), f"{file.score:.3f}", file.raw_path)
+    return number
 
 
 def print_previews(hits: Sequence[Hit]) -> None:

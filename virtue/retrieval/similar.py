@@ -9,10 +9,9 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +19,10 @@ from virtue.errors import InputError, PictureError
 from virtue.formats import SUFFIXES
 from virtue.paths import absolute, printable
 from virtue.retrieval.checks import choose_embedder, nothing_indexed
-from virtue.retrieval.one_file import are_copies, files_of, identify
-from virtue.retrieval.same_picture import look, same_picture
-from virtue.stopping import check_stop, checking
+from virtue.retrieval.library_duplicates import MAX_DISTANCE, SAME, find_duplicates
+from virtue.retrieval.one_file import files_of, identify
+from virtue.retrieval.similar_group import Member, Pixels, Similar, Tier, form_group
+from virtue.stopping import checking
 from virtue.store import Snapshot, Store
 from virtue.store.catalogue.filters import RowFilter
 from virtue.store.records import Copy
@@ -30,69 +30,10 @@ from virtue.store.records import Copy
 if TYPE_CHECKING:
     from virtue.embedder import Embedder
 
-Tier = Literal["same-file", "same-bytes", "same-picture", "similar"]
-
-MAX_DISTANCE = 8
-"""Bits in which the hashes of the same picture may differ. Those of others may, too, so pixels decide."""
-SAME = 0.55
-"""Dot product that the same picture must have: photos of nearly one hash may show different things."""
 SIMILAR = 0.8
 """Dot product from which on pictures are similar."""
-TIERS: tuple[Tier, ...] = ("same-file", "same-bytes", "same-picture", "similar")
-MAX_LOOKED_AT = 32
-"""Pictures of which an overview is kept to be compared, 2.4 MB at most."""
-MAX_COMPARED = 20
-"""Photos that one which only looks alike is compared with, to find its own copies."""
 DEPTH, DEEPER = 100, 4
 """Rows looked at first for similar photos, and by how many times more if all of them were."""
-
-
-@dataclass(frozen=True, slots=True)
-class Similar:
-    """A file that is a near-duplicate.
-
-    Attributes:
-        tier: None: the file that the others of its group are compared with. "same-file": no copy, but another
-            name of the file that stands before it.
-        score: dot product of the whole photos, at most 1.
-        distance: bits in which their perceptual hashes differ, of 64.
-        raw_path: as the file system has it. `path` is the same as str.
-        photo_id: None: it is not in the library.
-        same_file_as: the path of which this is another name; None: it is a file of its own.
-        kept: the first of its group, if that should have the same bytes.
-    """
-
-    tier: Tier | None
-    score: float
-    distance: int
-    raw_path: bytes
-    width: int
-    height: int
-    photo_id: int | None
-    same_file_as: bytes | None = None
-    kept: bytes | None = None
-
-    @property
-    def path(self) -> str:
-        return os.fsdecode(self.raw_path)
-
-    @property
-    def removable(self) -> bool:
-        """Whether the first of its group is another file with the same bytes. Reads both."""
-        return self.kept is not None and are_copies(self.kept, self.raw_path)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "tier": self.tier,
-            "score": round(self.score, 6),
-            "distance": self.distance,
-            "path": self.path,
-            "width": self.width,
-            "height": self.height,
-            "photo_id": self.photo_id,
-            "same_file_as": None if self.same_file_as is None else os.fsdecode(self.same_file_as),
-            "removable": self.removable,
-        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,14 +52,14 @@ def similar(
     path: str | os.PathLike[str] | None = None,
     threshold: float = SIMILAR,
     stop: threading.Event | None = None,
-) -> list[list[Similar]]:
-    """Finds groups of near-duplicates. The others of a group are compared with its first.
+) -> Iterator[list[Similar]]:
+    """Yields groups of near-duplicates. The others of a group are compared with its first.
 
     Args:
         embedder: gives the model; called if a photo is not in the library.
         path: a photo, which need not be in the library, or a folder of photos: what the library has of
             each, one group a file. None: the duplicates within the library, same bytes and same picture
-            only; the largest picture comes first.
+            only; the largest picture comes first. Of these no more than some are held at once.
         threshold: dot product from which on a photo is similar.
         stop: set by another thread, it ends the work by StoppedError.
 
@@ -132,7 +73,8 @@ def similar(
         if snapshot.generation is None:
             raise nothing_indexed(store)
         if path is None:
-            return _find_groups(snapshot, stop)
+            yield from find_duplicates(snapshot, stop)
+            return
         groups = []
         for names in checking(_files(absolute(path)), stop):
             try:
@@ -145,7 +87,7 @@ def similar(
             group = _find_like(snapshot, query, names, threshold)
             if len(group) > 1:
                 groups.append(group)
-        return _keep_firsts(groups)
+        yield from _keep_firsts(groups)
 
 
 # -- a file against the library ---------------------------------------------------------------------------
@@ -201,7 +143,7 @@ def _find_like(snapshot: Snapshot, query: _Query, names: Sequence[bytes], thresh
     ]
     scores = snapshot.scores("regions", [image.row for image in near], query.vector[None])
     places = snapshot.copies([image.photo_id for image in near])
-    pixels = _Pixels()
+    pixels = Pixels()
     for image, score in zip(near, scores.tolist(), strict=True):
         if score >= SAME:
             same = pixels.are_same([query.copy], places[image.photo_id])
@@ -211,14 +153,14 @@ def _find_like(snapshot: Snapshot, query: _Query, names: Sequence[bytes], thresh
     found.pop(query.photo_id or 0, None)
     images = {image.photo_id: image for image in snapshot.full_images(found)}
     members = [
-        _Member(photo, tier, score, (images[photo].phash ^ query.phash).bit_count())
+        Member(photo, tier, score, (images[photo].phash ^ query.phash).bit_count())
         for photo, (tier, score) in found.items()
     ]
-    own = _Member(query.photo_id, None, 1, 0)
+    own = Member(query.photo_id, None, 1, 0)
     copies = snapshot.copies([*found, *([] if query.photo_id is None else [query.photo_id])])
     here = [query.copy._replace(path=name) for name in names]
     there = [] if query.photo_id is None else copies[query.photo_id]
-    return _group(own, here, there, [(member, copies[member.photo_id or 0]) for member in members])
+    return form_group(own, here, there, [(member, copies[member.photo_id or 0]) for member in members])
 
 
 def _above(snapshot: Snapshot, vector: np.ndarray, threshold: float) -> Iterator[tuple[int, float]]:
@@ -233,137 +175,6 @@ def _above(snapshot: Snapshot, vector: np.ndarray, threshold: float) -> Iterator
     scores = dict(zip(ranked.rows[above].tolist(), ranked.scores[above].tolist(), strict=True))
     for region in snapshot.regions([*scores]):
         yield region.photo_id, scores[region.row]
-
-
-# -- the library against itself ---------------------------------------------------------------------------
-
-
-def _find_groups(snapshot: Snapshot, stop: threading.Event | None) -> list[list[Similar]]:
-    """Forms groups. Each photo is compared with the largest of its group itself, so that no chains form."""
-    near: dict[int, dict[int, tuple[float, int]]] = {}
-    for pair in checking(snapshot.same_pictures(MAX_DISTANCE, SAME), stop):
-        near.setdefault(pair.one, {})[pair.other] = pair.score, pair.distance
-        near.setdefault(pair.other, {})[pair.one] = pair.score, pair.distance
-    images = snapshot.full_images({*snapshot.repeated(), *near})
-    copies = snapshot.copies([image.photo_id for image in images])
-    pixels = _Pixels()
-    grouped: set[int] = set()
-    groups = []
-    for photo in (
-        image.photo_id for image in sorted(images, key=lambda image: (-image.area, image.photo_id))
-    ):
-        check_stop(stop)
-        if photo in grouped:
-            continue
-        grouped.add(photo)
-        others: list[tuple[_Member, Sequence[Copy]]] = []
-        left = {other: each for other, each in near.get(photo, {}).items() if other not in grouped}
-        for other, (score, distance) in left.items():
-            same = pixels.are_same(copies[photo], copies[other])
-            # What only looks alike may have copies of its own, and then a group of its own.
-            if same or not _has_copies(other, near, copies, grouped, pixels):
-                grouped.add(other)
-                tier: Tier = "same-picture" if same else "similar"
-                others.append((_Member(other, tier, score, distance), copies[other]))
-        group = _group(_Member(photo, None, 1, 0), [], copies[photo], others)
-        if len(group) > 1:
-            groups.append(group)
-    return sorted(groups, key=lambda group: group[0].raw_path)
-
-
-def _has_copies(
-    photo: int,
-    near: Mapping[int, Mapping[int, tuple[float, int]]],
-    copies: Mapping[int, Sequence[Copy]],
-    grouped: Set[int],
-    pixels: _Pixels,
-) -> bool:
-    """Returns whether a photo lies in several files, or has the same picture as others in no group yet."""
-    if len(copies[photo]) > 1:
-        return True
-    nearest = sorted(near[photo], key=lambda other: near[photo][other], reverse=True)
-    left = [other for other in nearest if other not in grouped][:MAX_COMPARED]
-    return any(pixels.are_same(copies[photo], copies[other]) for other in left)
-
-
-# -- what both need ---------------------------------------------------------------------------------------
-
-
-class _Pixels:
-    """Compares photos by the pixels of their files, of which it keeps the last few."""
-
-    def __init__(self) -> None:
-        self._look = lru_cache(maxsize=MAX_LOOKED_AT)(look)
-        self._are_same = lru_cache(maxsize=None)(self._compare)
-
-    def are_same(self, one: Sequence[Copy], other: Sequence[Copy]) -> bool:
-        """Returns whether two photos are the same picture; False too where that cannot be told."""
-        return self._are_same(_openable(one), _openable(other))
-
-    def _compare(self, one: bytes, other: bytes) -> bool:
-        first, second = self._look(os.fsdecode(one)), self._look(os.fsdecode(other))
-        return first is not None and second is not None and same_picture(first, second)
-
-
-def _openable(copies: Sequence[Copy]) -> bytes:
-    """Returns the first path where there is a file; the first if there is none."""
-    return next((copy.path for copy in copies if os.path.isfile(copy.path)), copies[0].path)
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A photo of a group, as it is told of each of its files."""
-
-    photo_id: int | None
-    tier: Tier | None
-    score: float
-    distance: int
-
-    def order(self) -> tuple[int, float]:
-        return TIERS.index(self.tier or TIERS[0]), -self.score
-
-
-def _group(
-    first: _Member,
-    here: Sequence[Copy],
-    there: Sequence[Copy],
-    others: Sequence[tuple[_Member, Sequence[Copy]]],
-) -> list[Similar]:
-    """Forms a group of its first photo and others.
-
-    Args:
-        here: names of the file that stays the first; empty: the first of `there`, a file that is no link.
-        there: where else the first photo lies.
-    """
-    copies = {copy.path: copy for copy in (*here, *there)}
-    files = files_of(copies)
-    if here:
-        files.sort(key=lambda names: here[0].path not in names)
-    lines: list[Similar] = []
-    for names in files:
-        if not lines:
-            lines += _lines(first, [copies[name] for name in names])
-        else:
-            again = replace(first, tier="same-bytes")
-            lines += _lines(again, [copies[name] for name in names], kept=files[0][0])
-    taken = {line.raw_path for line in lines}
-    rest = []
-    for member, some in others:
-        copies = {copy.path: copy for copy in some if copy.path not in taken}
-        rest += [(member, [copies[name] for name in names]) for names in files_of(copies)]
-    for member, own in sorted(rest, key=lambda each: (*each[0].order(), each[1][0].path)):
-        lines += _lines(member, own)
-    return lines
-
-
-def _lines(member: _Member, names: Sequence[Copy], kept: bytes | None = None) -> Iterator[Similar]:
-    """Yields the lines of one file, which has these names."""
-    for copy in names:
-        is_first = copy is names[0]
-        yield Similar(
-            member.tier if is_first else "same-file", min(member.score, 1.0), member.distance, *copy,
-            member.photo_id, None if is_first else names[0].path, kept if is_first else None,
-        )  # fmt: skip
 
 
 def _keep_firsts(groups: list[list[Similar]]) -> list[list[Similar]]:

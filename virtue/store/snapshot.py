@@ -528,9 +528,9 @@ class Snapshot(ABC):
         """Returns the paths of these photos that are still there."""
         return photos.copies(self.connection, photo_ids)
 
-    def repeated(self) -> list[int]:
-        """Returns the photos with several paths."""
-        return photos.repeated(self.connection)
+    def repeated(self, at_once: int) -> Iterator[list[int]]:
+        """Yields the photos with several paths, so many at a time."""
+        return photos.repeated(self.connection, at_once)
 
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[CaptionRecord]:
         """Returns the captions of these rows, in their order; rows of photos that are gone are left out."""

@@ -17,13 +17,17 @@ def photo_id(connection: AnyConnection, hash: bytes) -> int | None:
     return int(found[0][0]) if found else None
 
 
-def repeated(connection: AnyConnection) -> list[int]:
-    """Returns the photos with several paths that hold the same bytes."""
+def repeated(connection: AnyConnection, at_once: int) -> Iterator[list[int]]:
+    """Yields the photos with several paths that hold the same bytes, in the order of their ids, so many at a
+    time."""
     sql = (
-        "SELECT photo_id FROM files WHERE photo_id IS NOT NULL AND NOT missing AND beside IS NULL "
-        "GROUP BY photo_id HAVING count(*) > 1 ORDER BY photo_id"
+        "SELECT photo_id FROM files WHERE photo_id > ? AND NOT missing AND beside IS NULL "
+        "GROUP BY photo_id HAVING count(*) > 1 ORDER BY photo_id LIMIT ?"
     )
-    return [photo for (photo,) in fetch(connection, sql, types=(int,))]
+    last = 0
+    while some := [photo for (photo,) in fetch(connection, sql, (last, at_once), (int,))]:
+        yield some
+        last = some[-1]
 
 
 def copies(connection: AnyConnection, photos: Collection[int]) -> dict[int, list[Copy]]:

@@ -222,14 +222,13 @@ class ServerSnapshot(Snapshot):
         return [FullImage(photo, row, phash % (1 << 64), area) for photo, row, phash, area in found]
 
     def same_pictures(self, max_distance: int, min_score: float) -> Iterator[SamePicture]:
+        # One hash join over the bands: looking up each photo's by their index takes many times as long.
         sql = (
-            f"WITH a AS ({_FULL_IMAGES}{_TELLING}) "
-            "SELECT a.id, a.row, p.id, r.row, bit_count((a.phash # p.phash)::bit(64)) FROM a "
-            "JOIN photos p ON p.id > a.id AND bands_of(p.phash) && bands_of(a.phash) "
-            "AND bit_count((a.phash # p.phash)::bit(64)) <= %(distance)s AND p.live "
-            f"AND {_TELLING.replace('phash', 'p.phash')} "
-            "JOIN regions r ON r.photo_id = p.id AND r.generation_id = %(generation)s "
-            "AND r.origin = 'whole' AND r.row IS NOT NULL"
+            f"WITH images AS MATERIALIZED ({_FULL_IMAGES}{_TELLING}), "
+            "banded AS MATERIALIZED (SELECT id, row, phash, band FROM images, unnest(bands_of(phash)) band) "
+            "SELECT DISTINCT a.id, a.row, b.id, b.row, bit_count((a.phash # b.phash)::bit(64)) "
+            "FROM banded a JOIN banded b ON a.band = b.band AND a.id < b.id "
+            "AND bit_count((a.phash # b.phash)::bit(64)) <= %(distance)s"
         )
         values = {"generation": self._id(None), "distance": min(max_distance, MAX_BANDED)}
         with self.connection.driver.cursor(name="pairs") as cursor:
