@@ -47,6 +47,7 @@ from virtue.store.records import METADATA, Source
 
 if TYPE_CHECKING:
     from virtue.indexer.leased_files import LeasedFiles
+    from virtue.indexer.own_files import OwnFiles
     from virtue.store import Store
 
 LOG = logging.getLogger("virtue")
@@ -61,7 +62,7 @@ class Pipeline:
 
     Args:
         forgotten: hashes of photos to pass by, but for files that are `named`.
-        leased: files that other processes work on too, where `known` is not all there is.
+        leased: files of a library that other processes write to, where `known` is not all there is.
 
     Attributes:
         passed_by: files that a file of annotations or captions speaks of, and that could not be read.
@@ -78,7 +79,7 @@ class Pipeline:
         report: Report,
         forgotten: Collection[bytes] = (),
         named: Collection[bytes] = (),
-        leased: LeasedFiles | None = None,
+        leased: LeasedFiles | OwnFiles | None = None,
     ) -> None:
         self._store, self._queue, self._embedder = store, queue, embedder
         self._requirements, self._known, self._limit_of, self._report = requirements, known, limit_of, report
@@ -205,7 +206,7 @@ class Pipeline:
             self._in_work[photo] = []
             return True
 
-    def _learn(self, leased: LeasedFiles, found: Found, photo: bytes) -> bool:
+    def _learn(self, leased: LeasedFiles | OwnFiles, found: Found, photo: bytes) -> bool:
         """Learns what the library has of a photo; returns whether no other process is working on it."""
         others = leased.claim(found.path, photo)
         with self._lock:

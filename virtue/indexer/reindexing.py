@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SAMPLE_PHOTOS = 8
 """Photos that are timed, and one before them, with which the model gets going."""
+MAX_SAMPLE = 100
+"""Photos of which those are chosen that can be reached."""
 CATALOGUE_ROW_BYTES = 250
 """Bytes that a region takes in the catalogue, about, its part of indexes over the tables included."""
 
@@ -91,24 +93,21 @@ def reindex(
 
 def _estimate(store: Store, embedder: PhotoEmbedder, workers: int, timeout: float) -> Estimate:
     with store.read() as snapshot:
-        states = snapshot.files()
         target = next((g for g in snapshot.generations() if g.fingerprint == embedder.fingerprint), None)
-        there = {state.hash for state in states.values() if state.hash and not state.missing}
-        done = set(snapshot.known_photos(there, target)) if target else set()
+        left, paths = snapshot.photos_to_embed(target, MAX_SAMPLE)
+        reachable = [path for path in paths if os.path.isfile(path)]
+        step = max(1, len(reachable) // (SAMPLE_PHOTOS + 1))
+        sample = snapshot.files(paths=reachable[::step][: SAMPLE_PHOTOS + 1])
         counts = snapshot.counts()
-    left = {state.hash: path for path, state in states.items() if state.hash in there - done}
     rows = (counts.regions + counts.captions) / max(1, counts.photos)
-    needed = round(len(left) * rows * (2 * embedder.dim + CATALOGUE_ROW_BYTES))
+    needed = round(left * rows * (2 * embedder.dim + CATALOGUE_ROW_BYTES))
     free = store.free_bytes()
     if free is not None and needed > free:
         raise StoreError(
-            f"{len(left):,} photos with {embedder.name} take {_size(needed)} more in {store.name}, and "
+            f"{left:,} photos with {embedder.name} take {_size(needed)} more in {store.name}, and "
             f"{_size(free)} are free: make room, or choose a smaller model"
         )
-    reachable = [path for path in sorted(left.values()) if os.path.isfile(path)]
-    step = max(1, len(reachable) // (SAMPLE_PHOTOS + 1))
-    sample = {path: states[path] for path in reachable[::step][: SAMPLE_PHOTOS + 1]}
-    return Estimate(len(left), _measure_rate(embedder, sample, workers, timeout), needed, free)
+    return Estimate(left, _measure_rate(embedder, sample, workers, timeout), needed, free)
 
 
 def _measure_rate(

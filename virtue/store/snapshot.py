@@ -344,6 +344,38 @@ class Snapshot(ABC):
         found = queries.fetch(self.connection, sql, (folder, *paths_below(folder)), (bytes,))
         return found[0][0] if found else None
 
+    def without_vectors(self, target: Generation | None) -> tuple[int, bytes | None, str | None]:
+        """Counts the paths of photos that are there and have vectors that searches use, and none in a
+        generation that is to take their place; also returns the first, and its problem if it has one."""
+        active, target_id = self._id(None), self._id(target)
+        left = (
+            "FROM files f JOIN embeddings e ON e.photo_id = f.photo_id AND e.generation_id = ? "
+            "WHERE NOT missing AND NOT EXISTS (SELECT 1 FROM embeddings n WHERE n.photo_id = f.photo_id "
+            "AND n.generation_id = ?)"
+        )
+        ((count,),) = queries.fetch(self.connection, f"SELECT count(*) {left}", (active, target_id), (int,))
+        sql = f"SELECT path, problem {left} ORDER BY path LIMIT 1"
+        found = queries.fetch(self.connection, sql, (active, target_id), (bytes, str | None))
+        return (count, *found[0]) if found else (0, None, None)
+
+    def photos_to_embed(self, target: Generation | None, sample: int) -> tuple[int, list[bytes]]:
+        """Counts the photos that are there and have no vectors in a generation (None: one that is to be
+        made); also returns paths of some of them, spread over all."""
+        left = (
+            "FROM (SELECT min(path) AS path FROM files f WHERE NOT missing AND photo_id IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.photo_id = f.photo_id "
+            "AND e.generation_id = ?) GROUP BY photo_id) AS paths"
+        )
+        id = target.id if target else 0
+        ((count,),) = queries.fetch(self.connection, f"SELECT count(*) {left}", (id,), (int,))
+        sql = (
+            f"SELECT path FROM (SELECT path, row_number() OVER (ORDER BY path) - 1 AS place {left}) AS o "
+            "WHERE place % ? = 0 ORDER BY path LIMIT ?"
+        )
+        step = max(1, count // sample)
+        found = queries.fetch(self.connection, sql, (id, step, sample), (bytes,))
+        return count, [path for (path,) in found]
+
     def files_apart(self, folders: Iterable[bytes]) -> list[bytes]:
         """Returns the paths that are none of these, lie below none of them, and are not missing."""
         ends = [(folder, *paths_below(folder)) for folder in folders]

@@ -14,12 +14,14 @@ class WalkedFile(NamedTuple):
         hash: of the photo. None: it knew of none.
         problem: what was said of it. None: nothing, or it was missing.
         is_passed_by: whether nothing here reads it.
+        ending: by which `with_endings` finds it. None: not at all.
     """
 
     path: bytes
     hash: bytes | None = None
     problem: str | None = None
     is_passed_by: bool = False
+    ending: str | None = None
 
 
 class GoneFile(NamedTuple):
@@ -44,13 +46,37 @@ class MovedFile(NamedTuple):
     is_noted: bool
 
 
+class LostFile(NamedTuple):
+    """A path of a photo that a run has found nowhere, there or elsewhere. `is_missing`: whether an earlier
+    run noted that it is."""
+
+    path: bytes
+    is_missing: bool
+
+
 class WalkedFiles(ABC):
     """What one run has found. Made by `JobQueue.walking`; one thread at a time. What is yielded comes some at
     a time."""
 
     @abstractmethod
+    def look_again(self) -> None:
+        """Begins anew. What was added before is none of it, but for this run it is not `gone` either."""
+
+    @abstractmethod
     def add(self, files: Iterable[WalkedFile]) -> set[bytes]:
         """Adds files; returns the paths of those that were not added before."""
+
+    @abstractmethod
+    def among(self, paths: Collection[bytes]) -> set[bytes]:
+        """Returns which of these paths were added, and not passed by."""
+
+    @abstractmethod
+    def with_endings(self, endings: Collection[str]) -> Iterator[bytes]:
+        """Yields the paths with one of these endings."""
+
+    @abstractmethod
+    def lost(self) -> Iterator[list[LostFile]]:
+        """Yields the paths of photos that the library knows and of which no path was added."""
 
     @abstractmethod
     def has_photos_below(self, folder: bytes) -> bool:
@@ -59,7 +85,7 @@ class WalkedFiles(ABC):
     @abstractmethod
     def gone(self, tops: Collection[bytes]) -> Iterator[list[GoneFile]]:
         """Yields the files that the library knows, which are one of these paths or lie below one, and were
-        not added."""
+        never added."""
 
     @abstractmethod
     def note_missing(self, paths: Iterable[bytes]) -> None:
