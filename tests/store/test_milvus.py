@@ -89,6 +89,22 @@ def test_an_index_finds_enough_with_every_filter_and_never_fewer_rows_than_there
     check_index(with_milvus, ("not rating = 1", 1200), queries=10)
 
 
+def test_searches_work_again_after_the_building_of_an_index_was_killed(with_milvus: str) -> None:
+    """It had let go of the rows, which are searched again once it is done."""
+    with filled(with_milvus, 30) as store:
+        server, collection = place_of(store)
+        server._client.release_collection(collection)
+        with (
+            store.read() as snapshot,
+            pytest.raises(StoreError, match=r"in Milvus \([^\n]*\): see to its server"),
+        ):
+            snapshot.search("regions", vectors(1, 1), 99)
+        with store.write("test") as writer:
+            assert writer.refresh_indexes() == [], "few rows need no index"
+        with store.read() as snapshot:
+            assert len(snapshot.search("regions", vectors(1, 1), 99).rows) == 60
+
+
 def test_what_is_said_of_a_photo_later_counts_in_filters_at_once(
     with_milvus: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

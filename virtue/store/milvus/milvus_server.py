@@ -22,6 +22,7 @@ try:
     # stranger's settings.
     with patch.object(dotenv, "load_dotenv", lambda: False):
         from pymilvus import DataType, MilvusClient, MilvusException
+        from pymilvus.client.types import LoadState
 except ImportError as error:
     raise StoreError(
         f"vectors in Milvus need pymilvus ({error}): pip install 'virtue-search[milvus]'"
@@ -150,6 +151,13 @@ class MilvusServer:
                         if kind == FLAT:
                             raise
             finally:
+                self._client.load_collection(collection)
+
+    def load(self, collection: str) -> None:
+        """Makes a collection searchable, if it is not."""
+        with self._telling():
+            state = self._client.get_load_state(collection, timeout=ANSWERING)["state"]
+            if state != LoadState.Loaded:
                 self._client.load_collection(collection)
 
     def drop(self, collection: str) -> None:

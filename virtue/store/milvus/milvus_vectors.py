@@ -270,6 +270,9 @@ class MilvusVectors(VectorPlace):
     def has_index(self) -> bool:
         return self._server.index_type(self.collection) != FLAT
 
+    def recover(self) -> None:
+        self._server.load(self.collection)
+
     def build_index(self) -> None:
         self._server.build_index(self.collection)
 

@@ -259,6 +259,7 @@ class ServerWriter(Writer):
     def _build(self, kind: Kind, least: int, progress: ProgressCallback | None) -> bool:
         """Builds an index if there are so many rows and none; returns whether there is one to be tuned: this
         one, or that of a process that was killed before it had tuned it."""
+        self._table(kind).recover()
         with self._reading() as snapshot:
             has_index = self._table(kind).has_index()
             if has_index or self._table(kind).count() < least:

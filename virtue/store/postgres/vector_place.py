@@ -80,6 +80,10 @@ class VectorPlace(Protocol):
     def has_index(self) -> bool:
         """Returns whether there is an index, so that searches may miss a row."""
 
+    def recover(self) -> None:
+        """Makes vectors searchable again after the building of an index that was killed; no other may build
+        at the time, and no transaction may be open."""
+
     def build_index(self) -> None:
         """Makes the index; no transaction may be open."""
 

@@ -190,6 +190,9 @@ class VectorTable(VectorPlace):
         )
         return bool(self._connection.query(sql, (self.index,))[0][0])
 
+    def recover(self) -> None:
+        """There is nothing to do: what a build leaves is in nobody's way, and goes with the next."""
+
     def build_index(self) -> None:
         # Beside what writers do.
         run, query = self._connection.run, self._connection.query
