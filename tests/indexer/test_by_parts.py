@@ -4,6 +4,7 @@ files at a time, and all ends as it does in a folder."""
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -20,11 +21,12 @@ from PIL import Image
 
 from tests.indexer.colours import ColourModel
 from tests.postgres_server import Server
+from tests.store.builders import photo as made_photo
 from virtue.errors import InputError
 from virtue.indexer import Progress, Report, index, reindex, walking
 from virtue.indexer.name_matching import FOLDS, HeldFiles, ending, match_to_files, read_as_windows
 from virtue.indexer.walk import Walk
-from virtue.store import Store, open_store
+from virtue.store import PhotoInfo, Store, open_store
 from virtue.store.catalogue.filters import parse
 from virtue.store.postgres.server_walked import ServerWalked
 from virtue.store.records import KINDS
@@ -208,6 +210,37 @@ def test_files_of_annotations_and_captions_mean_the_same_photos(
     with twins[1].read() as snapshot:
         (photo,) = snapshot.photos(snapshot.photo_ids(parse("path ~ */2/copy.png")))
     assert {*photo.captions} == {"a copy", "a copy of 1"}
+
+
+def test_what_is_said_of_a_photo_stays_though_another_process_stores_a_copy_of_it(
+    database: str, photos: Path, tmp_path: Path
+) -> None:
+    """At the same time, and without knowing what is said."""
+    table = tmp_path / "captions.csv"
+    table.write_text("path,caption\n5/20.png,the twentieth\n")
+    content = hashlib.sha256((photos / "5" / "20.png").read_bytes()).digest()
+    stored = 0
+
+    def store_copy(progress: Progress) -> None:
+        nonlocal stored
+        with open_store(database) as other:
+            with other.read() as snapshot:
+                is_told = bool(snapshot.user_annotations(content).captions)
+            if is_told and not stored:
+                stored += 1
+                info = PhotoInfo(content, 80, 60)
+                with other.write("another") as writer:
+                    plain = "regions=0 annotations=- captions=-"
+                    writer.commit([made_photo(0, proposals=0, settings=plain, info=info)])
+
+    with open_store(database, create=True) as store:
+        report = index(
+            store, ColourModel(), photos, regions="none", workers=1, captions=table, progress=store_copy
+        )
+        assert (stored, report.indexed, report.reembedded) == (1, PHOTOS, 1)
+        with store.read() as snapshot:
+            (photo,) = snapshot.photos(snapshot.photo_ids(parse("path ~ *20.png")))
+            assert photo.captions == ("the twentieth",)
 
 
 PARTS = st.sampled_from(

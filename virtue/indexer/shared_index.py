@@ -51,6 +51,9 @@ def index_shared(run: Run) -> None:
                 timeout=run.timeout,
                 progress=run.progress,
             )
+            with CommitQueue(run.writer) as queue, stopping_softly(queue.finish):
+                parts.say_again(queue)
+                queue.finish()
         _drop_moved(run, walked)
     run.tell_of_unread(parts.unread)
     run.end()

@@ -16,9 +16,10 @@ from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, make_plan, note_problems
 from virtue.indexer.requirements import EmbeddingRequirements
 from virtue.indexer.shared_work import list_jobs
-from virtue.indexer.walk import Walk
-from virtue.indexer.walking import folders_above
+from virtue.indexer.walk import Found, Walk
+from virtue.indexer.walking import MAX_PART, folders_above
 from virtue.store import FileState
+from virtue.store.catalogue.queries import chunks
 from virtue.store.walked import WalkedFile, WalkedFiles
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class WalkParts:
         self.lost = Counter[bytes]()
         self.passed_by = Counter[tuple[bytes, str]]()
         self.unread: list[bytes] = []
+        self._said_of: list[Found] = []
 
     def take(self, part: Walk) -> None:
         """Lists or embeds what of a part is to be embedded, and notes what is known under new paths."""
@@ -103,6 +105,7 @@ class WalkParts:
         run = self._run
         shared = [file for file in plan.opened if not requirements.mentioned(file.path)]
         plan.opened = [file for file in plan.opened if requirements.mentioned(file.path)]
+        self._said_of += plan.opened
         assert run.writer.jobs is not None
         list_jobs(run.writer.jobs, shared, lambda path: run.limit_of(path, known.get(path)), run.named)
         self.count += len(shared)
@@ -123,6 +126,28 @@ class WalkParts:
         if plan.opened:
             self._queue.finish()  # the next part may have copies
         self.unread += pipeline.passed_by
+
+    def say_again(self, queue: CommitQueue) -> None:
+        """Embeds photos once more of which something was said, and that another process has stored since: it
+        had a copy at work that nothing was said of."""
+        run, self._queue = self._run, queue
+        for some in chunks(self._said_of, MAX_PART):
+            requirements = run.requirements(self._annotated, self._captioned)
+            with run.store.read() as snapshot:
+                known = snapshot.files(run.target, [file.path for file in some])
+                known |= snapshot.files_of({s.hash for s in known.values() if s.hash}, run.target)
+            for path, state in known.items():
+                if state.hash and not state.missing:
+                    limit = run.limit_of(path, state)
+                    requirements.add(state.hash, path, limit, state.sidecar is not None)
+            states = ((file, known.get(file.path)) for file in some)
+            opened = [
+                file
+                for file, state in states
+                if state and state.hash and not (state.missing or state.problem)
+                and not requirements.satisfied(state.hash, state.settings)
+            ]  # fmt: skip
+            self._keep(Plan(opened), known, requirements)
 
     def end(self, found: Walk) -> None:
         """Notes what is gone below what was walked whole, and what was a problem of the walk itself."""
