@@ -53,6 +53,16 @@ def is_below_any(path: bytes, folders: Collection[bytes]) -> bool:
     return True
 
 
+def outermost(folders: Collection[bytes]) -> set[bytes]:
+    """Returns these folders, but for those that lie below another of them."""
+    above = {folder: os.path.dirname(folder) for folder in {*folders}}
+    return {
+        folder
+        for folder, parent in above.items()
+        if parent == folder or not is_below_any(parent, above.keys())
+    }
+
+
 def changed_at(status: os.stat_result) -> int:
     """Returns when a file was changed, in nanoseconds, within 64 bits. File systems have times before 1678
     and after 2262, which fit no column."""

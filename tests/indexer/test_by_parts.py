@@ -243,6 +243,48 @@ def test_what_is_said_of_a_photo_stays_though_another_process_stores_a_copy_of_i
             assert photo.captions == ("the twentieth",)
 
 
+def test_a_file_below_several_folders_that_are_named_counts_once(
+    twins: tuple[Store, Store], photos: Path
+) -> None:
+    named = [photos, photos / "2", photos / "2" / "films"]
+    (photos / "2" / "films").mkdir()
+    (photos / "2" / "films" / "film.mp4").write_bytes(b"a film")
+    assert both(twins, lambda store: index(store, ColourModel(), named, workers=1)).passed_by == {".mp4": 1}
+    for path in (photos / "2").glob("*.png"):
+        path.unlink()
+    (photos / "2" / "films" / "film.mp4").unlink()
+    report = both(twins, lambda store: index(store, ColourModel(), named, workers=1))
+    assert (report.missing, report.unchanged, report.passed_by) == (3, PHOTOS + FOLDERS - 1 - 5, {})
+    assert any(f"{photos}/2 holds no photos, and had 5" in warning for warning in report.warnings)
+
+
+def test_what_was_said_of_a_photo_stays_though_its_file_is_to_be_looked_at_anew_after_a_copy(
+    twins: tuple[Store, Store], photos: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "captions.csv"
+    table.write_text("path,caption\n0/01.png,the first\n")
+
+    def run(store: Store, **given: Any) -> Report:
+        return index(store, ColourModel(), photos, workers=1, **given)
+
+    def captions(store: Store) -> list[tuple[str, ...]]:
+        with store.read() as snapshot:
+            found = snapshot.photos(snapshot.photo_ids(parse("path ~ */0/01.png")))
+            return [photo.captions for photo in found]
+
+    both(twins, lambda store: run(store, captions=table))
+    shutil.copy(photos / "0" / "01.png", photos / "0" / "00 copy.png")
+    os.utime(photos / "0" / "01.png", (1, 1))
+    report = both(twins, run)
+    assert (report.relinked, report.unchanged) == (1, PHOTOS + FOLDERS - 1)
+    assert list(map(captions, twins)) == [[("the first",)]] * 2
+    shutil.copy(photos / "0" / "01.png", photos / "5" / "another.png")  # this folder is walked first
+    for name in ("01.png", "00 copy.png"):
+        os.utime(photos / "0" / name, (2, 2))
+    both(twins, lambda store: reindex(store, ColourModel("colours-2"), workers=1))
+    assert list(map(captions, twins)) == [[("the first",)]] * 2
+
+
 PARTS = st.sampled_from(
     ["a", "A", "b", "\u00e9", "e\u0301", "\u00c9", "x.png", "X.png", "\udce9.png", "\u00df.png", "SS.png"]
 )

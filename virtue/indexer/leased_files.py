@@ -47,14 +47,16 @@ class LeasedFiles:
             first = self.jobs.lease("embed") if len(self.limits) < MAX_ROUND else []
 
     def claim(self, path: bytes, photo: bytes) -> dict[bytes, FileState] | None:
-        """Returns the paths that the library has of a photo, missing ones too, but for those that are to be
-        looked at anew; None: another process is working on it."""
+        """Returns the paths that the library has of a photo; those that are to be looked at anew count as
+        missing. None: another process is working on it."""
         if not self.jobs.claim(path, photo):
             return None
         with self.store.read() as snapshot:
             known = snapshot.files_of([photo], self.target)
         listed = self.jobs.listed(known.keys() - {path})
-        return {path: state for path, state in known.items() if path not in listed}
+        return {
+            path: state._replace(missing=state.missing or path in listed) for path, state in known.items()
+        }
 
     def put_back(self, path: bytes) -> None:
         self.jobs.put_back(path)

@@ -21,11 +21,13 @@ class OwnFiles:
     target: Generation
 
     def claim(self, path: bytes, photo: bytes) -> dict[bytes, FileState]:
-        """Returns the paths that the library has of a photo, missing ones too, but for those that have
-        changed since."""
+        """Returns the paths that the library has of a photo; those that have changed count as missing."""
         with self.store.read() as snapshot:
             known = snapshot.files_of([photo], self.target)
-        return {path: state for path, state in known.items() if state.missing or _is_as_known(path, state)}
+        return {
+            path: state._replace(missing=state.missing or not _is_as_known(path, state))
+            for path, state in known.items()
+        }
 
     def put_back(self, path: bytes) -> None:
         raise AssertionError("what is this process's alone is never another's")

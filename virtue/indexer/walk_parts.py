@@ -74,6 +74,7 @@ class WalkParts:
             known = snapshot.files(run.target, part.files)
             new = self._add(part, known)
             part.files = {path: found for path, found in part.files.items() if path in new}
+            part.passed_by = {path: suffix for path, suffix in part.passed_by.items() if path in new}
             known = {path: state for path, state in known.items() if path in new}
             known |= self._beside(snapshot, part)
             known |= snapshot.files_of({state.hash for state in known.values() if state.hash}, run.target)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from virtue.paths import paths_below
+from virtue.paths import outermost, paths_below
 from virtue.store.catalogue.queries import chunks
 from virtue.store.postgres.server_connection import ServerConnection, translate_server_errors
 from virtue.store.postgres.server_schema import SCHEMA
@@ -103,7 +103,8 @@ class ServerWalked(WalkedFiles):
 
     def gone(self, tops: Collection[bytes]) -> Iterator[list[GoneFile]]:
         self._learn()
-        ends = [[*column] for column in zip(*((top, *paths_below(top)) for top in tops), strict=True)]
+        apart = outermost(tops)  # a file below several is one
+        ends = [[*column] for column in zip(*((top, *paths_below(top)) for top in apart), strict=True)]
         for some in self._blocks(_GONE, ends) if ends else ():
             yield [GoneFile(*values) for values in some]
 
