@@ -4,10 +4,12 @@ files at a time, and all ends as it does in a folder."""
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ from PIL import Image
 from tests.indexer.colours import ColourModel
 from tests.postgres_server import Server
 from tests.store.builders import photo as made_photo
-from virtue.errors import InputError
+from virtue.errors import InputError, StoppedError
 from virtue.indexer import Progress, Report, index, reindex, walking
 from virtue.indexer.name_matching import FOLDS, HeldFiles, ending, match_to_files, read_as_windows
 from virtue.indexer.walk import Walk
@@ -116,6 +118,34 @@ def test_reindex_embeds_some_at_a_time_and_each_photo_once(
     assert (
         both(twins, lambda store: index(store, ColourModel("colours-2"), workers=1)).unchanged == PHOTOS + 6
     )
+
+
+def test_what_a_run_holds_does_not_grow_with_what_it_walks(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walking, "MAX_PART", 200)
+    photos = tmp_path / "photos"
+    for number in range(2000):
+        (photos / f"{number // 200}").mkdir(parents=True, exist_ok=True)
+        (photos / f"{number // 200}" / f"{number}.jpg").touch()
+    blocks: list[int] = []
+    cut = Walk.cut
+
+    def counted(walk: Walk) -> Walk:
+        gc.collect()
+        blocks.append(sys.getallocatedblocks())
+        return cut(walk)
+
+    monkeypatch.setattr(Walk, "cut", counted)
+
+    def stop(told: Progress) -> None:
+        if told.what == "indexing":
+            raise StoppedError("all are listed")
+
+    with open_store(database, create=True) as store, pytest.raises(StoppedError):
+        index(store, ColourModel(), photos, workers=1, progress=stop)
+    assert len(blocks) == 10
+    assert blocks[8] - blocks[3] < 300, "and not one for each of the 1,000 files between"
 
 
 def test_an_interrupted_reindex_goes_on_and_one_that_would_lose_photos_begins_nothing(

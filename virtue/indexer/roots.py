@@ -114,10 +114,12 @@ class Roots:
         """Returns the options of a path; None: it is below no folder that was indexed by name."""
         if path in self._options:
             return self._options[path]
-        if path not in self._near:
-            above = os.path.dirname(path)
-            self._near[path] = self.of(above) if above != path else None
-        return self._near[path]
+        folder = os.path.dirname(path)
+        if folder == path:
+            return None
+        if folder not in self._near:  # folders alone: files are too many to be remembered
+            self._near[folder] = self.of(folder)
+        return self._near[folder]
 
     def count_passed_by(self, paths: Mapping[bytes, str]) -> Counter[tuple[bytes, str]]:
         """Counts paths with the endings that they were passed by for, by the innermost folder that was
