@@ -206,7 +206,7 @@ def search(
             (kind, share, number, row): score
             for row, score in zip(answer.rows.tolist(), answer.scores.tolist(), strict=True)
         }
-    return {
+    figures = {
         "kind": kind,
         "allowed": share,
         "recall": round(hits / max(1, data.truth[kind, share].size), 4),
@@ -215,6 +215,8 @@ def search(
         "of_the_server": round(sum(spent[1:]), 2),
         **apart,
     }
+    say(f"{name}: {json.dumps(figures)}")  # a run that is cut has told what it measured
+    return figures
 
 
 def by_each(
