@@ -73,7 +73,7 @@ class CommitQueue:
         full = (
             len(batch.embedded) + len(batch.captions) >= MAX_PHOTOS
             or captions >= MAX_CAPTIONS
-            or len(batch.files) >= MAX_FILES
+            or len(batch.files) + len(batch.missing) >= MAX_FILES
         )
         if batch and (full or time.monotonic() - batch.since >= MAX_SECONDS):
             self._commit()
