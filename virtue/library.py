@@ -664,7 +664,8 @@ class Library:
         stop: threading.Event | None = None,
     ) -> Iterator[list[Similar]]:
         """Yields what `similar` returns, group by group: those within a library, in the order of the paths of
-        their first files, wait in a temporary file, and need no memory."""
+        their first files, wait in a temporary file, and need no memory. What `similar` raises is raised when
+        the first group is asked for."""
         from virtue.retrieval.similar import SIMILAR, similar
 
         limit = SIMILAR if threshold is None else threshold
