@@ -101,7 +101,7 @@ def test_what_is_given_for_a_file_that_cannot_be_read_is_told(
     words = told.folder / "words.csv"
     words.write_text("path,caption\nphotos/a.png,another\n")
     (warning,) = told.index(captions=words).warnings
-    assert warning.startswith("1 photos that captions or annotations were given for could not be read")
+    assert warning.startswith("a photo that captions or annotations were given for could not be read")
     assert has_all(told)
 
 

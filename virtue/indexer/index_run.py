@@ -165,9 +165,10 @@ class Run:
     def tell_of_unread(self, paths: Sequence[bytes]) -> None:
         """Tells of photos that something was said of and that could not be read."""
         if paths:
+            count = f"{len(paths):,} photos" if len(paths) > 1 else "a photo"
             self.report.warnings.append(
-                f"{len(paths)} photos that captions or annotations were given for could not be "
-                f"read, such as {printable(paths[0])}: give these again once they can"
+                f"{count} that captions or annotations were given for could not be read, such as "
+                f"{printable(paths[0])}: give these again once they can"
             )
 
     def end(self) -> None:

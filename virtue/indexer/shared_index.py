@@ -69,7 +69,8 @@ def _look_ahead(run: Run, walked: WalkedFiles) -> tuple[dict[bytes, CocoImage], 
         return {}, {}
 
     def note(part: Walk) -> None:
-        walked.add(WalkedFile(path, ending=ending(path) if has_names else None) for path in part.files)
+        paths = filter(run.store.takes, part.files)
+        walked.add(WalkedFile(path, ending=ending(path) if has_names else None) for path in paths)
 
     found = run.walk(note)
     if given.reembed:

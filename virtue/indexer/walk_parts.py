@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from virtue.store import Snapshot
 
 
+TOO_LONG = "its path is longer than this library takes ({:,} bytes): give folders shorter names"
+
+
 class WalkParts:
     """Compares each part of a walk with what the library knows: lists what is to be embedded for all, or
     embeds it here.
@@ -67,6 +70,8 @@ class WalkParts:
     def take(self, part: Walk) -> None:
         """Lists or embeds what of a part is to be embedded, and notes what is known under new paths."""
         run = self._run
+        self._leave_out_long(part.files)
+        part.passed_by = {path: suffix for path, suffix in part.passed_by.items() if run.store.takes(path)}
         while self._options:  # before any process embeds by them
             folder, options = self._options.pop()
             run.writer.remember_root(folder, options.to_json())
@@ -84,6 +89,13 @@ class WalkParts:
         if not run.given.reembed:
             self._share(plan, known, requirements)
         self._keep(plan, known, requirements)
+
+    def _leave_out_long(self, found: dict[bytes, Found] | dict[bytes, str]) -> None:
+        """Takes out paths that the store cannot keep, not even as problems, and tells of them."""
+        store = self._run.store
+        for path in [path for path in found if not store.takes(path)]:
+            del found[path]
+            self._run.report.problems.append((path, TOO_LONG.format(store.longest_path)))
 
     def _add(self, part: Walk, known: dict[bytes, FileState]) -> set[bytes]:
         """Notes the files of a part; returns those that are in no earlier part."""
@@ -153,6 +165,7 @@ class WalkParts:
     def end(self, found: Walk) -> None:
         """Notes what is gone below what was walked whole, and what was a problem of the walk itself."""
         run, tops = self._run, set(self._run.tops)
+        self._leave_out_long(found.problems)
         for some in self._walked.gone(run.tops):
             gone = [each for each in some if each.path not in found.problems and not found.hides(each.path)]
             missing = [each.path for each in gone if each.hash and not each.is_missing]

@@ -22,11 +22,17 @@ class Store(ABC):
         name: what messages call it; never with a password.
         folder: where it lies, absolute, and may keep files; None: it lies on a server.
         read_only: nothing is ever written.
+        longest_path: bytes that a path may have; None: as many as the system allows.
     """
 
     name: str
     folder: Path | None
     read_only: bool
+    longest_path: int | None = None
+
+    def takes(self, path: bytes) -> bool:
+        """Returns whether a path is not too long."""
+        return self.longest_path is None or len(path) <= self.longest_path
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Snapshot]:

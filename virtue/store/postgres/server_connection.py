@@ -18,6 +18,9 @@ except ImportError as error:
         f"libraries in PostgreSQL need psycopg ({error}): pip install 'virtue-search[postgres]'"
     ) from error
 
+LONGEST_PATH = 2600
+"""Bytes of a path that an index of PostgreSQL holds (2,704 less what stands beside it)."""
+
 _REWRITTEN = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -128,6 +131,11 @@ def translate_server_errors(name: str) -> Iterator[None]:
         yield
     except WrongValueError as error:
         raise DamagedError(f"the catalogue of the library {name} is damaged ({error})") from error
+    except psycopg.errors.ProgramLimitExceeded as error:
+        raise StoreError(
+            f"the library {name} takes no path longer than {LONGEST_PATH:,} bytes: give folders shorter "
+            f"names ({_first_line(error)}); all that was committed is safe"
+        ) from error
     except psycopg.OperationalError as error:
         raise StoreError(
             f"the library {name} cannot be reached or used ({_first_line(error)}): see to its server; all "

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 
 from virtue.errors import LibraryNotFoundError, StoreError
 from virtue.location import hide_secrets
-from virtue.store.postgres.server_connection import ServerConnection, psycopg, translate_server_errors
+from virtue.store.postgres.server_connection import (
+    LONGEST_PATH,
+    ServerConnection,
+    psycopg,
+    translate_server_errors,
+)
 from virtue.store.postgres.server_schema import SCHEMA, prepare
 from virtue.store.postgres.server_snapshot import ServerSnapshot
 from virtue.store.postgres.server_writer import BEGIN, ServerWriter
@@ -20,6 +25,8 @@ LOG = logging.getLogger("virtue")
 
 class ServerStore(Store):
     """An open library in a database of PostgreSQL, of which it has a schema for itself."""
+
+    longest_path = LONGEST_PATH
 
     def __init__(self, url: str, read_only: bool) -> None:
         self.name, self.folder, self.read_only = hide_secrets(url), None, read_only

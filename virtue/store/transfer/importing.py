@@ -51,7 +51,7 @@ def import_photos(
             if each.photo.info.hash in forgotten:
                 passed += 1
                 continue
-            free = [file for file in each.files if file.path not in known_paths]
+            free = [file for file in each.files if file.path not in known_paths and store.takes(file.path)]
             if each.photo.info.hash in known_hashes:
                 known += 1
             elif free:

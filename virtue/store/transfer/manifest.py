@@ -49,7 +49,7 @@ class ImportSummary:
         photos: new to this library.
         known: in it already, with vectors, and left as they are.
         paths: new to it, of either.
-        left_out: photos all of whose paths it has for other photos.
+        left_out: photos all of whose paths it has for other photos, or cannot hold.
         forgotten: photos that were forgotten here, and stay so.
     """
 
@@ -65,7 +65,7 @@ class ImportSummary:
             f"{self.photos:,} photo{'s' * (self.photos != 1)} taken": True,
             f"{self.known:,} known already": self.known,
             f"{self.paths:,} new path{'s' * (self.paths != 1)}": self.paths,
-            f"{self.left_out:,} left out, since their paths hold other photos here": self.left_out,
+            f"{self.left_out:,} left out: their paths hold other photos here, or are too long": self.left_out,
             f"{self.forgotten:,} passed by, as they were forgotten here": self.forgotten,
         }
         return ", ".join(what for what, is_told in counts.items() if is_told)

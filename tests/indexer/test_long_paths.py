@@ -1,0 +1,83 @@
+"""Paths that are longer than an index of PostgreSQL holds: a folder library takes them, a database tells of
+them, and has all else."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import string
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.indexer.colours import ColourModel
+from virtue import Library
+from virtue.errors import StoreError
+from virtue.indexer import Report, index, reindex
+from virtue.store import open_store
+
+CHOSEN = random.Random(7)  # what repeats itself would be compressed, and fit
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A photo, and another at a path of more than 3,000 bytes."""
+    top = tmp_path / "photos"
+    top.mkdir()
+    Image.new("RGB", (80, 60), (255, 0, 0)).save(top / "short.png")
+    place = top
+    for _ in range(12):
+        place /= "".join(CHOSEN.choices(string.ascii_letters, k=250))
+    place.mkdir(parents=True)
+    Image.new("RGB", (80, 60), (0, 0, 255)).save(place / "long.png")
+    (place / "drawing.psd").touch()
+    (place / "folder.jpg").mkdir()
+    line = {"path": "short.png", "caption": "all is red"}
+    (top / "captions.jsonl").write_text(json.dumps(line))
+    return top
+
+
+def index_all(place: Path | str, photos: Path, captions: Path | None = None) -> Report:
+    with open_store(place, create=True) as store:
+        return index(store, ColourModel(), photos, captions=captions, workers=1)
+
+
+def paths_of(place: Path | str) -> set[str]:
+    with open_store(place) as store, store.read() as snapshot:
+        (generation,) = snapshot.generations()
+        return {os.path.basename(os.fsdecode(path)) for path in snapshot.files(generation)}
+
+
+def test_it_costs_that_photo_alone_and_is_told_each_time(database: str, photos: Path) -> None:
+    for report in (
+        index_all(database, photos),
+        index_all(database, photos, photos / "captions.jsonl"),
+    ):
+        names = [os.path.basename(path) for path, _ in report.problems]
+        assert sorted(names) == [b"folder.jpg", b"long.png"]
+        assert {reason for _, reason in report.problems} == {
+            "its path is longer than this library takes (2,600 bytes): give folders shorter names"
+        }
+    assert paths_of(database) == {"short.png"}
+    with open_store(database) as store:
+        assert reindex(store, ColourModel("colours-2"), workers=1).reembedded == 1
+
+
+def test_a_folder_library_takes_it_and_a_merge_leaves_it_out(
+    database: str, tmp_path: Path, photos: Path
+) -> None:
+    library = tmp_path / "library"
+    assert index_all(library, photos).indexed == 2
+    with Library(database) as target:
+        summary = target.merge(library)
+    assert (summary.photos, summary.left_out) == (1, 1)
+    assert paths_of(database) == {"short.png"}
+
+
+def test_a_folder_whose_own_path_is_too_long_is_refused_in_a_sentence(database: str, photos: Path) -> None:
+    (long,) = photos.rglob("long.png")
+    with pytest.raises(StoreError, match="takes no path longer than 2,600 bytes: give folders"):
+        index_all(database, long.parent)
+    assert index_all(database, photos).indexed == 1
