@@ -6,7 +6,7 @@ Small pictures, a thousand a folder, one in ten a copy of another in other bytes
 none, and `index PATH` lists all (the run is stopped before any is opened). `unchanged`: it knows all of them,
 as they are; `captioned`: so it does, and a file of captions names one; `similar`: all are compared with all;
 `reindexed`: all are embedded by another model; `missing`: none is there any more. `grown_mb` is what the
-process took beyond what it had when the run began, `bytes_a_photo` how that grew from the fewest photos to the
+process took beyond what it had when the run began, `bytes_a_photo` how that grew from the fewest to the
 most; `told` is what the run counts. In a folder only `new` is measured: all is held in any case.
 
 Prints one JSON object; what it is at goes to stderr.
