@@ -44,7 +44,7 @@ from virtue.store.writer import Writer
 if TYPE_CHECKING:
     from virtue.store.records import ProgressCallback
 
-FACTORS = (4, 10, 25, 50, 100)
+FACTORS = (4, 10, 25, 50, 100, 200, 400)
 """Candidates of an index for each row that is wanted, of which the least that find enough are chosen."""
 TOP = 10
 """Rows that a search asks for when its recall is measured."""
