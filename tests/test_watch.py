@@ -134,7 +134,7 @@ def test_what_changes_is_indexed_and_each_run_is_one_line(start: Start, shelf: P
     paint(shelf / "new" / "deep" / "green.png", "green")
     assert "1 indexed, 2 unchanged" in watching.hear("photos")[0]
     (shelf / "new").rename(shelf / "newer")
-    assert "1 moved or copied, 2 unchanged" in watching.hear("photos")[0]
+    assert "1 moved, copied or back again, 2 unchanged" in watching.hear("photos")[0]
     (shelf / "red.txt").write_text("a red wall")
     (shelf / "blue.png").unlink()
     assert "1 with new captions, 1 unchanged, 1 missing" in watching.hear("photos")[0]

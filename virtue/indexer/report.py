@@ -96,7 +96,7 @@ class Report:
             "indexed": self.indexed,
             "embedded again": self.reembedded,
             "with new captions": self.recaptioned,
-            "moved or copied": self.relinked,
+            "moved, copied or back again": self.relinked,
             "RAW beside a picture": self.paired,
             "unchanged": self.unchanged,
             "missing": self.missing,
