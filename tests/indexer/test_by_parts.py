@@ -224,8 +224,8 @@ def test_files_of_annotations_and_captions_mean_the_same_photos(
     report = both(twins, run)
     assert report.indexed == PHOTOS
     assert [warning.partition(": ")[2] for warning in report.warnings] == [
-        "2 of 6 names are not (or not the only) photos below what is indexed, such as copy.png",
-        "1 of 3 names are not (or not the only) photos below what is indexed, such as copy.png",
+        "2 of 6 names are not (or not the only) photos in what was looked through, such as copy.png",
+        "1 of 3 names are not (or not the only) photos in what was looked through, such as copy.png",
     ]
     assert max(held) <= 4 + IN_EACH + 1
     with twins[1].read() as snapshot:

@@ -140,7 +140,7 @@ class Run:
         if lost:
             self.report.warnings.append(
                 f"{printable(file)}: {len(lost)} of {len(entries)} names are not (or not the only) "
-                f"photos below what is indexed, such as {printable(lost[0])}"
+                f"photos in what was looked through, such as {printable(lost[0])}"
             )
         return result
 
