@@ -4,7 +4,8 @@ their signs (HNSW on bits), whose candidates are scored by the vectors themselve
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -137,8 +138,7 @@ class VectorTable(VectorPlace):
             f"SET LOCAL hnsw.ef_search = {min(MAX_EF, depth):d}; "
             "SET LOCAL hnsw.iterative_scan = relaxed_order; "
             f"SET LOCAL hnsw.max_scan_tuples = {MAX_SCANNED:d}; "
-            f"SET LOCAL hnsw.scan_mem_multiplier = {SCAN_MEMORY:d}; SET LOCAL enable_seqscan = off; "
-            "SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+            f"SET LOCAL hnsw.scan_mem_multiplier = {SCAN_MEMORY:d}"
         )
         mean = self._mean()
         near = " UNION ALL ".join(
@@ -147,14 +147,8 @@ class VectorTable(VectorPlace):
             f"{self._signs(f'%(query{number})s::halfvec({self.dim:d})', mean)} LIMIT {depth:d})"
             for number in range(len(queries))
         )
-        values = allowed.values | _texts(queries)
-        try:
-            rows = [row for (row,) in self._connection.query(near, values)]
-        finally:
-            self._connection.run(
-                "SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_hashjoin = on; "
-                "SET LOCAL enable_mergejoin = on"
-            )
+        with self._row_by_row():
+            rows = [row for (row,) in self._connection.query(near, allowed.values | _texts(queries))]
         if len(rows) < depth * len(queries):  # the index was left before it had found enough
             return self.nearest(queries, count, allowed)
         return self._nearest(queries, count, "v.row = ANY(%(near)s)", {"near": [*{*rows}]})
@@ -186,8 +180,18 @@ class VectorTable(VectorPlace):
         # the limit if they do so by far more than their error.
         drawn = np.random.default_rng(SEED).choice(all_rows, min(all_rows, DRAWN_ROWS), replace=False)
         sql = f"SELECT count(*) FROM ({allowed.rows} AND o.row = ANY(%(drawn)s)) AS found"
-        found = self._connection.query(sql, allowed.values | {"drawn": drawn.tolist()})[0][0]
+        with self._row_by_row():
+            found = self._connection.query(sql, allowed.values | {"drawn": drawn.tolist()})[0][0]
         return (found - ERRORS * math.sqrt(found)) * all_rows > limit * len(drawn)
+
+    @contextmanager
+    def _row_by_row(self) -> Iterator[None]:
+        """Has the server look up each row by indexes for as long as the block lasts: it takes that for dearer
+        than it is, and would rather read whole tables."""
+        plans = ("seqscan", "sort", "hashjoin", "mergejoin")
+        self._connection.run("; ".join(f"SET LOCAL enable_{plan} = off" for plan in plans))
+        yield  # what fails ends the transaction, and this with it
+        self._connection.run("; ".join(f"SET LOCAL enable_{plan} = on" for plan in plans))
 
     # -- the index ------------------------------------------------------------------------------------------
 
