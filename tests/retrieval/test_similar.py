@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -76,6 +77,13 @@ def test_a_library_names_its_duplicates_the_largest_picture_first(library: Libra
     assert (first.score, copy.score, copy.distance) == (1, 1, 0)
     assert 0.55 <= small.score < 1 and small.distance <= 8
     assert small.width == first.width // 2
+
+
+def test_groups_may_be_taken_by_one_thread_after_the_other(library: Library) -> None:
+    groups = library.similar_groups()
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        found = [one.submit(next, groups).result(), *other.submit(list, groups).result()]
+    assert found == library.similar()
 
 
 def test_a_photo_of_the_library_has_its_near_duplicates(library: Library, folder: Path) -> None:

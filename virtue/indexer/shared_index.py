@@ -26,6 +26,7 @@ def index_shared(run: Run) -> None:
     """Does the work of `index`, in a block of `sharing`."""
     given, report, jobs = run.given, run.report, run.writer.jobs
     assert jobs is not None
+    jobs.named = run.named
     with run.store.read() as snapshot:
         run.begin(lambda: snapshot.files_apart(run.roots))
     with jobs.walking() as walked:

@@ -43,7 +43,7 @@ class PairFile:
     def __init__(self) -> None:
         with _telling():
             # Without a name it is a file of the folder for temporary ones, which SQLite removes.
-            self._file = sqlite3.connect("", isolation_level=None)
+            self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             self._file.executescript(_TABLES)
             self._file.execute("BEGIN")
 

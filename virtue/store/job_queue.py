@@ -44,7 +44,12 @@ class JobQueue(ABC):
     may share it. Made by `Writer.sharing`.
 
     What is committed of a leased file ends its job in the same transaction.
+
+    Attributes:
+        named: files that this run was told by themselves; they alone may bring back what was forgotten.
     """
+
+    named: Collection[bytes] = ()
 
     @abstractmethod
     def add(self, work: Work, jobs: Iterable[Job]) -> None:

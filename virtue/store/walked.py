@@ -85,7 +85,8 @@ class WalkedFiles(ABC):
     @abstractmethod
     def gone(self, tops: Collection[bytes]) -> Iterator[list[GoneFile]]:
         """Yields the files that the library knows, which are one of these paths or lie below one, and were
-        never added."""
+        never added. What another process has written of a file since this run began is newer than what this
+        one has seen: such files are none of them."""
 
     @abstractmethod
     def note_missing(self, paths: Iterable[bytes]) -> None:

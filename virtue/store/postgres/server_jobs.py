@@ -240,20 +240,31 @@ class ServerJobs(JobQueue):
             photos: the hashes of those that are stored in it.
 
         Raises:
-            LostLeasesError: some are no longer leased, or name a photo that nobody has stored.
+            LostLeasesError: some are no longer leased, name a photo that nobody has stored, or one that was
+                forgotten while this process had it.
         """
         with self._turn:
             leased = {file.path: file.hash for file in files if self._mine.get(file.path) == "embed"}
         sql = "DELETE FROM jobs WHERE work = 'embed' AND path = ANY(%s) AND owner = %s RETURNING path"
         ended = {path for (path,) in connection.query(sql, ([*leased], self._id))} if leased else set()
-        lost = leased.keys() - ended
+        lost = (leased.keys() - ended) | self._forgotten(connection, files, leased)
         own = {file.hash for file in files if file.path not in lost}.intersection(photos)
         wanted = {hash for path, hash in leased.items() if path in ended and hash is not None} - own
         sql = "SELECT hash FROM photos WHERE hash = ANY(%s)"
         known = {hash for (hash,) in connection.query(sql, ([*wanted],))} if wanted else set()
         unsure = {path for path in ended if leased[path] in wanted - known}
         if lost or unsure:
-            raise LostLeasesError({*lost}, unsure)
+            raise LostLeasesError(lost, unsure)
+
+    def _forgotten(
+        self, connection: ServerConnection, files: Sequence[FileRecord], leased: Collection[bytes]
+    ) -> set[bytes]:
+        """Returns the files that were never leased, and whose photos are forgotten by now: `forget` ends
+        the jobs of the others."""
+        own = {file.path: file.hash for file in files if file.hash and file.path not in leased}
+        sql = "SELECT hash FROM forgotten WHERE hash = ANY(%s)"
+        found = {hash for (hash,) in connection.query(sql, ([*own.values()],))} if own else set()
+        return {path for path, hash in own.items() if hash in found and path not in self.named}
 
     def settle_read(self, connection: ServerConnection, photos: Collection[bytes]) -> None:
         """Ends the jobs of photos whose text was read, in the transaction in which that becomes known."""

@@ -31,10 +31,15 @@ _HAS = "SELECT 1 FROM walked WHERE (path = %s OR (path >= %s AND path < %s)) AND
 _GONE = """
 WITH tops AS (SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[]) AS tops (top, first, stop))
 SELECT path, hash, missing
-FROM (SELECT files.* FROM tops JOIN files ON path = top
-    UNION ALL SELECT files.* FROM tops JOIN files ON path >= first AND path < stop) AS below
+FROM (SELECT files.*, files.xmin FROM tops JOIN files ON path = top
+    UNION ALL SELECT files.*, files.xmin FROM tops JOIN files ON path >= first AND path < stop) AS below
 LEFT JOIN photos ON photos.id = photo_id
-WHERE NOT EXISTS (SELECT 1 FROM walked WHERE walked.path = below.path)
+CROSS JOIN (SELECT %s::pg_snapshot AS began) AS run
+-- xmin has the lower 32 bits of a number that is near that of the latest transaction.
+CROSS JOIN LATERAL (SELECT pg_snapshot_xmax(began)::text::bigint AS latest) AS known
+WHERE pg_visible_in_snapshot((latest + ((below.xmin::text::bigint - latest + 2147483648) & 4294967295)
+        - 2147483648)::text::xid8, began)
+    AND NOT EXISTS (SELECT 1 FROM walked WHERE walked.path = below.path)
     AND NOT EXISTS (SELECT 1 FROM seen_before WHERE seen_before.path = below.path)
 """
 _MOVED = """
@@ -60,6 +65,7 @@ class ServerWalked(WalkedFiles):
 
     def __init__(self, connection: ServerConnection, name: str) -> None:
         self._connection, self._name = connection, name
+        self._began = connection.query("SELECT pg_current_snapshot()::text")[0][0]
 
     @classmethod
     @contextmanager
@@ -69,7 +75,8 @@ class ServerWalked(WalkedFiles):
         try:
             with translate_server_errors(name):
                 connection.run(_TABLES)
-            yield cls(connection, name)
+                walked = cls(connection, name)
+            yield walked
         finally:
             connection.close()
 
@@ -105,7 +112,7 @@ class ServerWalked(WalkedFiles):
         self._learn()
         apart = outermost(tops)  # a file below several is one
         ends = [[*column] for column in zip(*((top, *paths_below(top)) for top in apart), strict=True)]
-        for some in self._blocks(_GONE, ends) if ends else ():
+        for some in self._blocks(_GONE, [*ends, self._began]) if ends else ():
             yield [GoneFile(*values) for values in some]
 
     def note_missing(self, paths: Iterable[bytes]) -> None:
