@@ -166,6 +166,19 @@ def test_an_index_finds_enough_with_every_filter_and_never_fewer_rows_than_there
     check_index(database, ("rating = 1", 300), queries=20)
 
 
+def test_an_index_is_tuned_by_scores_where_many_rows_have_the_same(database: str) -> None:
+    drawn = np.repeat(vectors(20, 6), 20, axis=0)
+    with open_store(database, create=True) as store, store.write("test") as writer:
+        writer.generation("m", "f", DIM)
+        some = [
+            dataclasses.replace(photo(n, proposals=0), region_vectors=drawn[n : n + 1]) for n in range(400)
+        ]
+        writer.commit(some, [file(f"/{n}.jpg", n) for n in range(400)])
+        (tuned,) = writer.refresh_indexes(max_scanned_floats=0)
+    assert tuned.chosen.refine_factor > 0, "searches read all rows"
+    assert (tuned.chosen.recall or 0) >= 0.95
+
+
 def check_index(location: str, rating: tuple[str, int], queries: int) -> None:
     """Builds an index and searches it under filters, one of them of the ratings, with how many rows it
     allows."""

@@ -358,17 +358,18 @@ def _measure(
     standard error, of all and of what a filter leaves; where none do, all rows are read (a factor of 0), or
     as many candidates as were tried."""
     table = snapshot.table(kind)
+    # Of rows of one score any is as good as another: what counts is whether a row scores as the best do.
     right = [
-        (allowed, query[None], {*best.tolist()})
+        (allowed, query[None], snapshot.scores(kind, best, query[None]))
         for allowed in snapshot.judges(kind)
         for query, best in zip(sample, snapshot.exact_each(kind, sample, TOP, allowed), strict=True)
     ]
     curve = []
     for factor in FACTORS:
         began, hits = time.perf_counter(), []
-        for allowed, query, rows in right:
-            found, _ = table.nearest_by_index(query, TOP, allowed, factor)
-            hits.append(len(rows & {*found.tolist()}) / max(1, len(rows)))
+        for allowed, query, best in right:
+            _, scores = table.nearest_by_index(query, TOP, allowed, factor)
+            hits.append((scores >= best.min(initial=math.inf)).sum() / max(1, len(best)))
         microseconds = 1e6 * (time.perf_counter() - began) / len(right)
         recalls = np.array(hits).reshape(-1, len(sample))
         curve.append(SearchParams(1, factor, min(float(some.mean()) for some in recalls), microseconds))
