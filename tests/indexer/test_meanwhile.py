@@ -91,6 +91,22 @@ def test_what_is_forgotten_while_its_photo_is_embedded_stays_forgotten(
         assert names(database)[1] == set(), "it was named by itself"
 
 
+def test_a_folder_that_is_forgotten_while_its_photos_are_embedded_does_not_come_back(
+    database: str, photos: Path, tmp_path: Path
+) -> None:
+    def forget() -> None:
+        with open_store(database) as store, store.write("virtue forget") as writer:
+            assert writer.forget([bytes(photos)]) == PHOTOS
+
+    with open_store(database, create=True) as store:
+        index(store, ColourModel(), [photos, made(tmp_path / "kept", 12)], workers=1)
+        reindex(store, Interrupted("colours-2", 10, forget), workers=1)
+        with store.read() as snapshot:
+            assert {os.path.dirname(path) for path in snapshot.files()} == {bytes(tmp_path / "kept")}
+            assert [root.path for root in snapshot.roots()] == [bytes(tmp_path / "kept")]
+            assert snapshot.counts().photos == 12
+
+
 def test_photos_that_another_process_indexes_after_the_walk_are_not_taken_for_missing(
     database: str, photos: Path
 ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from virtue.paths import paths_below
+from virtue.paths import is_below_any, paths_below
 from virtue.store.catalogue.queries import chunks
 from virtue.store.job_queue import MAX_COUNTED, Job, JobQueue, Work
 from virtue.store.postgres.server_connection import ServerConnection, psycopg, translate_server_errors
@@ -259,12 +259,22 @@ class ServerJobs(JobQueue):
     def _forgotten(
         self, connection: ServerConnection, files: Sequence[FileRecord], leased: Collection[bytes]
     ) -> set[bytes]:
-        """Returns the files that were never leased, and whose photos are forgotten by now: `forget` ends
-        the jobs of the others."""
-        own = {file.path: file.hash for file in files if file.hash and file.path not in leased}
+        """Returns the files that were never leased, and were forgotten meanwhile, by their photos or with the
+        folder that was indexed: `forget` ends the jobs of the others."""
+        own = {file.path: file.hash for file in files if not (file.path in leased or file.path in self.named)}
+        if not own:
+            return set()
         sql = "SELECT hash FROM forgotten WHERE hash = ANY(%s)"
-        found = {hash for (hash,) in connection.query(sql, ([*own.values()],))} if own else set()
-        return {path for path, hash in own.items() if hash in found and path not in self.named}
+        listed = {hash for (hash,) in connection.query(sql, ([*filter(None, own.values())],))}
+        known = {
+            path for (path,) in connection.query("SELECT path FROM files WHERE path = ANY(%s)", ([*own],))
+        }
+        roots = {root for (root,) in connection.query("SELECT path FROM roots")}
+        return {
+            path
+            for path, hash in own.items()
+            if hash in listed or not (path in known or is_below_any(path, roots))
+        }
 
     def settle_read(self, connection: ServerConnection, photos: Collection[bytes]) -> None:
         """Ends the jobs of photos whose text was read, in the transaction in which that becomes known."""
