@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import psycopg
 from tests.conftest import Run
 from tests.store.builders import DIM, file, found, photo
 from virtue.store import NewCaption, Store, layout, open_store
+from virtue.store.transfer.importing import import_photos
+from virtue.store.transfer.manifest import ExportManifest, PhotoExport
 from virtue.store.transfer.photo_reader import BATCH_PHOTOS
 
 PHOTOS = 4 * BATCH_PHOTOS
@@ -109,3 +111,22 @@ def test_a_folder_that_is_carried_over_and_back_is_the_same_whenever_it_was_kill
         wanted = told(one)
         assert told(other) == wanted
         assert told(again) == wanted
+
+
+def test_what_another_process_forgets_while_it_is_carried_over_stays_forgotten(database: str) -> None:
+    manifest = ExportManifest("mini", "fingerprint", DIM, ())
+    last = file(f"/{BATCH_PHOTOS}.jpg", BATCH_PHOTOS)
+
+    def photos(is_interrupted: bool) -> Iterator[PhotoExport]:
+        for number in range(BATCH_PHOTOS + 1):
+            if number == BATCH_PHOTOS and is_interrupted:
+                with open_store(database) as other, other.write("virtue forget") as forgetting:
+                    assert forgetting.forget([last.path]) == 1
+            yield PhotoExport(photo(number, proposals=0), (file(f"/{number}.jpg", number),))
+
+    with open_store(database, create=True) as store, store.write("test") as writer:
+        assert import_photos(store, writer, manifest, photos(False), "test").photos == BATCH_PHOTOS + 1
+        assert import_photos(store, writer, manifest, photos(True), "test").forgotten == 1
+        with store.read() as snapshot:
+            assert [each.hash for each in snapshot.forgotten()] == [last.hash]
+            assert snapshot.counts().photos == BATCH_PHOTOS

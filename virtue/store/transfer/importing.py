@@ -34,7 +34,6 @@ def import_photos(
     with store.read() as snapshot:
         _check_model(snapshot.generation, manifest, source)
         known_roots = {root.path for root in snapshot.roots()}
-        forgotten = {photo.hash for photo in snapshot.forgotten()}
     writer.generation(manifest.model, manifest.fingerprint, manifest.dim)
     for root in manifest.roots:
         if root.path not in known_roots:
@@ -44,6 +43,7 @@ def import_photos(
         with store.read() as snapshot:
             known_hashes = snapshot.known_photos(each.photo.info.hash for each in batch)
             known_paths = snapshot.known_paths(file.path for each in batch for file in each.files)
+            forgotten = {photo.hash for photo in snapshot.forgotten()}  # perhaps a moment ago
         new: list[EmbeddedPhoto] = []
         files: list[FileRecord] = []
         missing: list[bytes] = []
