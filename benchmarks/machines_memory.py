@@ -37,9 +37,9 @@ from virtue.store import EmbeddedPhoto, NewRegion, PhotoInfo, open_store
 from virtue.store.catalogue.queries import chunks
 
 RUN = """
-import json, os, resource, sys, time
+import json, sys, time
 from contextlib import suppress
-import psutil
+from pathlib import Path
 from tests.indexer.colours import ColourModel
 from virtue.errors import StoppedError
 from virtue.indexer import index, reindex
@@ -47,13 +47,16 @@ from virtue.indexer.report import Report
 from virtue.retrieval.library_duplicates import find_duplicates
 from virtue.store import open_store
 
+def memory(which):  # in KB; getrusage would tell that of the process that started this one, if it had more
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(which))
 what, place, folder, model = sys.argv[1], sys.argv[2], sys.argv[3], ColourModel(sys.argv[4])
 report, told = Report(), {}
 def progress(told):
     if told.stage == "indexing" and told.what == "indexing":
         raise StoppedError("all are listed")
 with open_store(place, create=True) as store:
-    before, began = psutil.Process().memory_info().rss, time.monotonic()
+    before, began = memory("VmRSS"), time.monotonic()
     if what == "similar":
         with store.read() as snapshot:
             told["groups"] = sum(1 for _ in find_duplicates(snapshot, None))
@@ -68,8 +71,8 @@ with open_store(place, create=True) as store:
         report = index(store, model, folder, workers=1)
         told = {"unchanged": report.unchanged, "missing": report.missing}
     seconds = time.monotonic() - began
-    grown = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(json.dumps({"grown_mb": round(grown / 1e6, 1), "seconds": round(seconds, 1), "told": told}))
+    grown = memory("VmHWM") - before
+print(json.dumps({"grown_mb": round(1024 * grown / 1e6, 1), "seconds": round(seconds, 1), "told": told}))
 """
 A_FOLDER = 1000
 COPIED = 10
