@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.indexer.colours import ColourModel
-from virtue.errors import InputError
+from virtue.errors import InputError, StoreError
 from virtue.indexer import Progress, index, reindex
 from virtue.pictures import Picture
 from virtue.store import open_store
@@ -142,3 +142,23 @@ def test_a_reindex_loses_no_photos_that_another_process_indexes_meanwhile(
         assert reindex(store, ColourModel("colours-2"), workers=1).reembedded == 3
         with store.read() as snapshot:
             assert snapshot.embedded_photos() == PHOTOS + 3
+
+
+def test_of_two_reindexes_to_other_models_the_slower_says_so_and_nothing_is_lost(
+    database: str, photos: Path
+) -> None:
+    def meanwhile() -> None:
+        with open_store(database) as store:
+            reindex(store, ColourModel("colours-3"), workers=1)
+
+    with open_store(database, create=True) as store:
+        index(store, ColourModel(), photos, workers=1)
+        with pytest.raises(StoreError, match=r"has given the library .* another model: start again"):
+            reindex(store, Interrupted("colours-2", 10, meanwhile), workers=1)
+        with store.write("test") as slow, store.write("test") as quick:
+            late = slow.generation("colours", "colours-4", ColourModel.dim)
+            quick.activate(quick.generation("colours", "colours-5", ColourModel.dim))
+            with pytest.raises(StoreError, match=r"another model: start again"):
+                slow.activate(late)
+            with store.read() as snapshot:
+                assert [each.fingerprint for each in snapshot.generations()] == ["colours-5"]

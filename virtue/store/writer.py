@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from virtue.errors import DamagedError, InputError
+from virtue.errors import DamagedError, InputError, StoreError
 from virtue.paths import printable, quote
 from virtue.store.catalogue import annotating, forgetting, queries, schema, token_tables, writes
 from virtue.store.catalogue.database import WriteConnection
@@ -303,6 +303,7 @@ class Writer(ABC):
         vectors: dict[Kind, list[np.ndarray]],
     ) -> set[int]:
         target = self._target().id
+        self._require(connection, target)
         ids = writes.put_photos(connection, [photo.info for photo in photos])
         writes.drop_vectors(connection, target, ids.values())
         self._outdate(connection, ids.values())
@@ -323,6 +324,13 @@ class Writer(ABC):
                 located.append((ids[photo.info.hash], caption, region))
         writes.put_captions(connection, target, located, row)
         return set(ids.values())
+
+    def _require(self, connection: WriteConnection, generation: int) -> None:
+        """Raises StoreError if another process has dropped a generation, by activating one of its own."""
+        if generation not in {each.id for each in queries.generations(connection)}:
+            raise StoreError(
+                f"another process has given the library {self._name} another model: start again with that"
+            )
 
     def _outdate(self, connection: WriteConnection, photos: Collection[int]) -> None:
         """Makes a generation that is being built embed these photos again, since what it has of them is older
@@ -351,8 +359,13 @@ class Writer(ABC):
             writes.put_reader(connection, [photo], update.read_by)
 
     def activate(self, generation: Generation) -> None:
-        """Makes searches use this generation, and drops all others with their files."""
+        """Makes searches use this generation, and drops all others with their files.
+
+        Raises:
+            StoreError: another process has activated one of its own, and dropped this.
+        """
         with self._commit() as connection:
+            self._require(connection, generation.id)
             writes.keep_user_annotations(connection, generation.id)
             others = (generation.id,)
             connection.exec_driver_sql("DELETE FROM generations WHERE id <> ?", others)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from virtue.errors import StoreError
 from virtue.store.catalogue import queries
 from virtue.store.milvus.milvus_server import MAX_NAMED, MilvusServer
 from virtue.store.milvus.milvus_snapshot import MilvusSnapshot, find_faults, place
@@ -58,10 +57,7 @@ class MilvusWriter(ServerWriter):
 
     def _append(self, connection: ServerConnection, kind: Kind, vectors: np.ndarray) -> int:
         target = self._target()
-        if target.id not in {known.id for known in queries.generations(connection)}:
-            raise StoreError(
-                f"another process has given the library {self._name} another model: start again with that"
-            )
+        self._require(connection, target.id)
         to = self._place(target, kind)
         first = to.reserve(len(vectors))
         if len(vectors):

@@ -111,14 +111,11 @@ class ServerWriter(Writer):
 
     def _append(self, connection: ServerConnection, kind: Kind, vectors: np.ndarray) -> int:
         target = self._target()
+        self._require(connection, target.id)
         found = connection.query(
             "UPDATE row_files SET count = count + %s WHERE generation_id = %s AND kind = %s RETURNING count",
             (len(vectors), target.id, kind),
         )
-        if not found:
-            raise StoreError(
-                f"another process has given the library {self._name} another model: start again with that"
-            )
         first = int(found[0][0]) - len(vectors)
         if len(vectors):
             VectorTable(connection, target.id, kind, target.dim).append(first, vectors)
