@@ -188,8 +188,14 @@ class Run:
         with self.store.read() as snapshot:
             left, path, problem = snapshot.without_vectors(self.target)
         if path is not None:
-            reason = problem or dict(self.report.problems).get(path, "it was not read")
             count = f"{left} photos" if left > 1 else "a photo"
+            reason = problem or dict(self.report.problems).get(path)
+            if reason is None:
+                raise InputError(
+                    f"{count} came, moved or went while others were embedded, such as {printable(path)}: "
+                    "reindex again, which embeds no more than these; searches use the old vectors until then",
+                    hint="virtue reindex",
+                )
             raise InputError(
                 f"{count} could not be read, such as {printable(path)} ({reason}): see to their drive or "
                 "their rights, or forget them, and reindex again; searches use the old vectors until then",

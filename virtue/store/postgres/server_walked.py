@@ -35,10 +35,11 @@ FROM (SELECT files.*, files.xmin FROM tops JOIN files ON path = top
     UNION ALL SELECT files.*, files.xmin FROM tops JOIN files ON path >= first AND path < stop) AS below
 LEFT JOIN photos ON photos.id = photo_id
 CROSS JOIN (SELECT %s::pg_snapshot AS began) AS run
--- xmin has the lower 32 bits of a number that is near that of the latest transaction.
+-- xmin has the lower 32 bits of a number: of this one, or of one that is long past.
 CROSS JOIN LATERAL (SELECT pg_snapshot_xmax(began)::text::bigint AS latest) AS known
-WHERE pg_visible_in_snapshot((latest + ((below.xmin::text::bigint - latest + 2147483648) & 4294967295)
-        - 2147483648)::text::xid8, began)
+CROSS JOIN LATERAL (SELECT (latest + ((below.xmin::text::bigint - latest + 2147483648) & 4294967295)
+    - 2147483648)::text::xid8 AS written) AS stamp
+WHERE (pg_visible_in_snapshot(written, began) OR written >= pg_snapshot_xmax(pg_current_snapshot()))
     AND NOT EXISTS (SELECT 1 FROM walked WHERE walked.path = below.path)
     AND NOT EXISTS (SELECT 1 FROM seen_before WHERE seen_before.path = below.path)
 """
