@@ -157,6 +157,31 @@ def test_photos_that_look_alike_are_found_by_their_hashes(place: Path | str) -> 
     }
 
 
+def test_all_pairs_of_near_hashes_are_found_whichever_bits_differ(place: Path | str) -> None:
+    rng = np.random.default_rng(3)
+    seen = rng.integers(0, 2**64, 60, np.uint64).tolist()
+    for phash in seen.copy():
+        for count in range(1, 11):
+            flipped = sum(1 << int(bit) for bit in rng.choice(64, count, replace=False))
+            seen.append(phash ^ flipped)
+    with open_store(place, create=True) as store:
+        with store.write("test") as writer:
+            writer.generation("m", "f", DIM)
+            some = [
+                photo(number, 7, 0, info=dataclasses.replace(photo(number).info, phash=phash))
+                for number, phash in enumerate(seen)
+            ]
+            writer.commit(some, [file(f"/{number}.jpg", number) for number in range(len(seen))])
+        with store.read() as snapshot:
+            found = {(*sorted(pair[:2]), pair.distance) for pair in snapshot.same_pictures(8, 0.9)}
+    hashes = np.array(seen, np.uint64)
+    distances = np.bitwise_count(hashes[:, None] ^ hashes)
+    ones, others = np.nonzero(np.triu(distances <= 8, 1))
+    right = {(one + 1, other + 1, distances[one, other]) for one, other in zip(ones, others, strict=True)}
+    assert found == right
+    assert len(right) > 500
+
+
 def test_an_index_finds_enough_with_every_filter_and_never_fewer_rows_than_there_are(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
