@@ -203,6 +203,16 @@ def test_exclude_is_remembered_and_hides_what_was_indexed(shelf: Shelf) -> None:
     assert index(shelf.store, shelf.model).unchanged == 1
 
 
+@pytest.mark.parametrize("names", ["private", ".hidden", "kept/private/deep"])
+def test_a_folder_that_is_left_out_above_and_then_named_stays(shelf: Shelf, names: str) -> None:
+    shelf.photo("a.png", "red")
+    shelf.photo(f"{names}/b.png", "blue")
+    assert shelf.index(exclude=["private"]).indexed == 1
+    assert shelf.index(shelf.photos / names).indexed == 1
+    for report in (shelf.index(), shelf.index(exclude=["private"])):
+        assert (report.unchanged, report.missing) == (2, 0)
+
+
 def test_a_folder_inside_a_folder_keeps_its_own_exclude(shelf: Shelf) -> None:
     for name in ("a.png", "sub/b.png", "sub/c.png"):
         shelf.photo(name, "red", (10 + len(name), 10 + ord(name[-5])))

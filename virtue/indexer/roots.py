@@ -11,6 +11,7 @@ from typing import Literal
 
 from virtue.errors import InputError
 from virtue.indexer.links import LinkRule
+from virtue.indexer.walk import is_left_out
 from virtue.paths import is_below
 from virtue.store import Root
 
@@ -156,6 +157,17 @@ class Roots:
         options = self.of(path) or Options()
         return LinkRule(folders or [os.path.dirname(path)], options.follow_links)
 
+    def _is_walked(self, folder: bytes) -> bool:
+        """Returns whether the walk of the folder above it that was indexed by name comes to this one: not if
+        it is excluded there, or lies behind a link that leads out."""
+        above = folder
+        while above not in self._options:
+            if above == os.path.dirname(above):
+                return False
+            above = os.path.dirname(above)
+        is_excluded = is_left_out(folder, above, self._options[above].exclude)
+        return not is_excluded and self.link_rule(folder).admits(folder)
+
     def choose(
         self,
         folder: bytes,
@@ -176,8 +188,7 @@ class Roots:
             options = replace(options, follow_links=follow_links)
         if ocr is not None:
             options = replace(options, ocr=ocr)
-        # Behind a link that leads out a folder is walked only as one of its own.
-        is_reached = folder in self._options or self.link_rule(folder).admits(folder)
+        is_reached = folder in self._options or self._is_walked(folder)
         changed = [] if options == before and is_reached else [(folder, options)]
         for other, known in self._options.items():
             if other == folder or not is_below(other, folder):

@@ -164,6 +164,16 @@ def may_concern(path: bytes, root: bytes) -> bool:
     return is_beside or _is_pictured(names[-1]) or not os.path.isfile(path)
 
 
+def is_left_out(path: bytes, root: bytes, exclude: Iterable[str]) -> bool:
+    """Returns whether a walk of `root` passes by a path below it, or by a folder above that."""
+    excluded = _matcher(exclude)
+    names = path[len(os.path.join(root, b"")) :].split(SEPARATOR)
+    return any(
+        _is_skipped(name) or excluded(name, SEPARATOR.join(names[:count]))
+        for count, name in enumerate(names, 1)
+    )
+
+
 def find_text(path: bytes, links: LinkRule) -> bytes | None:
     """Finds the text file beside a photo, `photo.jpg.txt` or else `photo.txt`."""
     return next((name for name in text_names(path) if _state_of(name, links)), None)
