@@ -186,7 +186,7 @@ def test_an_interrupted_reindex_goes_on_and_one_that_would_lose_photos_begins_no
             if progress.stage == "indexing":
                 (photos / "0" / "01.png").unlink(missing_ok=True)
 
-        with pytest.raises(InputError, match=r"a photo could not be read, such as [^ ]*/01.png"):
+        with pytest.raises(InputError, match=r"a photo came, moved or went [^/]*/[^ ]*/01.png: reindex"):
             reindex(store, ColourModel("colours-2"), workers=1, progress=remove)
         assert generations(store) == ["colours-1", "colours-2"]
         Image.new("RGB", (80, 60), (10, 245, 90)).save(photos / "0" / "01.png")

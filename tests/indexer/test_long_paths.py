@@ -18,21 +18,23 @@ from virtue.errors import StoreError
 from virtue.indexer import Report, index, reindex
 from virtue.store import open_store
 
+LONGEST = 2600
 CHOSEN = random.Random(7)  # what repeats itself would be compressed, and fit
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A photo, one at a path of 2,600 bytes, and one at a path of more than 3,000."""
+    """A photo, one at a path of 2,600 bytes, and one at a longer path."""
     top = tmp_path / "photos"
     top.mkdir()
     Image.new("RGB", (80, 60), (255, 0, 0)).save(top / "short.png")
     place = top
-    for _ in range(12):
-        place /= random_name(250)
-        place.mkdir()
-        if (left := 2600 - len(bytes(place / ".png"))) in range(1, 250):
-            Image.new("RGB", (80, 60), (0, 255, 0)).save(place / (random_name(left) + ".png"))
+    while (left := LONGEST - len(bytes(place / ".png"))) > 250:
+        place /= random_name(min(250, left - 2))
+    place.mkdir(parents=True)
+    Image.new("RGB", (80, 60), (0, 255, 0)).save(place / (random_name(left) + ".png"))
+    place = place / random_name(250) / random_name(250)
+    place.mkdir(parents=True)
     Image.new("RGB", (80, 60), (0, 0, 255)).save(place / "long.png")
     (place / "drawing.psd").touch()
     (place / "folder.jpg").mkdir()
@@ -67,7 +69,7 @@ def test_it_costs_that_photo_alone_and_is_told_each_time(database: str, photos: 
         assert {reason for _, reason in report.problems} == {
             "its path is longer than this library takes (2,600 bytes): give folders shorter names"
         }
-    assert lengths_of(database) == [len(bytes(photos / "short.png")), 2600]
+    assert lengths_of(database) == [len(bytes(photos / "short.png")), LONGEST]
     with open_store(database) as store:
         assert reindex(store, ColourModel("colours-2"), workers=1).reembedded == 2
 
@@ -80,7 +82,7 @@ def test_a_folder_library_takes_it_and_a_merge_leaves_it_out(
     with Library(database) as target:
         summary = target.merge(library)
     assert (summary.photos, summary.left_out) == (2, 1)
-    assert lengths_of(database) == [len(bytes(photos / "short.png")), 2600]
+    assert lengths_of(database) == [len(bytes(photos / "short.png")), LONGEST]
 
 
 def test_a_folder_whose_own_path_is_too_long_is_refused_in_a_sentence(database: str, photos: Path) -> None:
