@@ -43,7 +43,6 @@ from pathlib import Path
 from tests.indexer.colours import ColourModel
 from virtue.errors import StoppedError
 from virtue.indexer import index, reindex
-from virtue.indexer.report import Report
 from virtue.retrieval.library_duplicates import find_duplicates
 from virtue.store import open_store
 
@@ -51,9 +50,9 @@ def memory(which):  # in KB; getrusage would tell that of the process that start
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(which))
 what, place, folder, model = sys.argv[1], sys.argv[2], sys.argv[3], ColourModel(sys.argv[4])
-report, told = Report(), {}
-def progress(told):
-    if told.stage == "indexing" and told.what == "indexing":
+told = {}
+def progress(event):
+    if event.stage == "indexing" and event.what == "indexing":
         raise StoppedError("all are listed")
 with open_store(place, create=True) as store:
     before, began = memory("VmRSS"), time.monotonic()
@@ -131,8 +130,8 @@ def make_files(folder: Path, count: int) -> None:
         if not is_copy:
             pixels = drawn.integers(0, 256, (12, 12, 3), np.uint8)
         Image.fromarray(pixels).save(place / f"{number}.png", compress_level=9 if is_copy else 1)
-    line = {"path": "0/0.png", "caption": "all is red"}
-    folder.with_suffix(".jsonl").write_text(json.dumps({**line, "path": str(folder / line["path"])}))
+    line = {"path": str(folder / "0" / "0.png"), "caption": "all is red"}
+    folder.with_suffix(".jsonl").write_text(json.dumps(line))
 
 
 def make_known(database: str, folder: Path) -> None:

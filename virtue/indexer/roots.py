@@ -106,40 +106,40 @@ class Roots:
 
     def __init__(self, remembered: Iterable[Root] = ()) -> None:
         self._options = {root.path: Options.from_json(root.options) for root in remembered}
-        self._near: dict[bytes, Options | None] = {}
+        self._near: dict[bytes, bytes | None] = {}
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(tuple(self._options))
 
     def of(self, path: bytes) -> Options | None:
         """Returns the options of a path; None: it is below no folder that was indexed by name."""
+        root = self._innermost(path)
+        return None if root is None else self._options[root]
+
+    def _innermost(self, path: bytes) -> bytes | None:
+        """Returns the innermost folder indexed by name that a path is, or lies below."""
         if path in self._options:
-            return self._options[path]
+            return path
         folder = os.path.dirname(path)
         if folder == path:
             return None
         if folder not in self._near:  # folders alone: files are too many to be remembered
-            self._near[folder] = self.of(folder)
+            self._near[folder] = self._innermost(folder)
         return self._near[folder]
 
-    def count_passed_by(self, paths: Mapping[bytes, str]) -> Counter[tuple[bytes, str]]:
+    def count_passed_by(self, paths: Mapping[bytes, str]) -> Counter[tuple[bytes | None, str]]:
         """Counts paths with the endings that they were passed by for, by the innermost folder that was
         indexed by name and the ending."""
-        counts = Counter[tuple[bytes, str]]()
-        for path, suffix in paths.items():
-            while path not in self._options and os.path.dirname(path) != path:
-                path = os.path.dirname(path)
-            counts[path, suffix] += 1
-        return counts
+        return Counter((self._innermost(path), suffix) for path, suffix in paths.items())
 
     def note_passed_by(
-        self, walked: Iterable[bytes], passed_by: Mapping[tuple[bytes, str], int]
+        self, walked: Iterable[bytes], passed_by: Mapping[tuple[bytes | None, str], int]
     ) -> list[tuple[bytes, Options]]:
         """Notes what was passed by in the folders that were walked whole, as `count_passed_by` counts it;
         returns what is new and should be remembered."""
         counts: dict[bytes, dict[str, int]] = {folder: {} for folder in walked if folder in self._options}
         for (folder, suffix), count in passed_by.items():
-            if folder in counts:
+            if folder is not None and folder in counts:
                 counts[folder][suffix] = count
         changed = [
             (folder, replace(self._options[folder], passed_by=dict(sorted(count.items()))))
@@ -147,7 +147,6 @@ class Roots:
             if count != self._options[folder].passed_by
         ]
         self._options.update(changed)
-        self._near.clear()
         return changed
 
     def link_rule(self, path: bytes) -> LinkRule:
@@ -160,13 +159,10 @@ class Roots:
     def _is_walked(self, folder: bytes) -> bool:
         """Returns whether the walk of the folder above it that was indexed by name comes to this one: not if
         it is excluded there, or lies behind a link that leads out."""
-        above = folder
-        while above not in self._options:
-            if above == os.path.dirname(above):
-                return False
-            above = os.path.dirname(above)
-        is_excluded = is_left_out(folder, above, self._options[above].exclude)
-        return not is_excluded and self.link_rule(folder).admits(folder)
+        above = self._innermost(folder)
+        if above is None or is_left_out(folder, above, self._options[above].exclude):
+            return False
+        return self.link_rule(folder).admits(folder)
 
     def choose(
         self,

@@ -110,7 +110,7 @@ def walk(
         _add_single(result, root, status, links or LinkRule([os.path.dirname(root)]))
         return result
     links = links or LinkRule([root])
-    excluded, start = _matcher(exclude), len(os.path.join(root, b""))
+    left_out, start = _matcher(exclude), len(os.path.join(root, b""))
     seen: set[tuple[int, int]] = set()
     folders, linked = [root], list[bytes]()
     while folders or linked:  # links last: a photo is known by its own path where it has one
@@ -131,8 +131,7 @@ def walk(
         names = {entry.name for entry in listing}
         beside = SidecarNames(names)
         for entry in listing:
-            is_left_out = _is_skipped(entry.name) or excluded(entry.name, entry.path[start:])
-            if is_left_out or entry.path in apart:
+            if left_out(entry.name, entry.path[start:]) or entry.path in apart:
                 continue
             if not entry.is_symlink():
                 _visit(entry, names, beside, result, folders, links)
@@ -166,12 +165,9 @@ def may_concern(path: bytes, root: bytes) -> bool:
 
 def is_left_out(path: bytes, root: bytes, exclude: Iterable[str]) -> bool:
     """Returns whether a walk of `root` passes by a path below it, or by a folder above that."""
-    excluded = _matcher(exclude)
+    left_out = _matcher(exclude)
     names = path[len(os.path.join(root, b"")) :].split(SEPARATOR)
-    return any(
-        _is_skipped(name) or excluded(name, SEPARATOR.join(names[:count]))
-        for count, name in enumerate(names, 1)
-    )
+    return any(left_out(name, SEPARATOR.join(names[:count])) for count, name in enumerate(names, 1))
 
 
 def find_text(path: bytes, links: LinkRule) -> bytes | None:
@@ -306,8 +302,9 @@ def _add_unreadable(result: Walk, path: bytes) -> None:
 
 
 def _matcher(patterns: Iterable[str]) -> Callable[[bytes, bytes], bool]:
+    """Returns what tells of a name, and its path below the root, whether a walk passes by it."""
     parts = [fnmatch.translate(pattern.rstrip("/")) for pattern in patterns if pattern.rstrip("/")]
     if not parts:
-        return lambda name, path: False
+        return lambda name, path: _is_skipped(name)
     pattern = re.compile(os.fsencode("|".join(parts)))
-    return lambda name, path: bool(pattern.match(name) or pattern.match(path))
+    return lambda name, path: bool(_is_skipped(name) or pattern.match(name) or pattern.match(path))

@@ -63,7 +63,7 @@ class WalkParts:
                 self._own, _ = snapshot.photos_to_embed(run.target, 1)
         self.count = self.behind = 0
         self.lost = Counter[bytes]()
-        self.passed_by = Counter[tuple[bytes, str]]()
+        self.passed_by = Counter[tuple[bytes | None, str]]()
         self.unread: list[bytes] = []
         self._said_of: list[Found] = []
 

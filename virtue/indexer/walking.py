@@ -160,7 +160,7 @@ def remember_options(
     writer: Writer,
     roots: Roots,
     options: list[tuple[bytes, Options]],
-    passed_by: Counter[tuple[bytes, str]],
+    passed_by: Counter[tuple[bytes | None, str]],
     tops: list[bytes],
     found: Walk,
     report: Report,

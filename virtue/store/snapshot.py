@@ -304,6 +304,11 @@ class Snapshot(ABC):
         found = queries.fetch(self.connection, sql, types=(bytes, bytes, int, int, str))
         return [ForgottenPhoto(*values) for values in found]
 
+    def forgotten_among(self, hashes: Iterable[bytes]) -> set[bytes]:
+        """Returns which of these photos were forgotten."""
+        sql = "SELECT hash FROM forgotten WHERE hash IN ({})"
+        return {hash for (hash,) in queries.fetch_for(self.connection, sql, set(hashes), (), (bytes,))}
+
     def files(
         self, target: Generation | None = None, paths: Iterable[bytes] | None = None
     ) -> dict[bytes, FileState]:

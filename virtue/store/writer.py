@@ -231,6 +231,8 @@ class Writer(ABC):
         vectors = self._encode(photos, updates)
         self._has_new_tokens = True
         with self._commit() as connection:
+            if photos or updates:
+                self._require(connection, self._target().id)
             self._settle_jobs(connection, photos, latest, updates)
             touched = self._put_photos(connection, photos, vectors) if photos else set()
             touched |= writes.put_files(connection, latest)
@@ -267,6 +269,7 @@ class Writer(ABC):
             row_files.encode(each.caption_vectors, len(each.caption_vectors), target.dim, photo)
         self._has_new_tokens = True
         with self._commit() as connection:
+            self._require(connection, target.id)
             self._outdate(connection, [each.photo_id for each in changes])
 
             def append(kind: Kind, vectors: np.ndarray) -> int:
@@ -303,7 +306,6 @@ class Writer(ABC):
         vectors: dict[Kind, list[np.ndarray]],
     ) -> set[int]:
         target = self._target().id
-        self._require(connection, target)
         ids = writes.put_photos(connection, [photo.info for photo in photos])
         writes.drop_vectors(connection, target, ids.values())
         self._outdate(connection, ids.values())

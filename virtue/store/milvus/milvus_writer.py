@@ -56,9 +56,7 @@ class MilvusWriter(ServerWriter):
         return place(self._connection, self._server, self._prefix, generation, kind)
 
     def _append(self, connection: ServerConnection, kind: Kind, vectors: np.ndarray) -> int:
-        target = self._target()
-        self._require(connection, target.id)
-        to = self._place(target, kind)
+        to = self._place(self._target(), kind)
         first = to.reserve(len(vectors))
         if len(vectors):
             self._pending.append((to, first, vectors))

@@ -87,6 +87,14 @@ class ServerConnection(OtherEngine):
         """Runs a query of PostgreSQL's own, with its marks for parameters; returns all rows."""
         return self.driver.execute(sql, values, binary=binary).fetchall()
 
+    @contextmanager
+    def without(self, *plans: str) -> Iterator[None]:
+        """Has the server plan queries without these (as in enable_hashjoin) for as long as the block lasts,
+        in a transaction. What fails in it ends that, and this with it."""
+        self.run("; ".join(f"SET LOCAL enable_{plan} = off" for plan in plans))
+        yield
+        self.run("; ".join(f"SET LOCAL enable_{plan} = on" for plan in plans))
+
     def execute(self, sql: str, values: Any = ()) -> psycopg.Cursor[tuple[Any, ...]]:
         said, numbered = translate(sql)
         return self.driver.execute(said, _adapt(values, numbered))

@@ -238,9 +238,8 @@ class ServerSnapshot(Snapshot):
         # One hash join: looking up the bands of each photo by their index, or sorting all, takes far longer.
         values = {"generation": self._id(None), "distance": min(max_distance, MAX_BANDED)}
         with self.connection.driver.cursor(name="pairs") as cursor:
-            self.connection.run("SET LOCAL enable_mergejoin = off")
-            cursor.execute(_PAIRS_SQL, values)
-            self.connection.run("SET LOCAL enable_mergejoin = on")
+            with self.connection.without("mergejoin"):
+                cursor.execute(_PAIRS_SQL, values)
             while pairs := cursor.fetchmany(PAIRS):
                 ones, rows, others, other_rows, distances = zip(*pairs, strict=True)
                 scores = np.vecdot(self.vectors_of("regions", rows), self.vectors_of("regions", other_rows))

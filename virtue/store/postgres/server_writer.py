@@ -111,7 +111,6 @@ class ServerWriter(Writer):
 
     def _append(self, connection: ServerConnection, kind: Kind, vectors: np.ndarray) -> int:
         target = self._target()
-        self._require(connection, target.id)
         found = connection.query(
             "UPDATE row_files SET count = count + %s WHERE generation_id = %s AND kind = %s RETURNING count",
             (len(vectors), target.id, kind),

@@ -4,8 +4,7 @@ their signs (HNSW on bits), whose candidates are scored by the vectors themselve
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,8 @@ DRAWN_ROWS = 1000
 ERRORS = 3
 """Standard errors by which such a count is taken to be too high."""
 SEED = 7
+WHOLE_TABLES = ("seqscan", "sort", "hashjoin", "mergejoin")
+"""Plans that the server prefers to looking up each row by indexes, which it takes for dearer than it is."""
 INDEX_ROW_BYTES = 800
 """Memory that the building of an index takes for a row, beside its bits: 715 were measured."""
 BLOCK_ROWS = 8192
@@ -147,7 +148,7 @@ class VectorTable(VectorPlace):
             f"{self._signs(f'%(query{number})s::halfvec({self.dim:d})', mean)} LIMIT {depth:d})"
             for number in range(len(queries))
         )
-        with self._row_by_row():
+        with self._connection.without(*WHOLE_TABLES):
             rows = [row for (row,) in self._connection.query(near, allowed.values | _texts(queries))]
         if len(rows) < depth * len(queries):  # the index was left before it had found enough
             return self.nearest(queries, count, allowed)
@@ -180,18 +181,9 @@ class VectorTable(VectorPlace):
         # the limit if they do so by far more than their error.
         drawn = np.random.default_rng(SEED).choice(all_rows, min(all_rows, DRAWN_ROWS), replace=False)
         sql = f"SELECT count(*) FROM ({allowed.rows} AND o.row = ANY(%(drawn)s)) AS found"
-        with self._row_by_row():
+        with self._connection.without(*WHOLE_TABLES):
             found = self._connection.query(sql, allowed.values | {"drawn": drawn.tolist()})[0][0]
         return (found - ERRORS * math.sqrt(found)) * all_rows > limit * len(drawn)
-
-    @contextmanager
-    def _row_by_row(self) -> Iterator[None]:
-        """Has the server look up each row by indexes for as long as the block lasts: it takes that for dearer
-        than it is, and would rather read whole tables."""
-        plans = ("seqscan", "sort", "hashjoin", "mergejoin")
-        self._connection.run("; ".join(f"SET LOCAL enable_{plan} = off" for plan in plans))
-        yield  # what fails ends the transaction, and this with it
-        self._connection.run("; ".join(f"SET LOCAL enable_{plan} = on" for plan in plans))
 
     # -- the index ------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ def import_photos(
         with store.read() as snapshot:
             known_hashes = snapshot.known_photos(each.photo.info.hash for each in batch)
             known_paths = snapshot.known_paths(file.path for each in batch for file in each.files)
-            forgotten = {photo.hash for photo in snapshot.forgotten()}  # perhaps a moment ago
+            forgotten = snapshot.forgotten_among(each.photo.info.hash for each in batch)
         new: list[EmbeddedPhoto] = []
         files: list[FileRecord] = []
         missing: list[bytes] = []
