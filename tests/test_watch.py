@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from virtue import Library, Report
 from virtue.errors import InputError
-from virtue.indexer.folder_watch import FolderWatch
 
 PATIENCE = 60.0
 """Seconds after which a test gives up: many times what anything here takes."""
@@ -234,39 +231,37 @@ def test_where_the_system_tells_nothing_it_looks(start: Start, tmp_path: Path) -
     assert watching.end()[0] == 130
 
 
-def test_the_limit_of_watches_is_told_and_then_it_looks(shelf: Path, tmp_path: Path) -> None:
-    looks = []
-    folders = FolderWatch([os.fsencode(shelf)], os.fsencode(tmp_path / "library"), looks.append)
-    with folders:
-        folders.wait()
-    with one_file_left(), folders:
-        said = folders.wait().said
-    assert said == [
+LEFT_WITH_ONE_FILE = """
+import os, resource, sys, watchfiles
+from virtue.indexer.folder_watch import FolderWatch
+
+looks = []
+folders = FolderWatch([os.fsencode(sys.argv[1])], b"/no/library", looks.append)
+files = [open(os.devnull)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (files[0].fileno() + 8,) * 2)
+try:
+    while True:
+        files.append(open(os.devnull))
+except OSError:
+    files.pop().close()
+# Watching takes two files, and the system says the same then as when a user has all the watches there may be.
+with folders:
+    said = folders.wait().said
+print(*said, *map(os.fsdecode, looks), sep="\\n")
+"""
+
+
+def test_the_limit_of_watches_is_told_and_then_it_looks(shelf: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_WITH_ONE_FILE, shelf], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
         f"the system does not tell of changes in {shelf} (its limit of watches is reached; "
         "fs.inotify.max_user_watches and max_user_instances set it): it is looked through every 10 seconds "
-        "instead"
+        "instead",
+        str(shelf),
     ]
-    assert looks == [os.fsencode(shelf)]
-
-
-@contextmanager
-def one_file_left() -> Iterator[None]:
-    """Leaves this process one more file to open. Watching takes two, and the system says the same then as
-    when a user has all the watches there may be."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    open_files = max(map(int, os.listdir("/proc/self/fd"))) + 1
-    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files + 8, before[1]))
-    taken = []
-    try:
-        with suppress(OSError):
-            while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY))
-        os.close(taken.pop())
-        yield
-    finally:
-        for number in taken:
-            os.close(number)
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 # -- from a program ----------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def watch_and_print(
 ) -> None:
     """Indexes whatever changes in folders until a signal ends it. Each run that did something is told; only
     the first one has a bar."""
-    from virtue.indexer.interrupts import ending_by_exit
+    from virtue.interrupts import ending_by_exit
 
     progress = IndexProgress(quiet)
     with ending_by_exit(), closing(library.watch(paths, progress=progress, **options)) as reports:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from virtue.interrupts import undivided, wait_for
+
 Source = TypeVar("Source")
 Prepared = TypeVar("Prepared")
 
@@ -47,7 +49,8 @@ def prepare_ahead(
         return
     thread = ThreadPoolExecutor(1, thread_name_prefix="virtue-prepare")
     try:
-        coming = [thread.submit(prepare, source) for source in sources]
-        yield lambda number: coming[number].result()
+        with undivided():
+            coming = [thread.submit(prepare, source) for source in sources]
+        yield lambda number: wait_for(coming[number])
     finally:
         thread.shutdown(cancel_futures=True)

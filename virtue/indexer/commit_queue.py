@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from virtue.interrupts import undivided
 from virtue.store import CaptionUpdate, EmbeddedPhoto, FileRecord
 
 if TYPE_CHECKING:
@@ -58,12 +59,13 @@ class CommitQueue:
         captions: Iterable[CaptionUpdate] = (),
     ) -> None:
         """Adds things that must be in the same commit."""
-        if not self._batch:
-            self._batch.since = time.monotonic()
-        self._batch.embedded += embedded
-        self._batch.files += files
-        self._batch.missing += missing
-        self._batch.captions += captions
+        with undivided():
+            if not self._batch:
+                self._batch.since = time.monotonic()
+            self._batch.embedded += embedded
+            self._batch.files += files
+            self._batch.missing += missing
+            self._batch.captions += captions
         self.commit_if_due()
 
     def commit_if_due(self) -> None:
@@ -80,16 +82,18 @@ class CommitQueue:
 
     def finish(self) -> None:
         """Commits the rest and waits until it is on disk."""
-        if self._batch:
-            self._commit()
-        if self._running:
-            self._running.result()
-            self._running = None
+        with undivided():
+            if self._batch:
+                self._commit()
+            if self._running:
+                self._running.result()
+                self._running = None
 
     def _commit(self) -> None:
-        if self._running:
-            self._running.result()
-        batch, self._batch = self._batch, _Batch()
-        self._running = self._thread.submit(
-            self._writer.commit, batch.embedded, batch.files, batch.missing, batch.captions
-        )
+        with undivided():
+            if self._running:
+                self._running.result()
+            batch, self._batch = self._batch, _Batch()
+            self._running = self._thread.submit(
+                self._writer.commit, batch.embedded, batch.files, batch.missing, batch.captions
+            )

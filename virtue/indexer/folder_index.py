@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from virtue.errors import StoreError
 from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.index_run import Run, lost_folder_error, unfollowed_error
-from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.name_matching import HeldFiles
 from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, make_plan
@@ -23,6 +22,7 @@ from virtue.indexer.walking import (
     is_empty,
     remember_options,
 )
+from virtue.interrupts import stopping_softly
 from virtue.paths import is_below, is_below_any
 from virtue.store import FileState
 
@@ -59,7 +59,7 @@ def index_folder(run: Run) -> None:
             for done in run.open(pipeline, plan.opened):
                 run.tell(done, len(plan.opened), began)
             pipeline.finish(plan)
-        queue.finish()
+            queue.finish()
     if plan.dropped:
         run.writer.drop_paths(plan.dropped)
     _drop_moved(run, known, plan)

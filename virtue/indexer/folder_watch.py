@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from virtue.indexer.walk import may_concern
+from virtue.interrupts import undivided
 from virtue.paths import is_below, printable
 from virtue.store.mounts import mounts_below, tells_changes
 
@@ -208,7 +209,8 @@ class _Listener:
         self._is_ready, self._is_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="virtue-watch", daemon=True)
         self._thread.start()
-        self._is_ready.wait()
+        with undivided():
+            self._is_ready.wait()
 
     def end(self) -> None:
         self._is_over.set()

@@ -11,6 +11,7 @@ from typing import Protocol, Self, runtime_checkable
 from virtue.errors import InputError
 from virtue.indexer.embedding import Job, PhotoEmbedder, embed_photos
 from virtue.indexer.model_processes import ModelProcesses
+from virtue.interrupts import is_done, undivided, wait_for
 from virtue.store import EmbeddedPhoto
 
 MAX_BATCH = 16
@@ -68,7 +69,8 @@ class ModelThreads:
         if self._count is None or self._count == 1:
             yield from zip(jobs, embed_photos(self._embedder, jobs, self._warn), strict=True)
             return
-        self._running.append((jobs, self._threads.submit(self._embed, jobs)))
+        with undivided():
+            self._running.append((jobs, self._threads.submit(self._embed, jobs)))
         while len(self._running) > self._count:
             yield from self._first()
         yield from self.finished()
@@ -80,7 +82,7 @@ class ModelThreads:
 
     def finished(self) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
         """Yields what is finished, and waits for nothing."""
-        while self._running and self._running[0][1].done():
+        while self._running and is_done(self._running[0][1]):
             yield from self._first()
 
     @property
@@ -94,4 +96,5 @@ class ModelThreads:
 
     def _first(self) -> Iterator[tuple[Job, EmbeddedPhoto | InputError]]:
         jobs, future = self._running.popleft()
-        yield from zip(jobs, future.result(), strict=True)
+        embedded = wait_for(future)
+        yield from zip(jobs, embedded, strict=True)

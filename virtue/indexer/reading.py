@@ -21,12 +21,12 @@ from virtue.cpu import usable_cores
 from virtue.errors import ModelError
 from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.embedding import MAX_CAPTIONS, PhotoEmbedder, embed_captions
-from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.report import Progress, Report
 from virtue.indexer.roots import Options, Roots
 from virtue.indexer.shared_work import wait_for_others
 from virtue.indexer.walk import Found
 from virtue.indexer.workers import FILE_TIMEOUT, Pool, default_workers
+from virtue.interrupts import is_done, stopping_softly, undivided, wait_for
 from virtue.paths import is_below_any, printable
 from virtue.pictures import Picture
 from virtue.reader import Line, Reader
@@ -265,14 +265,15 @@ class _Reading:
         with pool as outcomes:
             for outcome in outcomes:
                 if outcome is None:
-                    while self._running and self._running[0][1].done():
+                    while self._running and is_done(self._running[0][1]):
                         yield self._first()
                     yield None
                 elif outcome.decoded is None:
                     yield at[outcome.found.path], outcome.problem or CHANGED
                 else:
-                    future = threads.submit(self._read_lines, outcome.decoded.picture)
-                    self._running.append((at[outcome.found.path], future))
+                    with undivided():
+                        future = threads.submit(self._read_lines, outcome.decoded.picture)
+                        self._running.append((at[outcome.found.path], future))
                     # One more each than they read at the moment, for while texts are embedded.
                     while len(self._running) > 2 * self._count:
                         yield self._first()
@@ -292,7 +293,7 @@ class _Reading:
 
     def _first(self) -> tuple[UnreadPhoto, list[Line] | str]:
         photo, future = self._running[0]
-        found = future.result()
+        found = wait_for(future)
         self._running.popleft()
         return photo, found
 

@@ -11,13 +11,13 @@ from virtue.indexer.annotations import CocoImage
 from virtue.indexer.captions import PhotoCaptions
 from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.index_run import Run, lost_folder_error, unfollowed_error
-from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.name_matching import ending
 from virtue.indexer.reach import find_out_of_reach
 from virtue.indexer.shared_work import embed_with_others
 from virtue.indexer.walk import Walk
 from virtue.indexer.walk_parts import WalkParts
 from virtue.indexer.walking import describe_emptied, describe_unfollowed, is_empty, remember_options
+from virtue.interrupts import stopping_softly
 from virtue.paths import is_below_any
 from virtue.store.walked import WalkedFile, WalkedFiles
 

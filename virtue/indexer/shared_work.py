@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from virtue.added_pictures import name_of
 from virtue.indexer.commit_queue import CommitQueue
 from virtue.indexer.embedding import PhotoEmbedder
-from virtue.indexer.interrupts import stopping_softly
 from virtue.indexer.leased_files import LeasedFiles, found
 from virtue.indexer.pipeline import Pipeline
 from virtue.indexer.plan import Plan, record_failure
@@ -18,6 +17,7 @@ from virtue.indexer.report import Progress, Report
 from virtue.indexer.requirements import EmbeddingRequirements, Settings
 from virtue.indexer.roots import Options, Roots
 from virtue.indexer.walk import Found
+from virtue.interrupts import stopping_softly
 from virtue.paths import printable
 from virtue.store import FileState
 from virtue.store.job_queue import MAX_COUNTED, Job
@@ -114,7 +114,7 @@ def embed_leased(
                                 Progress("indexing", before + done, total, problems, seconds, "indexing")
                             )
                 pipeline.finish(Plan())
-            queue.finish()
+                queue.finish()
         jobs.finish("embed")  # of what was gone, or forgotten
         before += len(leased.limits)
     return before

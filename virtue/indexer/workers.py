@@ -15,6 +15,7 @@ from virtue.errors import VirtueError
 from virtue.indexer.messages import Decoded, Hashed, Heavy, Refused, Task
 from virtue.indexer.walk import Found
 from virtue.indexer.worker_process import WorkerLostError, WorkerProcess
+from virtue.interrupts import undivided
 from virtue.resizing import Resizing
 
 WORKER = "virtue.indexer.worker"
@@ -87,13 +88,9 @@ class Pool:
         self._room = _Room(2 * workers, *ahead)
         self._workers: dict[int, WorkerProcess] = {}
         self._threads = ThreadPoolExecutor(max_workers=workers)
-        self._running: list[Future[None]] = []
         self._count = workers
 
     def __enter__(self) -> Iterator[Outcome | None]:
-        self._running = [self._threads.submit(self._run_worker, number) for number in range(self._count)]
-        for lead in self._running:
-            lead.add_done_callback(self._results.put)
         return self._outcomes()
 
     def __exit__(self, *error: object) -> None:
@@ -104,8 +101,11 @@ class Pool:
         self._threads.shutdown()
 
     def _outcomes(self) -> Iterator[Outcome | None]:
-        running = len(self._running)
-        patience = 0.0
+        with undivided():
+            leads = [self._threads.submit(self._run_worker, number) for number in range(self._count)]
+            for lead in leads:
+                lead.add_done_callback(self._results.put)
+        running, patience = self._count, 0.0
         while running:
             try:
                 result: Outcome | Future[None] = self._results.get(timeout=patience)
@@ -115,7 +115,8 @@ class Pool:
                 continue
             patience = 0.0
             if isinstance(result, Outcome):
-                self._room.give_back(_count_pixels(result))
+                with undivided():
+                    self._room.give_back(_count_pixels(result))
                 yield result
             else:
                 result.result()
