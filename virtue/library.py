@@ -748,7 +748,7 @@ class Library:
 
         Raises:
             InputError: there is nothing at `new`; the library has nothing at `old`, or has something at
-                `new` already. Then nothing was changed.
+                `new` already; a path would be too long for it. Then nothing was changed.
             LockedError: another process is writing.
         """
         was, is_now = (absolute(path) for path in (old, new))

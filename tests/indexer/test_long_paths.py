@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.indexer.colours import ColourModel
 from virtue import Library
-from virtue.errors import StoreError
+from virtue.errors import InputError, StoreError
 from virtue.indexer import Report, index, reindex
 from virtue.store import open_store
 
@@ -90,3 +90,14 @@ def test_a_folder_whose_own_path_is_too_long_is_refused_in_a_sentence(database: 
     with pytest.raises(StoreError, match="takes no path longer than 2,600 bytes: give folders"):
         index_all(database, long.parent)
     assert index_all(database, photos).indexed == 2
+
+
+def test_moved_to_a_path_that_is_too_long_is_refused_and_changes_nothing(
+    database: str, photos: Path, tmp_path: Path
+) -> None:
+    index_all(database, photos)
+    before = lengths_of(database)
+    longer = photos.rename(tmp_path / "photographs")  # which would be compressed, and fit
+    with Library(database) as library, pytest.raises(InputError, match="path longer than 2,600 bytes"):
+        library.move(photos, longer)
+    assert lengths_of(database) == before

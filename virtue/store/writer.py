@@ -51,10 +51,12 @@ class Writer(ABC):
         target: the generation that `commit` writes to: the one that `generation` returned last,
             before that the active one. None: there is none yet.
         jobs: the files that several processes work on, in a block of `sharing`; None: this one works alone.
+        longest_path: as of `Store`.
     """
 
     target: Generation | None
     jobs: JobQueue | None = None
+    longest_path: int | None = None
     _name: str
     _has_new_tokens = False
 
@@ -393,7 +395,8 @@ class Writer(ABC):
         files that were.
 
         Raises:
-            InputError: the library has something else at one of the new paths; then nothing is changed.
+            InputError: the library has something else at one of the new paths, or one is too long; then
+                nothing is changed.
         """
         with self._commit() as connection:
             taken = writes.in_the_way(connection, old, new)
@@ -404,6 +407,11 @@ class Writer(ABC):
                     hint=f"virtue forget {quote(old)}",
                 )
             moved = writes.move(connection, old, new)
+            if self.longest_path and writes.longest_below(connection, new) > self.longest_path:
+                raise InputError(
+                    f"the library {self._name} takes no path longer than {self.longest_path:,} bytes: give "
+                    f"folders at or below {printable(new)} shorter names"
+                )
             token_tables.purge(connection)
             return moved
 

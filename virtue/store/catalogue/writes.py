@@ -295,6 +295,13 @@ def move(connection: WriteConnection, old: bytes, new: bytes) -> int:
     return count
 
 
+def longest_below(connection: WriteConnection, path: bytes) -> int:
+    """Returns the bytes of the longest path at or below one; 0: there is none."""
+    place, inside = below(path)
+    ((longest,),) = connection.exec_driver_sql(f"SELECT max(length(path)) FROM files WHERE {inside}", place)
+    return longest or 0
+
+
 def below(path: bytes) -> tuple[tuple[bytes, bytes, bytes], str]:
     """Returns the SQL condition for a path and all below it, with its parameters."""
     bare = _bare(path)

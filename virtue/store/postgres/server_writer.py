@@ -17,7 +17,12 @@ from virtue.store import calibration
 from virtue.store.calibration import MakeQueries
 from virtue.store.catalogue import queries, writes
 from virtue.store.catalogue.database import WriteConnection
-from virtue.store.postgres.server_connection import ServerConnection, psycopg, translate_server_errors
+from virtue.store.postgres.server_connection import (
+    LONGEST_PATH,
+    ServerConnection,
+    psycopg,
+    translate_server_errors,
+)
 from virtue.store.postgres.server_faults import find_faults
 from virtue.store.postgres.server_jobs import LostLeasesError, ServerJobs, drop_below
 from virtue.store.postgres.server_schema import SCHEMA
@@ -64,6 +69,7 @@ class ServerWriter(Writer):
     """
 
     jobs: ServerJobs | None = None
+    longest_path = LONGEST_PATH
 
     def __init__(self, connection: ServerConnection, name: str, url: str) -> None:
         self._connection, self._name, self._url = connection, name, url
