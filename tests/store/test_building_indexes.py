@@ -3,11 +3,16 @@ stopped in the middle of it."""
 
 from __future__ import annotations
 
+import logging
+import resource
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
 
+from tests.postgres_server import running_server
 from tests.store.builders import filled, vectors
 from virtue.store import Store, open_store
 from virtue.store.records import TuningResult
@@ -97,3 +102,29 @@ def test_an_index_that_was_left_half_built_or_untuned_is_ended_by_the_next(datab
             assert snapshot.search_params("regions") == {"image": tuned.chosen}
             assert len(snapshot.search("regions", vectors(1, 1), 1000).rows) == 120
         assert refresh(store) == []
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """Lets what is started in this block write no file of more than 32 MB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 * 1024**2, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_where_processes_of_the_server_share_little_memory_one_builds_the_index(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in a container, which has 64 MB of it. Here no file of the server may be larger, and that is one."""
+    with ExitStack() as stack:
+        with small_files():
+            server = stack.enter_context(running_server(min_parallel_table_scan_size="0"))
+        database = server.make_database()
+        with filled(database, 60) as store:
+            assert [each.kind for each in refresh(store)] == ["regions"]
+        assert indexes(database) == [("vectors_1_regions_signs", True)]
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warned) == 1 and "share too little memory" in warned[0]

@@ -3,6 +3,7 @@ their signs (HNSW on bits), whose candidates are scored by the vectors themselve
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from virtue.errors import DamagedError
-from virtue.store.postgres.server_connection import ServerConnection
+from virtue.store.postgres.server_connection import ServerConnection, psycopg
 from virtue.store.postgres.vector_place import Allowed, VectorPlace, best_of_each
 from virtue.store.records import Kind
 from virtue.store.vectors import exact, row_files
+
+LOG = logging.getLogger("virtue")
 
 MIN_INDEXED_ROWS = 50_000
 """Rows from which on there is an index: fewer are quicker read than an index is kept."""
@@ -200,8 +203,6 @@ class VectorTable(VectorPlace):
     def build_index(self) -> None:
         # Beside what writers do.
         run, query = self._connection.run, self._connection.query
-        for index in (self.index, f"{self.name}_bits"):  # what an interrupted build, or an older virtue, left
-            run(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
         sql = f"SELECT row, vector FROM {self.name} ORDER BY hashint8(row) LIMIT {MAX_MEAN_ROWS}"
         mean = self._read(sql, ())[1].astype(np.float32).mean(axis=0)
         text = f"[{','.join(f'{value:.3g}' for value in mean.tolist())}]"
@@ -215,15 +216,31 @@ class VectorTable(VectorPlace):
         half = query("SELECT pg_size_bytes(current_setting('effective_cache_size')) / 2048")[0][0]
         run(f"SET maintenance_work_mem = {max(64 * 1024, min(needed, half)):d}")
         try:
-            run(
-                f"CREATE INDEX CONCURRENTLY {self.index} ON {self.name} USING hnsw "
-                f"(({self._signs('vector', text)}) bit_hamming_ops)"
-            )
+            try:
+                self._create_index(text)
+            except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory) as error:
+                if "/PostgreSQL." not in str(error):  # the name of memory that its processes share
+                    raise
+                LOG.warning(
+                    "the server's processes share too little memory to build an index together, so that one "
+                    "builds it, which takes longer: give a container more, as by --shm-size=8g"
+                )
+                run("SET max_parallel_maintenance_workers = 0")
+                self._create_index(text)
             # What is known of a table just filled is what it was when it was empty.
             run(f"ANALYZE {self.name}, {self._key[1]}, photos")
         finally:
             if self._connection.is_usable:
-                run("RESET maintenance_work_mem")
+                run("RESET maintenance_work_mem; RESET max_parallel_maintenance_workers")
+
+    def _create_index(self, mean: str) -> None:
+        run = self._connection.run
+        for index in (self.index, f"{self.name}_bits"):  # what an interrupted build, or an older virtue, left
+            run(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
+        run(
+            f"CREATE INDEX CONCURRENTLY {self.index} ON {self.name} USING hnsw "
+            f"(({self._signs('vector', mean)}) bit_hamming_ops)"
+        )
 
     def _mean(self) -> str:
         sql = "SELECT mean FROM index_means WHERE generation_id = %s AND kind = %s"
