@@ -17,7 +17,7 @@ from tests.indexer.shelf import Shelf
 from tests.indexer.test_workers import children
 from tests.store.hardship import POSIX, POWERLESS
 from virtue.errors import InputError
-from virtue.indexer import Progress, reindex
+from virtue.indexer import Progress, reindex, worker_process
 from virtue.store import open_store
 
 pytestmark = POSIX
@@ -106,7 +106,10 @@ def test_what_is_given_for_a_file_that_cannot_be_read_is_told(
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
-def test_a_worker_that_is_stopped_or_killed_gives_no_verdict(shelf: Shelf, number: signal.Signals) -> None:
+def test_a_worker_that_is_stopped_or_killed_gives_no_verdict(
+    shelf: Shelf, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "START_TIMEOUT", 15.0)  # of one that is stopped while it starts
     for count in range(6):
         shelf.photo(f"{count}.png", (40 * count, 0, 0))
     hit = []
