@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +45,13 @@ class Served:
     @property
     def said(self) -> str:
         return "".join(self.notes)
+
+    def hear(self, pattern: str) -> list[str]:
+        """Waits until it has said something like this, to stderr, and finds all of that."""
+        until = time.monotonic() + START_SECONDS
+        while not (found := re.findall(pattern, self.said, re.M)) and time.monotonic() < until:
+            time.sleep(0.05)
+        return found
 
     def client(self, **settings: object) -> httpx.Client:
         settings = {"base_url": self.address, "timeout": 60, "trust_env": False, **settings}

@@ -169,7 +169,7 @@ def test_sessions_are_few_and_end() -> None:
 def test_another_address_has_a_token_made_and_shown_once(place: Path, tmp_path: Path) -> None:
     """127.0.0.2 is of this machine too, and stands for any that needs a token here: 0.0.0.0 listens there."""
     with serve(place / "library", "--read-only", "--host", "0.0.0.0", home=tmp_path) as served:
-        (token,) = re.findall(r"^token: (\S{40,})$", served.said, re.M)
+        (token,) = served.hear(r"^token: (\S{40,})$")
         assert token not in served.address
         own = served.address.replace("0.0.0.0", "127.0.0.1")
         with httpx.Client(base_url=own, trust_env=False, timeout=60) as http:
