@@ -18,7 +18,7 @@ def measured(module: str, *arguments: object) -> dict[str, Any]:
 
 
 def test_killed_runs_lose_and_double_nothing() -> None:
-    figures = measured("kill", "--rounds", 5)
+    figures = measured("kill", "--rounds", 10)
     assert figures["faults"] == 0, figures["what"]
     assert figures["killed_while_running"] > 0
 

@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """What tells a process to end, or that its terminal is gone."""
 USUAL = (signal.SIG_DFL, signal.default_int_handler)
+"""Handlers that no program has set."""
 
 _depth = 0
 """Blocks of `undivided` that the main thread is in."""
@@ -42,17 +43,16 @@ def stopping_softly(finish: Callable[[], None]) -> Iterator[None]:
 def ending_by_exit() -> Iterator[None]:
     """Makes these signals end the work by KeyboardInterrupt or SystemExit, unless the program has a handler
     of its own, or `nohup` lets them be ignored."""
-    if not _in_main_thread():
+    if not in_main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    usual = {number: handler for number, handler in before.items() if handler in USUAL}
-    for number in usual:
+    before = {number: usual for number in SIGNALS if (usual := signal.getsignal(number)) in USUAL}
+    for number in before:
         signal.signal(number, _end)
     try:
         yield
     finally:
-        for number, handler in usual.items():
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
@@ -61,7 +61,7 @@ def undivided() -> Iterator[None]:
     """Lets a signal in this block end the work after it. In the midst, an exception could leave a lock held
     for ever that another thread waits for, as in `Condition.__enter__`, or lose what is being handed over."""
     global _depth, _arrived
-    if not _in_main_thread():
+    if not in_main_thread():
         yield
         return
     _depth += 1
@@ -71,7 +71,7 @@ def undivided() -> Iterator[None]:
         _depth -= 1
         if _arrived and not _depth:
             number, _arrived = _arrived, None
-            raise _ending(number)
+            raise ending(number)
 
 
 def wait_for(future: Future[Result]) -> Result:
@@ -93,17 +93,17 @@ def is_done(future: Future[Result]) -> bool:
 
 def _end(number: int, frame: FrameType | None) -> None:
     global _arrived
-    _arrived = signal.Signals(number)
+    _arrived = signal.Signals(number) if _depth else None
     if not _depth:
-        _arrived = None
-        raise _ending(signal.Signals(number))
+        raise ending(number)
 
 
-def _ending(number: signal.Signals) -> BaseException:
+def ending(number: int) -> BaseException:
+    """Returns the exception as which a signal ends the work."""
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
-def _in_main_thread() -> bool:
+def in_main_thread() -> bool:
     """Returns whether this is the main thread: only there can signal handlers be set."""
     return threading.current_thread() is threading.main_thread()
 
@@ -112,7 +112,7 @@ def _in_main_thread() -> bool:
 def _undisturbed() -> Iterator[None]:
     """Ignores these signals in this block: Ctrl-C is often pressed twice, and the second must not stop the
     commit."""
-    if not _in_main_thread():
+    if not in_main_thread():
         yield
         return
     before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}

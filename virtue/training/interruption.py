@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from virtue.interrupts import SIGNALS, USUAL, ending, in_main_thread
 from virtue.training.ranks import any_rank
-
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-USUAL = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Interruption:
@@ -26,7 +23,7 @@ class Interruption:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
+        if in_main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) in USUAL:
                     self._before[number] = signal.signal(number, self._note)
@@ -52,15 +49,9 @@ class Interruption:
             KeyboardInterrupt, SystemExit: it was.
         """
         if any_rank(self._arrived is not None):
-            raise _ending(self._arrived)
+            raise ending(self._arrived or signal.SIGINT)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._arrived = signal.Signals(number)
         if not self._is_held:
-            raise _ending(self._arrived)
-
-
-def _ending(number: signal.Signals | None) -> BaseException:
-    if number in (None, signal.SIGINT):
-        return KeyboardInterrupt()
-    return SystemExit(128 + int(number))
+            raise ending(self._arrived)

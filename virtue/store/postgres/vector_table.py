@@ -216,17 +216,7 @@ class VectorTable(VectorPlace):
         half = query("SELECT pg_size_bytes(current_setting('effective_cache_size')) / 2048")[0][0]
         run(f"SET maintenance_work_mem = {max(64 * 1024, min(needed, half)):d}")
         try:
-            try:
-                self._create_index(text)
-            except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory) as error:
-                if "/PostgreSQL." not in str(error):  # the name of memory that its processes share
-                    raise
-                LOG.warning(
-                    "the server's processes share too little memory to build an index together, so that one "
-                    "builds it, which takes longer: give a container more, as by --shm-size=8g"
-                )
-                run("SET max_parallel_maintenance_workers = 0")
-                self._create_index(text)
+            self._create_index(text)
             # What is known of a table just filled is what it was when it was empty.
             run(f"ANALYZE {self.name}, {self._key[1]}, photos")
         finally:
@@ -234,6 +224,20 @@ class VectorTable(VectorPlace):
                 run("RESET maintenance_work_mem; RESET max_parallel_maintenance_workers")
 
     def _create_index(self, mean: str) -> None:
+        """Creates it: by one process of the server, where several have too little memory in common."""
+        try:
+            self._create_afresh(mean)
+        except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory) as error:
+            if "/PostgreSQL." not in str(error):  # the name of memory that its processes share
+                raise
+            LOG.warning(
+                "the server's processes share too little memory to build an index together, so that one "
+                "builds it, which takes longer: give a container more, as by --shm-size=8g"
+            )
+            self._connection.run("SET max_parallel_maintenance_workers = 0")
+            self._create_afresh(mean)
+
+    def _create_afresh(self, mean: str) -> None:
         run = self._connection.run
         for index in (self.index, f"{self.name}_bits"):  # what an interrupted build, or an older virtue, left
             run(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
